@@ -1,0 +1,65 @@
+# Two commands: `make run` and `make test`. Both are safe to repeat; `make help` lists the rest.
+PYTHON ?= python3
+CONFIG ?= config/config.yaml
+ARGS ?=
+BIN := .venv/bin
+
+# A person's own Python paths must not leak into the workflow's environment.
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help run smoke test lint format docs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS go to snakemake
+	@echo "Comparing as $(CONFIG) says; results/comparison.md is what to read at the end."
+	@$(BIN)/snakemake --configfile $(CONFIG) $(ARGS)
+
+smoke: ## run the same stages on little data, in about a minute
+	@$(MAKE) --no-print-directory run CONFIG=config/smoke.yaml
+
+test: .venv/dev.stamp ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev.stamp ## check style, types and the workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+format: .venv/dev.stamp ## bring Python and rules into the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+docs: .venv/dev.stamp ## write the parts of the documentation that are made from code
+	$(BIN)/python tests/make_docs.py
+
+lock: ## resolve the bounds in envs/ into the exact versions of envs/requirements.txt
+	$(PYTHON) -m venv --clear .venv-lock
+	sed -n 's/^      - //p' envs/workflow.yaml | .venv-lock/bin/python -m pip install \
+		--quiet --requirement envs/requirements.in --requirement /dev/stdin
+	( sed -n '/^#/p' envs/requirements.txt; .venv-lock/bin/python -m pip freeze \
+		| sed 's/+cpu$$//' ) > envs/requirements.txt.new
+	mv envs/requirements.txt.new envs/requirements.txt
+	rm -r .venv-lock
+
+clean: ## remove the environment; results/ and resources/ stay
+	rm -rf .venv .venv-lock .pytest_cache .mypy_cache .ruff_cache
+
+.venv/run.stamp: envs/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or \
+	newer is needed, this is " + sys.version.split()[0] + ": name one, as in make PYTHON=python3.12")'
+	@echo "Creating the environment .venv; pip downloads about 300 MB once (more with CUDA)."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.venv/dev.stamp: envs/requirements-dev.txt .venv/run.stamp
+	@echo "Adding what the tests need to .venv."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@

@@ -1,0 +1,44 @@
+from snakemake.utils import min_version
+
+from rules.config import complete, save
+
+min_version("9.25")
+
+# A config on the command line takes the place of the default: a recipe is complete in itself.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+config.update(complete(config, workflow.configfiles))
+
+
+include: "rules/common.smk"
+
+
+wildcard_constraints:
+    dataset=one_of(config["datasets"]),
+    model=one_of(config["models"]),
+    variant=one_of(config["variants"]),
+    baseline=one_of(config["baselines"]),
+    seed=one_of(config["seeds"]),
+
+
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+onstart:
+    save(config, "results/config.yaml")
+
+
+rule all:
+    """Everything that people read: the comparison as a table, as text and as a picture."""
+    default_target: True
+    input:
+        "results/comparison.csv",
+        "results/comparison.md",
+        "results/comparison.svg",
+        "results/confusion.svg",

@@ -1,0 +1,115 @@
+"""Write the parts of the documentation that are made from code; a test keeps them in step.
+
+    python docs/generate.py
+
+They are config/README.md, from config/schema.yaml; and in README.md the graph of the rules, from
+the workflow, and the table of what reruns when, from tests/test_rerun.py.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rules.config import describe, load_schema  # noqa: E402
+from tests.test_rerun import EDITS, STAGES  # noqa: E402
+
+CONFIG_INTRODUCTION = """# Configuration
+
+Made from [schema.yaml](schema.yaml) by `make docs`; edit that file, not this one. `{name}` stands
+for a name that you choose. A key without a default is required, or optional where it says so. An
+editor that knows YAML schemas completes and checks the config files, whose first line names it.
+
+`snakemake --configfile A.yaml` (or `make run CONFIG=A.yaml`) reads A in place of config.yaml.
+`--configfile A.yaml B.yaml` lays B over A: mappings are merged key by key, lists are replaced.
+
+"""
+
+
+def main() -> None:
+    (ROOT / "config" / "README.md").write_text(config_readme(), encoding="utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_generated_parts(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def with_generated_parts(readme: str) -> str:
+    """The README with the rule graph and the rerun table put between their markers."""
+    parts = {"rule graph": rule_graph(), "rerun table": rerun_table()}
+    for name, text in parts.items():
+        marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+        readme, found = marked.subn(lambda match, t=text: match[1] + t + match[2], readme)
+        if found != 1:
+            sys.exit(f"error: README.md has {found} places marked {name!r}; there must be one")
+    return readme
+
+
+def config_readme() -> str:
+    """config/README.md: one table per section of the schema."""
+    schema = load_schema()
+    lines = ["## Top level", "", *table(schema)]
+    for path, section in sections(schema, ""):
+        lines += ["", f"## {path}", "", section.get("description", ""), "", *table(section)]
+    return CONFIG_INTRODUCTION + "\n".join(lines) + "\n"
+
+
+def sections(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping of the schema that has keys of its own, with its path; overrides left out."""
+    top = not path
+    for key, inner in schema.get("properties", {}).items():
+        place = f"{path}.{key}".lstrip(".")
+        if isinstance(entry := inner.get("additionalProperties"), dict):
+            yield f"{place}.{{name}}", entry
+            yield from sections(entry, f"{place}.{{name}}")
+        elif "properties" in inner and (top or key == "source"):
+            yield place, inner
+
+
+def table(section: dict[str, Any]) -> list[str]:
+    """The keys of one section as a Markdown table."""
+    rows = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
+    for key, schema in section.get("properties", {}).items():
+        meaning = schema.get("description", "")
+        allowed = describe({name: value for name, value in schema.items() if name != "description"})
+        default = f"`{as_yaml(schema['default'])}`" if "default" in schema else ""
+        if not default:
+            default = "required" if key in section.get("required", []) else "optional"
+        rows.append(f"| `{key}` | {allowed or 'any'} | {default} | {meaning} |".replace("\n", " "))
+    return rows
+
+
+def as_yaml(value: Any) -> str:
+    """A default as one would write it in YAML."""
+    words = {None: "null", True: "true", False: "false"}
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_yaml, value)) + "]"
+    return words.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+
+
+def rule_graph() -> str:
+    """The rules and what they hand on, as Mermaid."""
+    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--forceall"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    edges = re.findall(r'(id\d+) --> (id\d+)|(id\d+)\[(\w+)\]', done.stdout)
+    names = {node: name for *_, node, name in edges if node}
+    arrows = sorted({(names[a], names[b]) for a, b, *_ in edges if a})
+    body = "".join(f"    {a} --> {b}\n" for a, b in arrows if b != "all")
+    return f"```mermaid\nflowchart LR\n{body}```\n"
+
+
+def rerun_table() -> str:
+    """What is edited, and how many jobs of each stage rerun in the workflow of the tests."""
+    shown = [stage for stage in STAGES if any(stage in edit.stale for edit in EDITS)]
+    lines = ["| edit | " + " | ".join(shown) + " |", "|---|" + "---:|" * len(shown)]
+    for edit in EDITS:
+        counts = " | ".join(str(edit.stale.get(stage, "")) for stage in shown)
+        lines.append(f"| {edit.what} | {counts} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

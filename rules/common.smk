@@ -1,0 +1,107 @@
+"""Helpers of the rules: the code a stage runs, its settings as flags, the cells to compare."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from rules.digest import code_params
+
+SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
+
+# `python` in a shell block is the one that runs Snakemake, whether or not its environment is
+# activated. With --use-conda the environment of the rule still comes first.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def one_of(names) -> str:
+    """A wildcard constraint: one of these names."""
+    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
+
+
+def code(name: str) -> dict[str, str]:
+    """Params: the path of a script, and digests of it and of the modules that it imports."""
+    return code_params(SCRIPTS / f"{name}.py", SCRIPTS)
+
+
+def flags(*sections: str):
+    """Param: config sections as command-line words; a later section overrides an earlier one.
+
+    Words are sorted by key, so that the order of a config file does not count. A mapping inside a
+    section is a section of its own, and is left out.
+    """
+
+    def words(wildcards) -> list[str]:
+        options = {}
+        for path in sections:
+            options |= section_at(path, wildcards)
+        return [word for key in sorted(options) for word in option(key, options[key])]
+
+    return words
+
+
+def section_at(path: str, wildcards) -> dict:
+    """The config at a path such as `models/{model}/training`; empty if there is none."""
+    found = config
+    for key in path.split("/"):
+        found = found.get(key.format(**wildcards), {})
+    return found
+
+
+def option(key: str, value) -> list[str]:
+    """One setting as words: `--key value`, `--key a b`, `--key` or `--no-key`; None is left out."""
+    name = key.replace("_", "-")
+    if value is None or value == [] or isinstance(value, dict):
+        return []
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    values = value if isinstance(value, list) else [value]
+    return [f"--{name}", *map(str, values)]
+
+
+def source(section: str):
+    """Input: the files that a source, `datasets/{dataset}/source` for one, is already in.
+
+    They are the local path with the files in it, so that an edit of one is noticed; or the wheel;
+    or none, for a source on the hub.
+    """
+
+    def files(wildcards) -> list[str]:
+        found = section_at(section, wildcards)
+        inside = Path(found.get("path", "")).rglob("*") if "path" in found else ()
+        first = [found[key] for key in ("path", "wheel") if key in found]
+        return first + sorted(str(file) for file in inside if file.is_file())
+
+    return files
+
+
+def rows(wildcards) -> list[str]:
+    """Input: what to read a dataset from: its local path and the files in it, or the download."""
+    local = "path" in config["datasets"][wildcards.dataset]["source"]
+    downloaded = [f"resources/datasets/{wildcards.dataset}"]
+    return source("datasets/{dataset}/source")(wildcards) if local else downloaded
+
+
+def grid() -> list[str]:
+    """Param: the cells to compare, in short: `dataset/model/variant,variant/seed,seed`."""
+    variants = ",".join(["base", *config["variants"]])
+    seeds = ",".join(map(str, config["seeds"]))
+    return [
+        f"{dataset}/{model}/{variants}/{seeds}"
+        for model, body in config["models"].items()
+        for dataset in body["datasets"] or config["datasets"]
+    ]
+
+
+def metrics() -> list[str]:
+    """Input: the metrics of every cell and of every baseline."""
+    return collect(
+        "results/{dataset}/baselines/{baseline}/metrics.json",
+        dataset=config["datasets"],
+        baseline=config["baselines"],
+    ) + [
+        f"results/{dataset}/{model}/{variant}/seed{seed}/metrics.json"
+        for dataset, model, variants, seeds in (cells.split("/") for cells in grid())
+        for variant in variants.split(",")
+        for seed in seeds.split(",")
+    ]

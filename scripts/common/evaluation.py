@@ -1,0 +1,102 @@
+"""One evaluation: metrics per split and the predictions of the test rows, written as files.
+
+Heavy libraries are imported in the functions: scripts read their options from here.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import files
+from common.cli import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SPLITS = ("validation", "test")  # nothing is ever fitted to these rows
+
+Predict = Callable[[Any], dict[str, Any]]
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The options of the stages that evaluate a model on tokenised rows."""
+    parser.add_argument("--model", required=True, type=Path, help="model directory")
+    parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
+    parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
+    parser.add_argument("--batch-size", type=int, default=32, help="rows per forward pass")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
+    parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
+
+
+def class_number(name: str | None, names: list[str]) -> int:
+    """The number of the positive class: the one named, or the last.
+
+    Raises:
+        InputError: there is no class of that name.
+    """
+    if name is None:
+        return len(names) - 1
+    if name not in names:
+        raise InputError(f"no class {name!r}: set `positive_label` to one of {', '.join(names)}")
+    return names.index(name)
+
+
+def evaluate(
+    predict: Predict, splits, names: list[str], positive: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Metrics of validation and test, and the predictions of the test rows.
+
+    Args:
+        predict: takes the rows of a split; returns ``probabilities``, shape (rows, classes), and
+            ``seconds``.
+        splits: a ``DatasetDict`` whose splits have id and label.
+        names: class names in order.
+        positive: number of the positive class.
+
+    Returns:
+        metrics by split; and a frame with id, label, prediction (class names) and one column
+        ``probability_{class}`` per class, in row order.
+    """
+    from common.metrics import classification_metrics
+
+    outcomes = {split: predict(splits[split]) for split in SPLITS}
+    results = {}
+    for split, outcome in outcomes.items():
+        labels = splits[split]["label"]
+        results[split] = {
+            **classification_metrics(outcome["probabilities"], labels, positive),
+            "rows": len(labels),
+            "eval_seconds": round(outcome["seconds"], 3),
+            "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
+        }
+    return results, tabulate(splits["test"], outcomes["test"]["probabilities"], names)
+
+
+def tabulate(rows, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Predictions as a frame, for people: classes by name."""
+    import numpy as np
+    import pandas as pd
+
+    classes = np.asarray(names, dtype=object)
+    return pd.DataFrame(
+        {
+            "id": list(rows["id"]),
+            "label": classes[list(rows["label"])],
+            "prediction": classes[probabilities.argmax(axis=1)],
+            **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)},
+        }
+    )
+
+
+def write(
+    record: dict[str, Any], predictions: pd.DataFrame, metrics_path: Path, predictions_path: Path
+) -> None:
+    """Write predictions.parquet, then metrics.json: where metrics are, predictions are."""
+    with files.written_aside(predictions_path) as aside:
+        predictions.to_parquet(aside, index=False)
+    files.write_json(record, metrics_path)

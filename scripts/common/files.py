@@ -1,0 +1,65 @@
+"""Files that are whole or not there: written aside, then renamed into place."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write a file or directory to; it takes its place on success.
+
+    A job that fails or is killed leaves ``path`` as it was. Renaming within one directory is atomic
+    on POSIX file systems; a directory already in place is removed first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    remove(aside)
+    try:
+        yield aside
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(aside, path)
+    finally:
+        remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write JSON for people and programs: indented, keys in the order given, no NaN."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def size_bytes(directory: Path) -> int:
+    """The bytes of all files in a directory and below."""
+    return sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())

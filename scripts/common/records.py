@@ -1,0 +1,93 @@
+"""What a result says of its making: the three blocks of the PEFT method-comparison suite.
+
+``run_info``, ``train_info`` and ``meta_info`` carry that suite's key names where the meaning is the
+same (huggingface/peft, method_comparison), so that its readers can read ours. Times are seconds.
+"""
+
+import importlib.metadata
+import platform
+import resource
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("transformers", "peft", "datasets", "torch", "evaluate", "accelerate", "scikit-learn")
+KIB = 1024
+
+
+class Clock:
+    """Started when a job starts; tells when that was and how long ago it is."""
+
+    def __init__(self) -> None:
+        self.created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._started = time.perf_counter()
+
+    def run_info(self, cell: Path, options: dict[str, Any]) -> dict[str, Any]:
+        """Which cell was made when, how long the whole job took, and with which options.
+
+        Args:
+            cell: the directory of the cell; its last four parts are the name of the experiment.
+            options: the command line's.
+        """
+        return {
+            "created_at": self.created_at,
+            "total_time": round(time.perf_counter() - self._started, 3),
+            "experiment_name": "/".join(cell.parts[-4:]),
+            "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
+            "error_msg": "",
+        }
+
+
+def meta_info(labels: list[str], model: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Of what and where it was made: classes, source of the model, package versions, system."""
+    versions = {f"{name}-version": installed_version(name) for name in PACKAGES}
+    return {
+        "model_info": model,
+        "dataset_info": {"labels": labels},
+        "package_info": {"python-version": platform.python_version(), **versions},
+        "system_info": {
+            "system": platform.system(),
+            "release": platform.release(),
+            "machine": platform.machine(),
+            "processor": processor(),
+            "accelerator": accelerator(),
+        },
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None where it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """The processor's name, as Linux gives it; elsewhere what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def accelerator() -> str | None:
+    """The GPU's name; None on a CPU or where this stage does without torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held: on the GPU if there is one, else resident on the CPU.
+
+    Each cell is a process of its own, so the figure is the cell's.
+    """
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * KIB  # macOS counts in bytes, Linux in KiB

@@ -1,0 +1,47 @@
+"""Evaluate a model whose head is untrained: where every variant of a (model, seed) starts.
+
+    python scripts/eval_base.py --model resources/models/minilm \\
+        --tokens results/sms-spam/minilm/tokens --positive-label spam --seed 0 \\
+        --predictions results/sms-spam/minilm/base/seed0/predictions.parquet \\
+        --metrics results/sms-spam/minilm/base/seed0/metrics.json
+
+The figures are those of a random head, and swing widely from seed to seed: never show one alone.
+"""
+
+import logging
+
+from common import cli, evaluation
+
+log = logging.getLogger("eval_base")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    evaluation.add_options(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the head")
+    args = parser.parse_args(argv)
+    cli.go_offline()
+    import torch
+
+    from common import models, prediction, records, tokens
+
+    torch.set_num_threads(args.threads)
+    clock = records.Clock()
+    data = tokens.load(args.tokens)
+    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
+    total = sum(parameter.numel() for parameter in classifier.model.parameters())
+    predict = prediction.predictor(classifier.model, data.pad_token_id, args.batch_size)
+    positive = evaluation.class_number(args.positive_label, data.labels)
+    results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
+    record = {
+        "run_info": clock.run_info(args.metrics.parent, vars(args)),
+        "train_info": {"num_trainable_params": 0, "num_total_params": total},
+        "meta_info": records.meta_info(data.labels, models.read_source(args.model)),
+        "metrics": results,
+    }
+    evaluation.write(record, predictions, args.metrics, args.predictions)
+    log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,108 @@
+"""Evaluate a baseline on one dataset: what a classifier without the model reaches.
+
+    python scripts/eval_baseline.py --data results/sms-spam/data --baseline tfidf \\
+        --positive-label spam --predictions results/sms-spam/baselines/tfidf/predictions.parquet \\
+        --metrics results/sms-spam/baselines/tfidf/metrics.json
+
+``majority`` answers the most frequent class of the training rows, with the training shares as
+probabilities. ``tfidf`` is logistic regression on TF-IDF of words and word pairs, its
+regularisation chosen on validation by log loss.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from common import cli, evaluation
+
+log = logging.getLogger("eval_baseline")
+
+BASELINES = ("majority", "tfidf")
+INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
+    parser.add_argument("--baseline", choices=BASELINES, required=True, help="which one")
+    parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
+    parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
+    parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
+    args = parser.parse_args(argv)
+    cli.go_offline()
+    from common import datadict, records
+
+    clock = records.Clock()
+    splits = datadict.load(args.data)
+    names = datadict.class_names(splits)
+    positive = evaluation.class_number(args.positive_label, names)
+    classifier, train_info = fit(args.baseline, splits)
+
+    def predict(rows) -> dict[str, Any]:
+        started = time.perf_counter()
+        probabilities = classifier.predict_proba(list(rows["text"]))
+        return {"probabilities": probabilities, "seconds": time.perf_counter() - started}
+
+    results, predictions = evaluation.evaluate(predict, splits, names, positive)
+    record = {
+        "run_info": clock.run_info(args.metrics.parent, vars(args)),
+        "train_info": train_info,
+        "meta_info": records.meta_info(names),
+        "metrics": results,
+    }
+    evaluation.write(record, predictions, args.metrics, args.predictions)
+    log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
+    """A fitted scikit-learn classifier of texts, and what fitting took."""
+    from common import records
+
+    started = time.perf_counter()
+    candidates = majority() if baseline == "majority" else tfidf()
+    train, validation = splits["train"], splits["validation"]
+    best = min(
+        (candidate.fit(list(train["text"]), list(train["label"])) for candidate in candidates),
+        key=lambda fitted: loss(fitted, validation),
+    )
+    return best, {
+        "train_time": round(time.perf_counter() - started, 3),
+        "peak_memory_bytes": records.peak_memory_bytes(),
+        "status": "success",
+    }
+
+
+def loss(classifier, rows) -> float:
+    """The log loss of a fitted classifier on a split."""
+    from sklearn.metrics import log_loss
+
+    probabilities = classifier.predict_proba(list(rows["text"]))
+    return log_loss(list(rows["label"]), probabilities, labels=classifier.classes_)
+
+
+def majority() -> list[Any]:
+    """The one candidate that always answers the most frequent class."""
+    from sklearn.dummy import DummyClassifier
+
+    return [DummyClassifier(strategy="prior")]
+
+
+def tfidf() -> list[Any]:
+    """Candidates that differ in their regularisation."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return [
+        make_pipeline(
+            # Any run of word characters counts, so that a text of one-letter words has features.
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+"),
+            LogisticRegression(C=strength, max_iter=1000),
+        )
+        for strength in INVERSE_REGULARISATION
+    ]
+
+
+if __name__ == "__main__":
+    cli.run(main)

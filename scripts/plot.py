@@ -1,0 +1,126 @@
+"""Draw a comparison: every seed of every variant, and the confusion matrices.
+
+    python scripts/plot.py --csv results/comparison.csv --metrics macro_f1 \\
+        --comparison results/comparison.svg --confusion results/confusion.svg
+
+Only test rows are drawn. Equal tables give equal files, byte for byte.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import cli, files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("plot")
+
+INK, PAPER, COLOURS = "#24292f", "#ffffff", ["#0a6ebd", "#bd4b0a", "#3d8f3d", "#7b4fb5", "#a3333d"]
+ROW_INCHES, PANEL_INCHES, MATRIX_INCHES = 0.32, 5.2, 2.1
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--csv", required=True, type=Path, help="comparison.csv of the report")
+    parser.add_argument("--metrics", nargs="+", default=["macro_f1"], help="the first is drawn")
+    parser.add_argument("--comparison", required=True, type=Path, help="SVG file to write")
+    parser.add_argument("--confusion", required=True, type=Path, help="SVG file to write")
+    args = parser.parse_args(argv)
+    import matplotlib
+    import pandas as pd
+
+    matplotlib.use("svg")
+    # Without these, each file would hold a date and random ids.
+    matplotlib.rcParams.update({"svg.hashsalt": "lora-bench", "font.size": 9, "text.color": INK})
+    table = pd.read_csv(args.csv, keep_default_na=False, na_values={"seed": [""]})
+    test = table[table["split"] == "test"]
+    save(draw_comparison(test, args.metrics[0]), args.comparison)
+    save(draw_confusion(test), args.confusion)
+    log.info("%s, %s", args.comparison, args.confusion)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as SVG."""
+    with files.written_aside(path) as aside:
+        figure.savefig(
+            aside, format="svg", metadata={"Date": None}, facecolor=PAPER, bbox_inches="tight"
+        )
+
+
+def draw_comparison(test: "pd.DataFrame", metric: str) -> Any:
+    """A panel per dataset, a line per (model, variant), a dot per seed, a bar at their mean."""
+    from matplotlib.figure import Figure
+
+    datasets = list(dict.fromkeys(test["dataset"]))
+    longest = test.drop_duplicates(["dataset", "model", "variant"]).groupby("dataset").size().max()
+    figure = Figure((PANEL_INCHES * len(datasets), ROW_INCHES * longest + 1), layout="constrained")
+    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        draw_panel(axes, test[test["dataset"] == dataset], metric)
+        axes.set_title(dataset, loc="left", fontweight="bold")
+        axes.set_xlabel(f"{metric} on the test rows, a dot per seed")
+    return figure
+
+
+def draw_panel(axes: Any, rows: "pd.DataFrame", metric: str) -> None:
+    """One dataset: baselines as lines from top to bottom, cells as dots."""
+    models = [model for model in dict.fromkeys(rows["model"]) if model]
+    cells = list(rows[rows["model"] != ""].groupby(["model", "variant"], sort=False))
+    for _, baseline in rows[rows["model"] == ""].iterrows():
+        axes.axvline(float(baseline[metric]), color=INK, linewidth=0.8, linestyle=":")
+        axes.annotate(baseline["variant"], (float(baseline[metric]), 1), (2, 2), rotation=45,
+                      xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+    for height, ((model, _), group) in enumerate(cells):
+        values = group[metric].astype(float)
+        colour = COLOURS[models.index(model) % len(COLOURS)]
+        axes.plot(values, [height] * len(values), "o", color=colour, alpha=0.6, markersize=5)
+        axes.plot([values.mean()] * 2, [height - 0.3, height + 0.3], color=colour, linewidth=2)
+    axes.set_yticks(range(len(cells)), [f"{model}  {variant}" for (model, variant), _ in cells])
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def draw_confusion(test: "pd.DataFrame") -> Any:
+    """A row of matrices per dataset: shares of each true class, summed over seeds."""
+    from matplotlib.figure import Figure
+
+    datasets = {name: list(rows.groupby(["model", "variant"], sort=False))
+                for name, rows in test.groupby("dataset", sort=False)}  # fmt: skip
+    columns = max(map(len, datasets.values()))
+    size = (MATRIX_INCHES * columns, (MATRIX_INCHES + 0.4) * len(datasets))
+    figure = Figure(size, layout="constrained")
+    panels = figure.subplots(len(datasets), columns, squeeze=False)
+    for line, (dataset, groups) in zip(panels, datasets.items(), strict=True):
+        for axes in line[len(groups) :]:
+            axes.set_axis_off()
+        for axes, ((model, variant), group) in zip(line, groups, strict=False):
+            draw_matrix(axes, group)
+            axes.set_title(f"{dataset}\n{f'{model} ' if model else ''}{variant}", fontsize=8)
+    return figure
+
+
+def draw_matrix(axes: Any, group: "pd.DataFrame") -> None:
+    """One confusion matrix: a row per true class, a column per predicted one."""
+    import numpy as np
+
+    classes = json.loads(group["classes"].iloc[0])
+    counts = np.sum([json.loads(matrix) for matrix in group["confusion_matrix"]], axis=0)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (true, predicted), count in np.ndenumerate(counts):
+        dark = shares[true, predicted] > 0.5
+        axes.text(predicted, true, f"{count:,}", ha="center", va="center", fontsize=8,
+                  color=PAPER if dark else INK)  # fmt: skip
+    axes.set_xticks(range(len(classes)), classes, fontsize=7)
+    axes.set_yticks(range(len(classes)), classes, fontsize=7, rotation=90, va="center")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,198 @@
+"""Merge the metrics of cells and baselines into one comparison, as CSV and as Markdown.
+
+    python scripts/report.py --results results --baselines majority tfidf \\
+        --cells sms-spam/minilm/base,lora-r4,lora-r16/0,1 --metrics macro_f1 accuracy \\
+        --csv results/comparison.csv --markdown results/comparison.md
+
+The cells are named, not searched for: a rank that left the config leaves the comparison. The CSV is
+tidy, one row per cell or baseline and split; the Markdown is for reading.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common import cli, files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger("report")
+
+METRICS = ("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision",
+           "recall", "mcc", "loss")  # fmt: skip
+# Column of the CSV: key of a metrics.json's train_info.
+TRAINING = {
+    "adapter_parameters": "num_adapter_params",
+    "head_parameters": "num_head_params",
+    "trainable_parameters": "num_trainable_params",
+    "total_parameters": "num_total_params",
+    "train_seconds": "train_time",
+    "train_samples_per_second": "train_samples_per_second",
+    "train_tokens_per_second": "train_tokens_per_second",
+    "peak_memory_bytes": "peak_memory_bytes",
+    "adapter_bytes": "file_size",
+}
+EVALUATION = ("rows", *METRICS, "eval_seconds", "eval_samples_per_second")
+MEBIBYTE = 2**20
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", required=True, type=Path, help="directory of all results")
+    parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
+    parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["macro_f1", "accuracy"])
+    parser.add_argument("--csv", required=True, type=Path, help="CSV file to write")
+    parser.add_argument("--markdown", required=True, type=Path, help="Markdown file to write")
+    args = parser.parse_args(argv)
+    table = tabulate(args.results, list(identities(args.cells, args.baselines)))
+    with files.written_aside(args.csv) as aside:
+        table.to_csv(aside, index=False)
+    with files.written_aside(args.markdown) as aside:
+        aside.write_text(markdown(table, args.metrics), encoding="utf-8")
+    log.info("%d rows in %s", len(table), args.csv)
+
+
+def identities(cells: list[str], baselines: list[str]) -> Iterator[dict[str, Any]]:
+    """What names each row: dataset, model, variant and seed; a baseline has no model and no seed.
+
+    Args:
+        cells: each ``dataset/model/variant,variant/seed,seed``.
+        baselines: names, for every dataset that has cells.
+    """
+    grid = [cell.split("/") for cell in cells]
+    for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
+        for baseline in baselines:
+            yield {"dataset": dataset, "model": "", "variant": baseline, "seed": None}
+        for _, model, variants, seeds in (cell for cell in grid if cell[0] == dataset):
+            for variant in variants.split(","):
+                for seed in map(int, seeds.split(",")):
+                    yield {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+
+
+def directory(results: Path, row: dict[str, Any]) -> Path:
+    """Where the metrics of a cell or baseline are."""
+    if row["seed"] is None:
+        return results / row["dataset"] / "baselines" / row["variant"]
+    return results / row["dataset"] / row["model"] / row["variant"] / f"seed{row['seed']}"
+
+
+def tabulate(results: Path, rows: list[dict[str, Any]]) -> "pd.DataFrame":
+    """The tidy table: one row per cell or baseline and split, all figures unrounded."""
+    import pandas as pd
+
+    records = [(row, files.read_json(directory(results, row) / "metrics.json")) for row in rows]
+    table = pd.DataFrame(
+        flatten(row, split, record) for row, record in records for split in record["metrics"]
+    )
+    return table.astype({"seed": "Int64", **{key: "Int64" for key in whole_numbers(table)}})
+
+
+def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str, Any]:
+    """One row of the table, from one split of one metrics.json."""
+    peft, train = record["run_info"].get("peft_config", {}), record["train_info"]
+    evaluation = record["metrics"][split]
+    share = {}
+    if train.get("num_total_params"):
+        share = {"trainable_share": train["num_trainable_params"] / train["num_total_params"]}
+    return {
+        **row,
+        "split": split,
+        "peft_type": peft.get("peft_type"),
+        "rank": peft.get("r"),
+        "alpha": peft.get("lora_alpha"),
+        **{key: evaluation[key] for key in EVALUATION},
+        **{column: train.get(key) for column, key in TRAINING.items()},
+        **share,
+        "classes": json.dumps(record["meta_info"]["dataset_info"]["labels"]),
+        "confusion_matrix": json.dumps(evaluation["confusion_matrix"]),
+    }
+
+
+def whole_numbers(table: "pd.DataFrame") -> list[str]:
+    """The columns that count something: they stay integers where a row has none."""
+    names = ("rank", "rows", "adapter_bytes", "peak_memory_bytes")
+    return [c for c in table.columns if c in names or c.endswith("_parameters")]
+
+
+def markdown(table: "pd.DataFrame", metrics: list[str]) -> str:
+    """The comparison on the test rows, dataset by dataset, as people read it."""
+    test = table[table["split"] == "test"]
+    parts = [
+        "# Comparison\n",
+        "Test rows only. Figures of a model are the mean over seeds ± their standard deviation; "
+        "`base` is the model with an untrained head, a coin that every seed tosses anew. A figure "
+        "that does not beat `majority` has learned nothing.\n",
+    ]
+    for dataset, rows in test.groupby("dataset", sort=False):
+        classes, matrix = rows["classes"].iloc[0], rows["confusion_matrix"].iloc[0]
+        counts = [sum(line) for line in json.loads(matrix)]
+        shares = ", ".join(f"{c} {n}" for c, n in zip(json.loads(classes), counts, strict=True))
+        parts += [
+            f"## {dataset}\n",
+            f"{rows['rows'].iloc[0]} test rows ({shares}).\n",
+            summary(rows, metrics).to_markdown(index=False, disable_numparse=True) + "\n",
+            "Confusion matrices, summed over seeds; a row per true class, a column per "
+            "predicted one:\n",
+            confusion(rows).to_markdown(index=False) + "\n",
+        ]
+    return "\n".join(parts)
+
+
+def summary(rows: "pd.DataFrame", metrics: list[str]) -> "pd.DataFrame":
+    """One line per (model, variant): metrics with their spread over seeds, and the costs."""
+    import pandas as pd
+
+    def line(group: "pd.DataFrame") -> dict[str, str]:
+        first = group.iloc[0]
+        return {
+            "model": first["model"],
+            "variant": first["variant"],
+            "seeds": str(group["seed"].count() or ""),
+            **{metric: spread(group[metric]) for metric in metrics},
+            "adapter parameters": thousands(first["adapter_parameters"]),
+            "head parameters": thousands(first["head_parameters"]),
+            "train seconds": spread(group["train_seconds"], 1),
+            "peak memory, MiB": spread(group["peak_memory_bytes"] / MEBIBYTE, 0),
+        }
+
+    groups = rows.groupby(["model", "variant"], sort=False)
+    return pd.DataFrame([line(group) for _, group in groups])
+
+
+def spread(values: "pd.Series", digits: int = 3) -> str:
+    """Mean ± standard deviation; the mean alone of a single value; empty where there is none."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return ""
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def thousands(count: Any) -> str:
+    """A count with its thousands apart; empty where there is none."""
+    import pandas as pd
+
+    return "" if pd.isna(count) else f"{int(count):,}"
+
+
+def confusion(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The confusion matrices of a dataset, one below the other."""
+    import pandas as pd
+
+    classes = json.loads(rows["classes"].iloc[0])
+    lines = []
+    for (model, variant), group in rows.groupby(["model", "variant"], sort=False):
+        matrices = [json.loads(matrix) for matrix in group["confusion_matrix"]]
+        for number, name in enumerate(classes):
+            counts = [sum(matrix[number][i] for matrix in matrices) for i in range(len(classes))]
+            named = {f"→ {c}": n for c, n in zip(classes, counts, strict=True)}
+            lines.append({"model": model, "variant": variant, "true": name, **named})
+    return pd.DataFrame(lines)
+
+
+if __name__ == "__main__":
+    cli.run(main)

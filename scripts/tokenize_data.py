@@ -1,0 +1,83 @@
+"""Tokenise the splits of one dataset for one model.
+
+    python scripts/tokenize_data.py --data results/sms-spam/data --model resources/models/minilm \\
+        --max-length 128 --output results/sms-spam/minilm/tokens
+
+Rows stay unpadded. A text longer than the maximum loses its end; the share of such texts is in the
+statistics (statistics.json beside the rows), since the verdict of a review often stands there. Special tokens that a text spells out
+("<|endoftext|>") are tokenised as the characters they are.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from common import cli, files
+
+log = logging.getLogger("tokenize_data")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
+    parser.add_argument("--model", required=True, type=Path, help="model directory")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens kept of each text")
+    parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
+    args = parser.parse_args(argv)
+    cli.go_offline()
+    from common import datadict, models, tokens
+
+    tokenizer = models.load_tokenizer(args.model)
+    splits = tokenize(datadict.load(args.data), tokenizer, args.max_length)
+    statistics = describe(splits, tokenizer, args.max_length)
+    with files.written_aside(args.output) as aside:
+        datadict.save(splits.remove_columns("truncated"), aside)
+        files.write_json(statistics, aside / tokens.STATISTICS)
+    log.info("%s", statistics)
+
+
+def tokenize(splits, tokenizer, max_length: int):
+    """A ``DatasetDict`` of id, input_ids, label, length (tokens) and truncated (true or false)."""
+
+    def encode(batch: dict[str, list]) -> dict[str, list]:
+        # A text that is too long comes back in several pieces; the first is the truncated text.
+        pieces = tokenizer(
+            batch["text"],
+            truncation=True,
+            max_length=max_length,
+            return_overflowing_tokens=True,
+            return_attention_mask=False,
+            split_special_tokens=True,
+        )
+        row_of_piece = pieces["overflow_to_sample_mapping"]
+        first = {row: piece for piece, row in reversed(list(enumerate(row_of_piece)))}
+        input_ids = [pieces["input_ids"][first[row]] for row in range(len(batch["text"]))]
+        return {
+            "input_ids": input_ids,
+            "length": [len(ids) for ids in input_ids],
+            "truncated": [row_of_piece.count(row) > 1 for row in range(len(input_ids))],
+        }
+
+    return splits.map(encode, batched=True, remove_columns="text", keep_in_memory=True)
+
+
+def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:
+    """What was tokenised: per split the rows, the tokens and the share of truncated rows."""
+    return {
+        "max_length": max_length,
+        "tokenizer": type(tokenizer).__name__,
+        "pad_token_id": tokenizer.pad_token_id,
+        "padding_side": tokenizer.padding_side,
+        "splits": {
+            name: {
+                "rows": len(rows),
+                "tokens": sum(rows["length"]),
+                "truncated_share": round(sum(rows["truncated"]) / len(rows), 4),
+            }
+            for name, rows in splits.items()
+        },
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,146 @@
+"""Small things to test on: texts that can be learned, and tiny models of random weights."""
+
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+WORDS = {
+    "ham": "see you at home for dinner tonight love mum call me later okay sure thanks".split(),
+    "spam": "win free cash prize claim now urgent text stop mobile offer reward winner".split(),
+    "other": "meeting agenda minutes budget quarter report invoice client project deadline".split(),
+}
+
+
+@pytest.fixture(scope="session")
+def make_rows() -> Callable[..., list[tuple[str, str]]]:
+    """Rows (text, label) of distinct texts whose words tell the label."""
+
+    def make(count: int, labels: tuple[str, ...] = ("ham", "spam"), seed: int = 0):
+        draw = random.Random(seed)
+        rows = []
+        for number in range(count):
+            label = labels[number % len(labels)]
+            words = draw.choices(WORDS[label], k=draw.randint(3, 12))
+            rows.append((" ".join([*words, f"number{number}"]), label))
+        return rows
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_csv(make_rows) -> Callable[..., Path]:
+    """Write a CSV with the columns text and label; returns its path."""
+
+    def write(path: Path, count: int = 60, labels: tuple[str, ...] = ("ham", "spam")) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ["text,label", *(f"{text},{label}" for text, label in make_rows(count, labels))]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> list[str]:
+    """The words of the rows, and digits to spell the numbers in them."""
+    return sorted({word for words in WORDS.values() for word in words} | {"number", *"0123456789"})
+
+
+def save_tokenizer(directory: Path, vocabulary: list[str], special: dict[str, str]) -> int:
+    """Save a word-level tokenizer; returns the size of its vocabulary."""
+    import tokenizers
+    import transformers
+
+    words = {word: i for i, word in enumerate([*special.values(), "[UNK]", *vocabulary])}
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+        [tokenizers.pre_tokenizers.Whitespace(), tokenizers.pre_tokenizers.Digits(True)]
+    )
+    if "cls_token" in special:
+        pair = [(special[key], words[special[key]]) for key in ("cls_token", "sep_token")]
+        core.post_processor = tokenizers.processors.BertProcessing(pair[1], pair[0])
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="[UNK]", model_max_length=64, **special
+    )
+    wrapped.save_pretrained(directory)
+    return len(words)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory, vocabulary) -> dict[str, Path]:
+    """Directories of tiny random models without heads, as `fetch_model` leaves them.
+
+    bert: an encoder with a padding token of its own. gpt2: a decoder without one.
+    """
+    import torch
+    import transformers
+
+    root = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    bert_tokens = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    size = save_tokenizer(root / "bert", vocabulary, bert_tokens)
+    bert = transformers.BertConfig(
+        vocab_size=size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64,
+    )  # fmt: skip
+    transformers.BertModel(bert).save_pretrained(root / "bert")
+    size = save_tokenizer(root / "gpt2", vocabulary, {"eos_token": "<|endoftext|>"})
+    gpt2 = transformers.GPT2Config(
+        vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+    )
+    transformers.GPT2Model(gpt2).save_pretrained(root / "gpt2")
+    for name in ("bert", "gpt2"):
+        source = {"kind": "path", "name": name, "weights_sha256": {}}
+        (root / name / "source.json").write_text(json.dumps(source), encoding="utf-8")
+    return {name: root / name for name in ("bert", "gpt2")}
+
+
+@pytest.fixture(scope="session")
+def make_tokens(tmp_path_factory, write_csv, tiny_models) -> Callable[..., Path]:
+    """Prepare and tokenise rows for a tiny model, by the scripts themselves; returns tokens/."""
+    import prepare_data
+    import tokenize_data
+
+    def make(model: str, labels: tuple[str, ...] = ("ham", "spam"), count: int = 60) -> Path:
+        root = tmp_path_factory.mktemp("tokens")
+        source = write_csv(root / "rows.csv", count, labels)
+        prepare_data.main(
+            f"--source {source} --output {root}/data --passport {root}/passport.json".split()
+        )
+        tokenize_data.main(
+            f"--data {root}/data --model {tiny_models[model]} --max-length 16 "
+            f"--output {root}/tokens".split()
+        )
+        return root / "tokens"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., "object"]:
+    """Run a script as a user would, in a process of its own; returns the completed process."""
+    import subprocess
+
+    def run(name: str, *words: object, env: dict[str, str] | None = None):
+        command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def copy_workflow() -> Callable[[Path], Path]:
+    """Copy the workflow, without anything it made, to a directory."""
+    ignored = shutil.ignore_patterns("results", "resources", ".snakemake", ".git", ".venv*", "*_cache")
+
+    def copy(target: Path) -> Path:
+        return Path(shutil.copytree(ROOT, target, ignore=ignored, dirs_exist_ok=True))
+
+    return copy
