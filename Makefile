@@ -1,8 +1,9 @@
 # Two commands: `make run` and `make test`. Both are safe to repeat; `make help` lists the rest.
 PYTHON ?= python3
-CONFIG ?= config/config.yaml
+CONFIG ?=
 ARGS ?=
 BIN := .venv/bin
+LOCK := .venv-lock/bin/python -m pip --disable-pip-version-check
 
 # A person's own Python paths must not leak into the workflow's environment.
 export PYTHONNOUSERSITE := 1
@@ -15,8 +16,8 @@ help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS go to snakemake
-	@echo "Comparing as $(CONFIG) says; results/comparison.md is what to read at the end."
-	@$(BIN)/snakemake --configfile $(CONFIG) $(ARGS)
+	@echo "Comparing as $(or $(CONFIG),config/config.yaml) says, into results/comparison.md"
+	@$(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 smoke: ## run the same stages on little data, in about a minute
 	@$(MAKE) --no-print-directory run CONFIG=config/smoke.yaml
@@ -39,13 +40,16 @@ format: .venv/dev.stamp ## bring Python and rules into the project's style
 docs: .venv/dev.stamp ## write the parts of the documentation that are made from code
 	$(BIN)/python tests/make_docs.py
 
-lock: ## resolve the bounds in envs/ into the exact versions of envs/requirements.txt
+lock: ## resolve the bounds in envs/ into the exact versions of envs/requirements*.txt
 	$(PYTHON) -m venv --clear .venv-lock
-	sed -n 's/^      - //p' envs/workflow.yaml | .venv-lock/bin/python -m pip install \
-		--quiet --requirement envs/requirements.in --requirement /dev/stdin
-	( sed -n '/^#/p' envs/requirements.txt; .venv-lock/bin/python -m pip freeze \
-		| sed 's/+cpu$$//' ) > envs/requirements.txt.new
-	mv envs/requirements.txt.new envs/requirements.txt
+	sed -n 's/^      - //p' envs/workflow.yaml | $(LOCK) install --quiet \
+		--requirement envs/requirements.in --requirement /dev/stdin
+	( sed -n '/^#/p' envs/requirements.txt; $(LOCK) freeze | sed 's/+cpu$$//' ) > envs/new
+	mv envs/new envs/requirements.txt
+	$(LOCK) install --quiet --requirement envs/requirements-dev.in
+	( sed -n '/^#/p' envs/requirements-dev.txt; $(LOCK) freeze | sed 's/+cpu$$//' \
+		| grep -vxFf envs/requirements.txt ) > envs/new
+	mv envs/new envs/requirements-dev.txt
 	rm -r .venv-lock
 
 clean: ## remove the environment; results/ and resources/ stay

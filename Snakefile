@@ -1,16 +1,18 @@
 from snakemake.utils import min_version
 
-from rules.config import complete, save
+from rules.config import check_file, complete, expand, save
 
 min_version("9.25")
 
 # A config on the command line takes the place of the default: a recipe is complete in itself.
 if not workflow.overwrite_configfiles:
+    check_file("config/config.yaml")
 
     configfile: "config/config.yaml"
 
 
-config.update(complete(config, workflow.configfiles))
+complete_config = complete(config, workflow.configfiles)
+config.update(expand(complete_config))
 
 
 include: "rules/common.smk"
@@ -31,7 +33,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    save(config, "results/config.yaml")
+    save(complete_config, "results/config.yaml")
 
 
 rule all:

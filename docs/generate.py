@@ -16,7 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from rules.config import describe, load_schema  # noqa: E402
+from rules.config import load_schema  # noqa: E402
+from rules.explain import describe  # noqa: E402
 from tests.test_rerun import EDITS, STAGES  # noqa: E402
 
 CONFIG_INTRODUCTION = """# Configuration
@@ -42,7 +43,7 @@ def with_generated_parts(readme: str) -> str:
     parts = {"rule graph": rule_graph(), "rerun table": rerun_table()}
     for name, text in parts.items():
         marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        readme, found = marked.subn(lambda match, t=text: match[1] + t + match[2], readme)
+        readme, found = marked.subn(rf"\g<1>{text}\g<2>", readme)
         if found != 1:
             sys.exit(f"error: README.md has {found} places marked {name!r}; there must be one")
     return readme
@@ -94,7 +95,7 @@ def rule_graph() -> str:
     """The rules and what they hand on, as Mermaid."""
     command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--forceall"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    edges = re.findall(r'(id\d+) --> (id\d+)|(id\d+)\[(\w+)\]', done.stdout)
+    edges = re.findall(r"(id\d+) --> (id\d+)|(id\d+)\[(\w+)\]", done.stdout)
     names = {node: name for *_, node, name in edges if node}
     arrows = sorted({(names[a], names[b]) for a, b, *_ in edges if a})
     body = "".join(f"    {a} --> {b}\n" for a, b in arrows if b != "all")

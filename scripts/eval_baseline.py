@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
     results, predictions = evaluation.evaluate(predict, splits, names, positive)
     record = {
-        "run_info": clock.run_info(args.metrics.parent, vars(args)),
+        "run_info": clock.run_info(args.metrics.parent, vars(args), parts=3),
         "train_info": train_info,
         "meta_info": records.meta_info(names),
         "metrics": results,
@@ -59,8 +59,8 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     """A fitted scikit-learn classifier of texts, and what fitting took."""
     from common import records
 
-    started = time.perf_counter()
     candidates = majority() if baseline == "majority" else tfidf()
+    started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
     best = min(
         (candidate.fit(list(train["text"]), list(train["label"])) for candidate in candidates),

@@ -35,17 +35,17 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
+    source, training = models.read_source(args.model), files.read_json(args.training)
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, HEAD_SEED)
     model = adapters.load(classifier, args.adapter)
     predict = prediction.predictor(model, data.pad_token_id, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
-    training = files.read_json(args.training)
     record = {
         "run_info": training["run_info"] | clock.run_info(args.metrics.parent, vars(args)),
         "train_info": training["train_info"],
-        "meta_info": records.meta_info(data.labels, models.read_source(args.model)),
+        "meta_info": records.meta_info(data.labels, source),
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)

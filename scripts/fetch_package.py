@@ -8,6 +8,7 @@ pip downloads it, so the user's own index, mirror, proxy and cache settings hold
 """
 
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from pathlib import Path
 from common import cli, files
 
 log = logging.getLogger("fetch_package")
+
+PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,16 +39,27 @@ def download(requirement: str, folder: Path) -> Path:
     """The wheel of ``requirement``, downloaded by pip into ``folder`` without its dependencies.
 
     Raises:
-        InputError: pip found or fetched none; its last line of complaint is passed on.
+        InputError: it names no pinned package (pip would build a path or an address, and so execute
+            its code), or pip found or fetched none; its last line of complaint is passed on.
     """
+    if not PINNED.fullmatch(requirement):
+        raise cli.InputError(f"{requirement!r} is no pinned package: write NAME==VERSION")
     # Only wheels: building a source distribution would execute the package's code.
-    words = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--dest", folder]
+    words = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "--dest",
+        str(folder),
+    ]
+    words += [] if cli.watched() else ["--quiet"]
     command = [sys.executable, "-m", "pip", "download", *words, requirement]
     # The progress bar of pip goes to standard output, which file descriptor 2 shows.
     process = subprocess.Popen(command, stdout=2, stderr=subprocess.PIPE, text=True)
     _, complaints = process.communicate()
     if process.returncode:
-        last = [line for line in complaints.splitlines() if line.startswith("ERROR")][-1:]
+        lines = complaints.splitlines()
+        last = ([line for line in lines if line.startswith("ERROR")] or lines)[-1:]
         reason = " ".join(last) or f"pip ended with status {process.returncode}"
         raise cli.InputError(
             f"cannot download {requirement}: {reason}; check the name, the network and "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
+from common.cli import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("plot")
 
 INK, PAPER, COLOURS = "#24292f", "#ffffff", ["#0a6ebd", "#bd4b0a", "#3d8f3d", "#7b4fb5", "#a3333d"]
-ROW_INCHES, PANEL_INCHES, MATRIX_INCHES = 0.32, 5.2, 2.1
+ROW_INCHES, MARGIN_INCHES, WIDTH_INCHES, MATRIX_INCHES = 0.28, 0.6, 7.5, 2.1
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,16 +31,34 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--confusion", required=True, type=Path, help="SVG file to write")
     args = parser.parse_args(argv)
     import matplotlib
-    import pandas as pd
 
     matplotlib.use("svg")
     # Without these, each file would hold a date and random ids.
     matplotlib.rcParams.update({"svg.hashsalt": "lora-bench", "font.size": 9, "text.color": INK})
-    table = pd.read_csv(args.csv, keep_default_na=False, na_values={"seed": [""]})
-    test = table[table["split"] == "test"]
+    matplotlib.rcParams["text.parse_math"] = False  # a dollar in a name is a dollar
+    test = read(args.csv, args.metrics[0])
     save(draw_comparison(test, args.metrics[0]), args.comparison)
     save(draw_confusion(test), args.confusion)
     log.info("%s, %s", args.comparison, args.confusion)
+
+
+def read(csv: Path, metric: str) -> "pd.DataFrame":
+    """The test rows of a comparison: names as strings, the metric as numbers.
+
+    Raises:
+        InputError: there is no such table, or the metric is not in it.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+        test = table[table["split"] == "test"]
+        # Empty for F1 where there are more than two classes: no dot is drawn then.
+        return test.assign(**{metric: pd.to_numeric(test[metric].replace("", None))})
+    except (OSError, ValueError) as error:  # pandas' parse errors are ValueErrors
+        raise InputError(f"{csv} is no comparison ({cli.one_line(error)}): run `report`") from error
+    except KeyError as error:
+        raise InputError(f"{csv} has no column {error}: name one of its metrics") from error
 
 
 def save(figure: Any, path: Path) -> None:
@@ -54,14 +73,17 @@ def draw_comparison(test: "pd.DataFrame", metric: str) -> Any:
     """A panel per dataset, a line per (model, variant), a dot per seed, a bar at their mean."""
     from matplotlib.figure import Figure
 
-    datasets = list(dict.fromkeys(test["dataset"]))
-    longest = test.drop_duplicates(["dataset", "model", "variant"]).groupby("dataset").size().max()
-    figure = Figure((PANEL_INCHES * len(datasets), ROW_INCHES * longest + 1), layout="constrained")
-    panels = figure.subplots(1, len(datasets), squeeze=False)[0]
-    for axes, dataset in zip(panels, datasets, strict=True):
-        draw_panel(axes, test[test["dataset"] == dataset], metric)
-        axes.set_title(dataset, loc="left", fontweight="bold")
-        axes.set_xlabel(f"{metric} on the test rows, a dot per seed")
+    panels = dict(list(test.groupby("dataset", sort=False)))
+    heights = [rows[["model", "variant"]].drop_duplicates().shape[0] for rows in panels.values()]
+    inches = ROW_INCHES * sum(heights) + MARGIN_INCHES * len(panels)
+    figure = Figure((WIDTH_INCHES, inches), layout="constrained")
+    all_axes = figure.subplots(
+        len(panels), 1, squeeze=False, sharex=True, height_ratios=[height + 3 for height in heights]
+    )[:, 0]
+    for axes, (dataset, rows) in zip(all_axes, panels.items(), strict=True):
+        draw_panel(axes, rows, metric)
+        axes.set_title(dataset, loc="left", fontweight="bold", pad=14)
+    all_axes[-1].set_xlabel(f"{metric} on the test rows: a dot per seed, a bar at their mean")
     return figure
 
 
@@ -71,8 +93,9 @@ def draw_panel(axes: Any, rows: "pd.DataFrame", metric: str) -> None:
     cells = list(rows[rows["model"] != ""].groupby(["model", "variant"], sort=False))
     for _, baseline in rows[rows["model"] == ""].iterrows():
         axes.axvline(float(baseline[metric]), color=INK, linewidth=0.8, linestyle=":")
-        axes.annotate(baseline["variant"], (float(baseline[metric]), 1), (2, 2), rotation=45,
-                      xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+        axes.annotate(baseline["variant"], (float(baseline[metric]), 1), (0, 3), fontsize=8,
+                      ha="center", xycoords=("data", "axes fraction"),
+                      textcoords="offset points")  # fmt: skip
     for height, ((model, _), group) in enumerate(cells):
         values = group[metric].astype(float)
         colour = COLOURS[models.index(model) % len(COLOURS)]

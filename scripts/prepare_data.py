@@ -75,19 +75,23 @@ def prepare(source: dict, args) -> tuple[dict, list[str], dict]:
         "rows_read": rows_read,
         "rows_dropped": {"bad": bad, **dropped},
         "labels": names,
-        "splits": {name: describe(table, names) for name, table in parts.items()},
+        "splits": {name: describe(table, names, name) for name, table in parts.items()},
     }
     return parts, names, passport
 
 
-def describe(table, names: list[str]) -> dict:
-    """One split in figures: its rows, its rows per class, its characters, its hash."""
+def describe(table, names: list[str], split: str) -> dict:
+    """One split in figures: its rows, its rows per class, its characters, its hash.
+
+    Raises:
+        InputError: it has no row of some class.
+    """
     from common import splits
 
     counts = table["label"].value_counts()
     if missing := [name for number, name in enumerate(names) if number not in counts.index]:
         raise cli.InputError(
-            f"a split of {len(table)} rows holds no row of class {missing[0]!r}: use more rows, or "
+            f"{split} ({len(table)} rows) holds no row of class {missing[0]!r}: use more rows, or "
             "take it out of `labels`"
         )
     return {
@@ -106,8 +110,10 @@ def save(parts: dict, names: list[str], directory: Path) -> None:
 
     kinds = {"id": "string", "text": "string"}
     features = datasets.Features(
-        {**{name: datasets.Value(kind) for name, kind in kinds.items()},
-         "label": datasets.ClassLabel(names=names)}
+        {
+            **{name: datasets.Value(kind) for name, kind in kinds.items()},
+            "label": datasets.ClassLabel(names=names),
+        }
     )
     dataset_dict = datasets.DatasetDict(
         {

@@ -10,11 +10,13 @@ tidy, one row per cell or baseline and split; the Markdown is for reading.
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
+from common.cli import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +37,9 @@ TRAINING = {
     "peak_memory_bytes": "peak_memory_bytes",
     "adapter_bytes": "file_size",
 }
+WHOLE_NUMBERS = ("seed", "rank", "rows", "adapter_bytes", "peak_memory_bytes",
+                 *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
+CELLS = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 EVALUATION = ("rows", *METRICS, "eval_seconds", "eval_samples_per_second")
 MEBIBYTE = 2**20
 
@@ -62,7 +67,13 @@ def identities(cells: list[str], baselines: list[str]) -> Iterator[dict[str, Any
     Args:
         cells: each ``dataset/model/variant,variant/seed,seed``.
         baselines: names, for every dataset that has cells.
+
+    Raises:
+        InputError: a cell is not written so.
     """
+    for cell in cells:
+        if not CELLS.fullmatch(cell):
+            raise InputError(f"--cells {cell!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
     grid = [cell.split("/") for cell in cells]
     for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
         for baseline in baselines:
@@ -84,20 +95,31 @@ def tabulate(results: Path, rows: list[dict[str, Any]]) -> "pd.DataFrame":
     """The tidy table: one row per cell or baseline and split, all figures unrounded."""
     import pandas as pd
 
-    records = [(row, files.read_json(directory(results, row) / "metrics.json")) for row in rows]
-    table = pd.DataFrame(
-        flatten(row, split, record) for row, record in records for split in record["metrics"]
-    )
-    return table.astype({"seed": "Int64", **{key: "Int64" for key in whole_numbers(table)}})
+    table = pd.DataFrame([line for row in rows for line in read(results, row)])
+    # Left to itself, pandas makes floats of the integers of a column that has empty places.
+    table["alpha"] = table["alpha"].convert_dtypes()
+    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the table for one cell or baseline: one per split.
+
+    Raises:
+        InputError: its metrics are missing or lack something.
+    """
+    path = directory(results, row) / "metrics.json"
+    record = files.read_json(path)
+    try:
+        return [flatten(row, split, record) for split in record["metrics"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} lacks figures ({error}): delete it and run again") from error
 
 
 def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str, Any]:
     """One row of the table, from one split of one metrics.json."""
     peft, train = record["run_info"].get("peft_config", {}), record["train_info"]
     evaluation = record["metrics"][split]
-    share = {}
-    if train.get("num_total_params"):
-        share = {"trainable_share": train["num_trainable_params"] / train["num_total_params"]}
+    trainable, total = train.get("num_trainable_params"), train.get("num_total_params")
     return {
         **row,
         "split": split,
@@ -106,16 +128,10 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
         "alpha": peft.get("lora_alpha"),
         **{key: evaluation[key] for key in EVALUATION},
         **{column: train.get(key) for column, key in TRAINING.items()},
-        **share,
+        "trainable_share": trainable / total if total else None,
         "classes": json.dumps(record["meta_info"]["dataset_info"]["labels"]),
         "confusion_matrix": json.dumps(evaluation["confusion_matrix"]),
     }
-
-
-def whole_numbers(table: "pd.DataFrame") -> list[str]:
-    """The columns that count something: they stay integers where a row has none."""
-    names = ("rank", "rows", "adapter_bytes", "peak_memory_bytes")
-    return [c for c in table.columns if c in names or c.endswith("_parameters")]
 
 
 def markdown(table: "pd.DataFrame", metrics: list[str]) -> str:
@@ -130,14 +146,16 @@ def markdown(table: "pd.DataFrame", metrics: list[str]) -> str:
     for dataset, rows in test.groupby("dataset", sort=False):
         classes, matrix = rows["classes"].iloc[0], rows["confusion_matrix"].iloc[0]
         counts = [sum(line) for line in json.loads(matrix)]
-        shares = ", ".join(f"{c} {n}" for c, n in zip(json.loads(classes), counts, strict=True))
+        names = map(plain, json.loads(classes))
+        shares = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
         parts += [
             f"## {dataset}\n",
             f"{rows['rows'].iloc[0]} test rows ({shares}).\n",
             summary(rows, metrics).to_markdown(index=False, disable_numparse=True) + "\n",
             "Confusion matrices, summed over seeds; a row per true class, a column per "
             "predicted one:\n",
-            confusion(rows).to_markdown(index=False) + "\n",
+            # Names that look like numbers stay as they are.
+            confusion(rows).to_markdown(index=False, disable_numparse=[0, 1, 2]) + "\n",
         ]
     return "\n".join(parts)
 
@@ -172,6 +190,11 @@ def spread(values: "pd.Series", digits: int = 3) -> str:
     return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
 
 
+def plain(name: str) -> str:
+    """A class name that Markdown shows as it is, in a table too: on one line, escaped."""
+    return re.sub(r"([\\`*\[\]<|])", r"\\\1", " ".join(name.split()))
+
+
 def thousands(count: Any) -> str:
     """A count with its thousands apart; empty where there is none."""
     import pandas as pd
@@ -183,7 +206,7 @@ def confusion(rows: "pd.DataFrame") -> "pd.DataFrame":
     """The confusion matrices of a dataset, one below the other."""
     import pandas as pd
 
-    classes = json.loads(rows["classes"].iloc[0])
+    classes = [plain(name) for name in json.loads(rows["classes"].iloc[0])]
     lines = []
     for (model, variant), group in rows.groupby(["model", "variant"], sort=False):
         matrices = [json.loads(matrix) for matrix in group["confusion_matrix"]]

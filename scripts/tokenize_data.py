@@ -4,8 +4,8 @@
         --max-length 128 --output results/sms-spam/minilm/tokens
 
 Rows stay unpadded. A text longer than the maximum loses its end; the share of such texts is in the
-statistics (statistics.json beside the rows), since the verdict of a review often stands there. Special tokens that a text spells out
-("<|endoftext|>") are tokenised as the characters they are.
+statistics (statistics.json beside the rows), since the verdict of a review often stands there.
+Special tokens that a text spells out ("<|endoftext|>") are tokenised as the characters they are.
 """
 
 import logging
@@ -38,27 +38,39 @@ def main(argv: list[str] | None = None) -> None:
 
 def tokenize(splits, tokenizer, max_length: int):
     """A ``DatasetDict`` of id, input_ids, label, length (tokens) and truncated (true or false)."""
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
-        # A text that is too long comes back in several pieces; the first is the truncated text.
-        pieces = tokenizer(
-            batch["text"],
-            truncation=True,
-            max_length=max_length,
-            return_overflowing_tokens=True,
-            return_attention_mask=False,
-            split_special_tokens=True,
-        )
-        row_of_piece = pieces["overflow_to_sample_mapping"]
-        first = {row: piece for piece, row in reversed(list(enumerate(row_of_piece)))}
-        input_ids = [pieces["input_ids"][first[row]] for row in range(len(batch["text"]))]
+        rows = tokenizer(
+            batch["text"], truncation=True, max_length=max_length, split_special_tokens=True
+        ).encodings
         return {
-            "input_ids": input_ids,
-            "length": [len(ids) for ids in input_ids],
-            "truncated": [row_of_piece.count(row) > 1 for row in range(len(input_ids))],
+            "input_ids": [plain_ids(row, special, tokenizer.unk_token_id) for row in rows],
+            "length": [len(row) for row in rows],
+            "truncated": [bool(row.overflowing) for row in rows],
         }
 
     return splits.map(encode, batched=True, remove_columns="text", keep_in_memory=True)
+
+
+def plain_ids(row, special: set[int], unknown: int | None) -> list[int]:
+    """The token ids of one text, without the special tokens that the text only spells.
+
+    ``split_special_tokens`` keeps them out of most tokenizers. A Unigram vocabulary (DeBERTa-v3,
+    XLM-RoBERTa, T5) lists "[SEP]" among its ordinary pieces and finds it there all the same: such a
+    piece becomes the unknown token. Those that the tokenizer itself puts around a text stay.
+
+    Args:
+        row: ``tokenizers.Encoding`` of the text.
+        special: ids of the special tokens, the unknown token left out.
+        unknown: id of the unknown token, None for a vocabulary that can spell every text.
+    """
+    if unknown is None:
+        return row.ids
+    return [
+        unknown if token in special and not added else token
+        for token, added in zip(row.ids, row.special_tokens_mask, strict=True)
+    ]
 
 
 def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:

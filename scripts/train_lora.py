@@ -20,6 +20,8 @@ from common import cli, files
 
 log = logging.getLogger("train_lora")
 
+SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the learning rate
+
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
@@ -27,8 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     from common import adapters, models, records
 
     clock = records.Clock()
-    model, tokenizer, train_info = train(args)
     source = models.read_source(args.model)
+    model, tokenizer, train_info = train(args)
     with files.written_aside(args.output) as aside:
         adapters.save(model, tokenizer, source, aside)
         train_info["file_size"] = adapters.size_bytes(aside)
@@ -49,36 +51,53 @@ def parse(argv: list[str] | None):
     parser = cli.parser(__doc__)
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
-    parser.add_argument("--peft", type=json.loads, default={}, help="literal PEFT config, as JSON")
+    parser.add_argument("--peft", type=peft_config, default={}, help="literal PEFT config, as JSON")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="at its highest")
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training rows")
-    parser.add_argument("--max-steps", type=int, help="end after so many steps instead")
-    parser.add_argument("--batch-size", type=int, default=8, help="rows per step")
+    parser.add_argument("--max-steps", type=cli.whole(1), help="end after so many steps instead")
+    parser.add_argument("--batch-size", type=cli.whole(1), default=8, help="rows per step")
     parser.add_argument("--weight-decay", type=float, default=0.0, help="of AdamW")
     parser.add_argument("--warmup", type=float, default=0.1, help="share of steps, or steps from 1")
-    parser.add_argument("--scheduler", default="linear", help="of the learning rate after warm-up")
+    parser.add_argument("--scheduler", choices=SCHEDULERS, default="linear", help="after warm-up")
     parser.add_argument("--max-grad-norm", type=float, default=1.0, help="clip gradients to it")
-    parser.add_argument("--backbone-dropout", action=argparse.BooleanOptionalAction, default=False, help="in training")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument(
+        "--backbone-dropout",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="in training",
+    )
+    parser.add_argument("--seed", type=cli.whole(0), default=0, help="of everything that is drawn")
+    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--output", required=True, type=Path, help="adapter directory to write")
     parser.add_argument("--record", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(argv)
+
+
+def peft_config(text: str) -> dict[str, Any]:
+    """The type of --peft: a JSON object."""
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no JSON ({error})") from error
+    if not isinstance(config, dict):
+        raise argparse.ArgumentTypeError(f'{text} is no JSON object, such as {{"r": 8}}')
+    return config
 
 
 def train(args) -> tuple[Any, Any, dict[str, Any]]:
     """The trained model, its tokenizer, and what training took."""
     import torch
 
-    from common import adapters, models, records, tokens, training
+    from common import adapters, models, prediction, records, tokens, training
 
     torch.set_num_threads(args.threads)
-    data = tokens.load(args.tokens)
-    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
-    model = adapters.attach(classifier, args.peft)
     settings = training.Settings(
         **{name: getattr(args, name) for name in training.Settings.__dataclass_fields__}
     )
+    data = tokens.load(args.tokens)
+    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
+    model = adapters.attach(classifier, args.peft)
+    prediction.require_exact_padding(model, data.splits["train"], data.pad_token_id)
     train_info = training.train(model, data.splits, data.pad_token_id, settings, args.seed)
     train_info |= adapters.count_parameters(model)
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()

@@ -1,9 +1,13 @@
 """Small things to test on: texts that can be learned, and tiny models of random weights."""
 
+import hashlib
 import json
+import os
 import random
 import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +15,33 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+CONFIG = """
+datasets:
+  messages:
+    source: {package: toy-messages==1.0, sha256: %s, member: toy_messages/messages.csv}
+    validation: 10
+  news:
+    source: {path: data/news.csv}
+    validation: 10
+models:
+  bert:
+    source: {path: tiny/bert}
+  gpt2:
+    source: {path: tiny/gpt2}
+    training: {learning_rate: 0.002}
+variants:
+  lora:
+    r: [2, 4]
+    lora_alpha: 8
+seeds: [0]
+training:
+  max_steps: 2
+"""
+
 WORDS = {
-    "ham": "see you at home for dinner tonight love mum call me later okay sure thanks".split(),
-    "spam": "win free cash prize claim now urgent text stop mobile offer reward winner".split(),
-    "other": "meeting agenda minutes budget quarter report invoice client project deadline".split(),
+    "ham": "see you at home for dinner tonight love mum call me later okay sure thanks",
+    "spam": "win free cash prize claim now urgent text stop mobile offer reward winner",
+    "other": "meeting agenda minutes budget quarter report invoice client project deadline",
 }
 
 
@@ -27,7 +54,7 @@ def make_rows() -> Callable[..., list[tuple[str, str]]]:
         rows = []
         for number in range(count):
             label = labels[number % len(labels)]
-            words = draw.choices(WORDS[label], k=draw.randint(3, 12))
+            words = draw.choices(WORDS[label].split(), k=draw.randint(3, 12))
             rows.append((" ".join([*words, f"number{number}"]), label))
         return rows
 
@@ -50,7 +77,7 @@ def write_csv(make_rows) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def vocabulary() -> list[str]:
     """The words of the rows, and digits to spell the numbers in them."""
-    return sorted({word for words in WORDS.values() for word in words} | {"number", *"0123456789"})
+    return sorted(set(" ".join(WORDS.values()).split()) | {"number", *"0123456789"})
 
 
 def save_tokenizer(directory: Path, vocabulary: list[str], special: dict[str, str]) -> int:
@@ -93,11 +120,17 @@ def tiny_models(tmp_path_factory, vocabulary) -> dict[str, Path]:
     transformers.BertModel(bert).save_pretrained(root / "bert")
     size = save_tokenizer(root / "gpt2", vocabulary, {"eos_token": "<|endoftext|>"})
     gpt2 = transformers.GPT2Config(
-        vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+        vocab_size=size,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        n_positions=64,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     transformers.GPT2Model(gpt2).save_pretrained(root / "gpt2")
     for name in ("bert", "gpt2"):
-        source = {"kind": "path", "name": name, "weights_sha256": {}}
+        source: dict[str, object] = {"kind": "path", "name": name, "weights_sha256": {}}
         (root / name / "source.json").write_text(json.dumps(source), encoding="utf-8")
     return {name: root / name for name in ("bert", "gpt2")}
 
@@ -126,7 +159,6 @@ def make_tokens(tmp_path_factory, write_csv, tiny_models) -> Callable[..., Path]
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., "object"]:
     """Run a script as a user would, in a process of its own; returns the completed process."""
-    import subprocess
 
     def run(name: str, *words: object, env: dict[str, str] | None = None):
         command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
@@ -138,9 +170,60 @@ def run_script() -> Callable[..., "object"]:
 @pytest.fixture(scope="session")
 def copy_workflow() -> Callable[[Path], Path]:
     """Copy the workflow, without anything it made, to a directory."""
-    ignored = shutil.ignore_patterns("results", "resources", ".snakemake", ".git", ".venv*", "*_cache")
+    ignored = shutil.ignore_patterns(
+        "results", "resources", ".snakemake", ".git", ".venv*", "*_cache"
+    )
 
     def copy(target: Path) -> Path:
         return Path(shutil.copytree(ROOT, target, ignore=ignored, dirs_exist_ok=True))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Snakemake in a copy of the workflow; its output is all in `stdout`."""
+
+    def run(*words: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+        # Toy packages lie in wheels/: where there is such a folder, no index is asked.
+        local = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(cwd / "wheels")}
+        env = os.environ | {"HF_HUB_OFFLINE": "1"} | (local if (cwd / "wheels").exists() else {})
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", *words],
+            cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == status, done.stdout
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_workflow(copy_workflow, write_csv, tiny_models) -> Callable[[Path], Path]:
+    """Make a workflow on small local things: CONFIG, two datasets, two models, one wheel."""
+
+    def make(root: Path) -> Path:
+        copy_workflow(root)
+        write_csv(root / "data" / "news.csv", labels=("ham", "other"))
+        for name, path in tiny_models.items():
+            shutil.copytree(path, root / "tiny" / name)
+        wheel = root / "wheels" / "toy_messages-1.0-py3-none-any.whl"
+        wheel.parent.mkdir()
+        about = "toy_messages-1.0.dist-info"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.write(write_csv(root / "messages.csv"), "toy_messages/messages.csv")
+            archive.writestr(f"{about}/METADATA", "Name: toy-messages\nVersion: 1.0\n")
+            archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (root / "config" / "config.yaml").write_text(CONFIG % digest)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, tiny_workflow, snakemake) -> Path:
+    """The tiny workflow with all outputs up to date. Copy it before you change it."""
+    root = tiny_workflow(tmp_path_factory.mktemp("finished") / "workflow")
+    snakemake("--cores", "2", cwd=root)
+    return root

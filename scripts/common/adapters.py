@@ -1,5 +1,6 @@
 """Adapters: put on a classifier, counted, saved, and put on again elsewhere."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,11 @@ from common.cli import InputError
 from common.models import Classifier, linear_layers
 
 ALL_LINEAR = "all-linear"
+OWN_TARGETS = ("IA3", "LN_TUNING")  # they name layers by role, and adapt norms
+WEIGHTS = "adapter_model.safetensors"
+
+# What PEFT and torch raise when a config does not fit a model; each method has its own way.
+REFUSALS = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def attach(classifier: Classifier, settings: dict[str, Any]):
@@ -18,26 +24,49 @@ def attach(classifier: Classifier, settings: dict[str, Any]):
         settings: a literal PEFT config, such as ``{"r": 8, "lora_alpha": 16}``. ``peft_type`` is
             LORA unless given. ``target_modules`` is "all-linear" unless given: every linear layer
             of the backbone, found on the model (PEFT's own reading of "all-linear" also takes
-            heads, and fails on DistilBERT). None: PEFT's choice for the architecture.
+            heads, and fails on DistilBERT). None: PEFT's choice for the architecture, which is also
+            the default of IA3 and LN_TUNING. PREFIX_TUNING and its like have no such key.
 
     Raises:
-        InputError: PEFT does not know a key, or the config does not fit the model.
+        InputError: PEFT does not know a key, the config does not fit the model, or it adapts
+            nothing.
     """
     import peft
 
     kind = str(settings.get("peft_type", "LORA")).upper()
-    values = {key: value for key, value in settings.items() if key != "peft_type"}
-    if values.setdefault("target_modules", ALL_LINEAR) == ALL_LINEAR:
-        values["target_modules"] = linear_layers(classifier.model)
     try:
-        config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](
-            # Without SEQ_CLS the head stays frozen and is not saved. PEFT appends to the list that
-            # it is given: hence a copy.
-            **{"task_type": "SEQ_CLS", "modules_to_save": list(classifier.head), **values}
-        )
-        return peft.get_peft_model(classifier.model, config)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"PEFT refuses this {kind} config: {cli.one_line(error)}; mend the variant") from error
+        config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)]
+        linear = kind not in OWN_TARGETS and "target_modules" in config_class.__dataclass_fields__
+        config = config_class(**completed(settings, classifier, linear))
+        model = peft.get_peft_model(classifier.model, config)
+        if not count_parameters(model)["num_adapter_params"]:
+            raise ValueError("it adapts nothing in this model")
+        return model
+    except REFUSALS as error:
+        raise InputError(
+            f"PEFT refuses this {kind} config: {cli.one_line(error)}; mend the variant"
+        ) from error
+
+
+def completed(settings: dict[str, Any], classifier: Classifier, linear: bool) -> dict[str, Any]:
+    """A PEFT config with what a classifier needs: the layers to adapt, the head, the task.
+
+    Args:
+        settings: as in ``attach``.
+        classifier: as in ``attach``.
+        linear: whether the linear layers are adapted unless the settings name others.
+    """
+    values = {key: value for key, value in settings.items() if key != "peft_type"}
+    if linear:
+        values.setdefault("target_modules", ALL_LINEAR)
+    if values.get("target_modules") == ALL_LINEAR:
+        values["target_modules"] = linear_layers(classifier.model)
+    if values.setdefault("task_type", "SEQ_CLS") != "SEQ_CLS":
+        # Under another task the head stays frozen and is not saved.
+        raise ValueError(f"`task_type` is {values['task_type']!r}, and a classifier's is SEQ_CLS")
+    # A list of its own: PEFT appends to the one that it is given.
+    values["modules_to_save"] = [*classifier.head, *(values.get("modules_to_save") or [])]
+    return values
 
 
 def count_parameters(model) -> dict[str, int]:
@@ -71,22 +100,68 @@ def save(model, tokenizer, source: dict[str, Any], directory: Path) -> None:
         source: the content of the model's source.json.
         directory: made if it is not there.
     """
-    config = model.peft_config["default"]
+    config, base = model.peft_config["default"], model.get_base_model()
     config.base_model_name_or_path = source.get("version") or source["name"]
     config.revision = source.get("revision")
+    sort_names(config)
+    # The model card names the base model by this attribute.
+    base.config._name_or_path = base.name_or_path = config.base_model_name_or_path
     model.save_pretrained(directory, save_embedding_layers=False)
-    model.get_base_model().config.save_pretrained(directory)
+    base.config.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
 
+def sort_names(config) -> None:
+    """Put the module names of a PEFT config in order, each once.
+
+    PEFT keeps them in sets, which are written in another order by every process, and names the head
+    again that it was given. Equal cells have equal files.
+    """
+    for key, value in vars(config).items():
+        if isinstance(value, set) or (key == "modules_to_save" and value):
+            setattr(config, key, sorted(set(value)))
+
+
 def load(classifier: Classifier, directory: Path):
-    """The classifier with a saved adapter and its saved head, ready to predict."""
+    """The classifier with a saved adapter and its saved head, ready to predict.
+
+    Raises:
+        InputError: the directory holds no adapter, one of another model, or not all of its weights.
+    """
     import peft
+    import safetensors
 
     try:
-        return peft.PeftModel.from_pretrained(classifier.model, directory)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{directory} does not load on this model: {cli.one_line(error)}") from error
+        with safetensors.safe_open(directory / WEIGHTS, framework="pt") as file:
+            saved = set(file.keys())
+        require_none(missing_head(classifier, saved), directory)
+        model = peft.PeftModel.from_pretrained(classifier.model, directory)
+    except (OSError, *REFUSALS, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"{directory} does not load on this model: {cli.one_line(error)}; train the cell again"
+        ) from error
+    wanted = peft.get_peft_model_state_dict(model, save_embedding_layers=False).keys()
+    require_none(sorted(wanted - saved), directory)
+    return model
+
+
+def missing_head(classifier: Classifier, saved: Collection[str]) -> list[str]:
+    """The weights of a head that are not among saved ones: PEFT would keep those just drawn."""
+    head = [
+        f".{module}.{name}"
+        for module in classifier.head
+        for name, _ in classifier.model.get_submodule(module).named_parameters()
+    ]
+    return [name for name in head if not any(key.endswith(name) for key in saved)]
+
+
+def require_none(missing: list[str], directory: Path) -> None:
+    """Refuse an adapter that lacks weights: PEFT does no more than warn."""
+    if missing:
+        raise InputError(
+            f"{directory / WEIGHTS} lacks {len(missing)} weights of this model, such as "
+            f"{missing[0].lstrip('.')}: train the cell again"
+        )
 
 
 def size_bytes(directory: Path) -> int:

@@ -44,6 +44,17 @@ def run(main: Callable[[], None]) -> None:
         )
 
 
+def whole(minimum: int) -> Callable[[str], int]:
+    """The type of an option: whole numbers from ``minimum``."""
+
+    def convert(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {minimum}")
+        return int(text)
+
+    return convert
+
+
 def one_line(error: Exception) -> str:
     """A library's complaint on one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]

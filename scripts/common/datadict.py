@@ -6,26 +6,30 @@ from common import cli
 from common.cli import InputError
 
 
+def library():
+    """The ``datasets`` library, whose progress bars show only where a person watches."""
+    import datasets
+
+    if not cli.watched():
+        datasets.disable_progress_bars()
+    return datasets
+
+
 def load(directory: Path):
     """The ``DatasetDict`` in a directory, mapped into memory rather than read.
 
     Raises:
         InputError: the directory holds none.
     """
-    import datasets
-
     try:
-        return datasets.load_from_disk(directory)
+        return library().load_from_disk(directory)
     except (OSError, ValueError) as error:
         raise InputError(f"{directory} is no saved dataset: delete it and run again") from error
 
 
 def save(splits, directory: Path) -> None:
-    """Save a ``DatasetDict``; a bar shows the progress where a person watches."""
-    import datasets
-
-    if not cli.watched():
-        datasets.disable_progress_bars()
+    """Save a ``DatasetDict``."""
+    library()
     splits.save_to_disk(directory)
 
 

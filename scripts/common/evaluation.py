@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import files
+from common import cli, files
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
-    parser.add_argument("--batch-size", type=int, default=32, help="rows per forward pass")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--batch-size", type=cli.whole(1), default=32, help="rows per forward pass")
+    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from common import cli
+from common.cli import InputError
 
 CHUNK_BYTES = 1 << 20
 
@@ -17,7 +19,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write a file or directory to; it takes its place on success.
 
     A job that fails or is killed leaves ``path`` as it was. Renaming within one directory is atomic
-    on POSIX file systems; a directory already in place is removed first.
+    on POSIX file systems; a directory already in place, or a link to one, is removed first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,8 +28,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     try:
         yield aside
         if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(aside, path)
+            remove(path)
+        aside.replace(path)
     finally:
         remove(aside)
 
@@ -47,8 +49,21 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The content of a JSON file.
+
+    Raises:
+        InputError: the file is not there, or it is not whole.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): run the stage that writes it"
+        ) from error
+    except ValueError as error:  # of JSON and of UTF-8
+        raise InputError(
+            f"{path} is no whole JSON file ({cli.one_line(error)}): delete it and run again"
+        ) from error
 
 
 def sha256(path: Path) -> str:

@@ -35,17 +35,48 @@ def load_tokenizer(directory: Path):
     A decoder without a padding token gets its end-of-text token: it is masked, and classifiers
     look for the last token before it. Padding on the right leaves the positions of the text as
     they are; on the left, GPT-2 returns other logits without an error.
+
+    Raises:
+        InputError: the directory holds no fast tokenizer, or one without words or padding token.
     """
     import transformers
 
+    require_directory(directory)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{directory} holds no tokenizer that loads: {cli.one_line(error)}") from error
+    except Exception as error:  # what tokenizers raises is of no closer kind
+        raise InputError(
+            f"{directory} holds no tokenizer that loads: {cli.one_line(error)}; mend its "
+            "tokenizer.json or take another model"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    require_usable(tokenizer, directory)
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def require_usable(tokenizer, directory: Path) -> None:
+    """Refuse a tokenizer that cannot do its work here.
+
+    Without a vocabulary, transformers (5.23) makes one that knows no word, and says nothing.
+    """
+    vocabularies = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
+    if not any((Path(directory) / name).exists() for name in vocabularies):
+        raise InputError(
+            f"{directory} holds no tokenizer, that is, no {' or '.join(vocabularies)}: add the "
+            "file or take another model"
+        )
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"{directory} holds a {type(tokenizer).__name__}, which has no fast version: add a "
+            "tokenizer.json or take another model"
+        )
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"{directory} holds a tokenizer with neither a padding nor an end-of-text token: set "
+            "`pad_token` in its tokenizer_config.json"
+        )
 
 
 def load_classifier(
@@ -62,9 +93,11 @@ def load_classifier(
     Raises:
         InputError: the directory holds no model that loads as a classifier.
     """
+    import safetensors
     import torch
     import transformers
 
+    require_directory(directory)
     transformers.set_seed(seed)
     names = dict(enumerate(labels))
     quietly(transformers)
@@ -82,9 +115,17 @@ def load_classifier(
             ignore_mismatched_sizes=True,  # a head for other classes is drawn anew
             output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{directory} holds no classifier that loads: {cli.one_line(error)}") from error
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"{directory} holds no classifier that loads: {cli.one_line(error)}; fetch it again"
+        ) from error
     return Classifier(model, head_modules(model, info))
+
+
+def require_directory(directory: Path) -> None:
+    """Refuse a path that is not there: transformers would take it for an id on the hub."""
+    if not Path(directory).is_dir():
+        raise InputError(f"{directory} is no directory: name one that `fetch_model` wrote")
 
 
 def read_source(directory: Path) -> dict[str, Any]:
@@ -121,7 +162,8 @@ def has_parameters(module) -> bool:
 def linear_layers(model) -> list[str]:
     """Full names of the linear layers of the backbone, the pooler left out: what LoRA can adapt.
 
-    GPT-2 calls its linear layers Conv1D. A pooler belongs to the head: it is trained in full.
+    GPT-2 calls its linear layers Conv1D. A pooler is no layer of the backbone: where the checkpoint
+    lacks it, it is part of the head (``head_modules``), and else it stays as it is.
     """
     import torch
     import transformers

@@ -24,17 +24,18 @@ class Clock:
         self.created_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._started = time.perf_counter()
 
-    def run_info(self, cell: Path, options: dict[str, Any]) -> dict[str, Any]:
+    def run_info(self, cell: Path, options: dict[str, Any], parts: int = 4) -> dict[str, Any]:
         """Which cell was made when, how long the whole job took, and with which options.
 
         Args:
-            cell: the directory of the cell; its last four parts are the name of the experiment.
+            cell: the directory of the cell; its last parts are the name of the experiment.
             options: the command line's.
+            parts: how many: dataset, model, variant, seed; or dataset, "baselines", baseline.
         """
         return {
             "created_at": self.created_at,
             "total_time": round(time.perf_counter() - self._started, 3),
-            "experiment_name": "/".join(cell.parts[-4:]),
+            "experiment_name": "/".join(cell.parts[-parts:]),
             "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
             "error_msg": "",
         }

@@ -1,6 +1,7 @@
 """Duplicates, labels and splits of a table (see ``common.tables``); nothing here reads a file."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -56,14 +57,16 @@ def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, 
             for integer i. None: the labels found, sorted (as numbers if they all are).
 
     Raises:
-        InputError: a label has no name, or there are fewer than two classes.
+        InputError: a label has no name, a name stands for two, or there are fewer than two classes.
     """
     found = sorted({label for table in tables.values() for label in table["label"]}, key=as_number)
     if len(found) < 2:
         raise InputError(f"the label column holds one class, {found}: a classifier needs two")
     names = list(names or found)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"`labels` names {twice[0]!r} twice: name each class once")
     numbers = {name: number for number, name in enumerate(names)}
-    if not set(found) <= numbers.keys():
+    if not set(found) <= numbers.keys() and all(label.isdecimal() for label in found):
         numbers = {str(number): number for number in range(len(names))}
     if unknown := [label for label in found if label not in numbers]:
         shown = ", ".join(map(repr, unknown[:MISSING_SHOWN]))
@@ -74,9 +77,10 @@ def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, 
 def as_number(label: str) -> tuple[float, str]:
     """A sort key that puts numbers first, by value, and other labels after them, by name."""
     try:
-        return float(label), label
+        number = float(label)
     except ValueError:
-        return float("inf"), label
+        number = math.inf
+    return number if math.isfinite(number) else math.inf, label  # "nan" may be a name, too
 
 
 def split(tables: Tables, test: float, validation: float, seed: int) -> Tables:
@@ -104,7 +108,7 @@ def draw(
     """A stratified sample of ``count`` rows, and the rest; both in the table's own order.
 
     Raises:
-        InputError: the table is too small for it.
+        InputError: a class would have no row in the sample, or none in the rest.
     """
     from sklearn.model_selection import train_test_split
 
@@ -115,8 +119,9 @@ def draw(
     except ValueError as error:
         per_class = table["label"].value_counts()
         raise InputError(
-            f"too few rows to draw {count} for {purpose}: {len(table)} rows are left, "
-            f"{per_class.min()} of the smallest class; lower `{purpose}` or bring more rows"
+            f"cannot draw {count} rows for {purpose} out of {len(table)}, "
+            f"{min(per_class, default=0)} of the smallest of {len(per_class)} classes: each class "
+            f"needs a row in the sample and one in the rest; change `{purpose}` or bring more rows"
         ) from error
     return drawn.sort_index(), rest.sort_index()
 

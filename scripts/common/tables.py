@@ -1,7 +1,8 @@
 """Rows of text and label, read from the files that people have.
 
 A *table* here is a pandas DataFrame with the string columns ``id``, ``text`` and ``label``, one row
-per example. ``id`` is ``{split}/{row}``: the split of the source and the row's number in it, from 0.
+per example. ``id`` is ``{split}/{row}``: the split of the source and the number of the row in it,
+from 0.
 """
 
 from collections.abc import Sequence
@@ -42,13 +43,18 @@ def read_source(path: Path, layout: Layout) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: what is there cannot be read so; one line names file, column and remedy.
     """
-    frames = {
-        split: select(frame, layout, where)
-        for split, (frame, where) in read_frames(path, layout).items()
-    }
-    for split, frame in frames.items():
-        frame.insert(0, "id", [f"{split}/{row}" for row in frame.index])
-    return {split: frame.reset_index(drop=True) for split, frame in frames.items()}
+    try:
+        frames = read_frames(path, layout)
+    except PermissionError as error:
+        place = error.filename or path
+        raise InputError(f"{place} cannot be read: permission denied; allow reading it") from error
+    tables = {}
+    for split, (frame, where) in frames.items():
+        # Numbered before rows are filtered out, and by position: Parquet may bring its own index.
+        rows = select(frame.reset_index(drop=True), layout, where)
+        rows.insert(0, "id", [f"{split}/{row}" for row in rows.index])
+        tables[split] = rows.reset_index(drop=True)
+    return tables
 
 
 def read_frames(path: Path, layout: Layout) -> dict[str, tuple[pd.DataFrame, str]]:
@@ -58,8 +64,12 @@ def read_frames(path: Path, layout: Layout) -> dict[str, tuple[pd.DataFrame, str
     if path.is_file():
         return {"train": (read_file(path, layout), str(path))}
     if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
-        return {split: (frame, f"{path}/{split}") for split, frame in read_arrow(path).items()}
-    named = {f.stem: f for f in sorted(path.iterdir()) if f.suffix in SUFFIXES and f.stem in SPLITS}
+        return read_arrow(path)
+    found = [f for f in sorted(path.iterdir()) if f.suffix in SUFFIXES and f.stem in SPLITS]
+    named = {file.stem: file for file in found}
+    if len(named) < len(found):
+        names = ", ".join(file.name for file in found)
+        raise InputError(f"{path} holds several files of one split ({names}): keep one of each")
     if "train" not in named:
         raise InputError(
             f"{path} holds no train{{{','.join(SUFFIXES)}}} and no saved dataset: name the files "
@@ -70,29 +80,28 @@ def read_frames(path: Path, layout: Layout) -> dict[str, tuple[pd.DataFrame, str
 
 def read_file(path: Path, layout: Layout) -> pd.DataFrame:
     """One file as a frame of all its columns."""
-    try:
-        with open(path, "rb") as stream:
-            return parse(stream, path.suffix, layout, str(path))
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: permission denied; allow reading it") from error
+    with open(path, "rb") as stream:
+        return parse(stream, path.suffix, layout, str(path))
 
 
 def parse(stream: IO[bytes], suffix: str, layout: Layout, where: str) -> pd.DataFrame:
     """A stream of CSV, TSV, JSON lines or Parquet as a frame; texts stay the strings they are."""
     try:
         if suffix in SEPARATORS:
-            separator = layout.delimiter or SEPARATORS[suffix]
-            return pd.read_csv(
-                stream, sep=separator, dtype=str, keep_default_na=False, encoding=layout.encoding
-            )
+            return parse_csv(stream, layout.delimiter or SEPARATORS[suffix], layout.encoding)
         if suffix == ".jsonl":
             return pd.read_json(stream, lines=True, dtype=False, encoding=layout.encoding)
         if suffix == ".parquet":
             return pd.read_parquet(stream)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{where} is not {layout.encoding} (byte {error.start}): set `encoding`, for example "
-            "to latin-1"
+            f"{where} is not {layout.encoding} (byte 0x{error.object[error.start]:02x}): set "
+            "`encoding`, for example to latin-1"
+        ) from error
+    except LookupError as error:
+        raise InputError(
+            f"{where}: Python knows no encoding {layout.encoding!r}; set `encoding` to one it "
+            "knows, such as utf-8 or latin-1"
         ) from error
     except (ValueError, OSError) as error:  # pandas' and Arrow's parse errors are ValueErrors
         raise InputError(
@@ -101,13 +110,35 @@ def parse(stream: IO[bytes], suffix: str, layout: Layout, where: str) -> pd.Data
     raise InputError(f"{where}: files of type {suffix!r} are not read; use {', '.join(SUFFIXES)}")
 
 
-def read_arrow(path: Path) -> dict[str, pd.DataFrame]:
+def parse_csv(stream: IO[bytes], separator: str, encoding: str) -> pd.DataFrame:
+    """A CSV as a frame of strings.
+
+    Raises:
+        ValueError: the rows do not have the header's columns, or other things that pandas refuses.
+    """
+    frame = pd.read_csv(stream, sep=separator, dtype=str, keep_default_na=False, encoding=encoding)
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas then takes the first column for row names, and every name moves to the next column.
+        raise ValueError("rows have more columns than the header; quote what holds the delimiter")
+    return frame
+
+
+def read_arrow(path: Path) -> dict[str, tuple[pd.DataFrame, str]]:
     """The splits of a directory that ``datasets`` saved; class numbers become class names."""
     import datasets
 
-    loaded = datasets.load_from_disk(path)
+    try:
+        loaded = datasets.load_from_disk(path)
+    except (ValueError, FileNotFoundError) as error:
+        raise InputError(
+            f"{path} is no whole saved dataset: {cli.one_line(error)}; save it again"
+        ) from error
     splits = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-    return {split: named_classes(rows) for split, rows in splits.items() if split in SPLITS}
+    if "train" not in splits:
+        found = ", ".join(splits)
+        raise InputError(f"{path} has no split train, only {found}: save one under that name")
+    named = {split: rows for split, rows in splits.items() if split in SPLITS}
+    return {split: (named_classes(rows), f"{path}/{split}") for split, rows in named.items()}
 
 
 def named_classes(rows) -> pd.DataFrame:
@@ -127,12 +158,16 @@ def select(frame: pd.DataFrame, layout: Layout, where: str) -> pd.DataFrame:
     for condition in layout.filters:
         column, _, value = condition.partition("=")
         require(frame, column, "filter", where)
-        frame = frame[frame[column].astype(str) == value]
+        frame = frame[as_texts(frame[column]) == value]
+        if frame.empty:
+            raise InputError(
+                f"{where} has no row with {condition}: set `filter` to a value of column {column!r}"
+            )
     if frame.empty:
-        raise InputError(f"{where} has no rows{' after `filter`' if layout.filters else ''}")
+        raise InputError(f"{where} has no rows: bring some, or leave this file out")
     for column, key in ((layout.text, "text"), (layout.label, "label")):
         require(frame, column, key, where)
-    texts, labels = (frame[column].map(as_text) for column in (layout.text, layout.label))
+    texts, labels = as_texts(frame[layout.text]), as_texts(frame[layout.label])
     return pd.DataFrame({"text": texts, "label": labels.str.strip()}, dtype=str)
 
 
@@ -143,10 +178,15 @@ def require(frame: pd.DataFrame, column: str, key: str, where: str) -> None:
         raise InputError(f"{where} has no column {column!r}: set `{key}` to one of {found}")
 
 
+def as_texts(column: pd.Series) -> pd.Series:
+    """A column as texts."""
+    return column.astype(object).map(as_text)
+
+
 def as_text(value) -> str:
     """A cell as text: "" for a missing one, and 3 rather than 3.0 for a whole number."""
-    if value is None or (isinstance(value, float) and value != value):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
-    if isinstance(value, float) and value.is_integer():
+    if pd.api.types.is_float(value) and float(value).is_integer():
         return str(int(value))
     return str(value)

@@ -26,6 +26,15 @@ class Settings:
     max_grad_norm: float
     backbone_dropout: bool
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that the Trainer would refuse late, or take for something else."""
+        for name in ("learning_rate", "epochs"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"`{name}` is {getattr(self, name)}: set it above 0")
+        for name in ("weight_decay", "warmup", "max_grad_norm"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"`{name}` is {getattr(self, name)}: set it to 0 or above")
+
 
 def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> dict[str, Any]:
     """Train the trainable parameters of ``model`` in place; validate after every epoch.

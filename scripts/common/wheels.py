@@ -11,7 +11,9 @@ from common.cli import InputError
 
 @contextmanager
 def opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
-    """An open wheel; anything that is no zip archive is the user's mistake."""
+    """An open wheel; one that is not there, or is no zip archive, is the user's mistake."""
+    if not wheel.is_file():
+        raise InputError(f"{wheel} does not exist: download it with fetch_package.py")
     try:
         with zipfile.ZipFile(wheel) as archive:
             yield archive
@@ -29,10 +31,11 @@ def checked(member: str) -> PurePosixPath:
 
 def copy_file(wheel: Path, member: str, target: Path) -> None:
     """Copy one file of a wheel to ``target``."""
+    name = str(checked(member))
     with opened(wheel) as archive:
-        if str(checked(member)) not in archive.namelist():
+        if name not in archive.namelist():
             raise InputError(missing(wheel, member, archive))
-        with archive.open(member) as source, open(target, "wb") as copy:
+        with archive.open(name) as source, open(target, "wb") as copy:
             shutil.copyfileobj(source, copy)
 
 

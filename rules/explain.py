@@ -1,0 +1,85 @@
+"""What the schema says, in words: the one line that a mistake in the configuration ends in."""
+
+import difflib
+from typing import Any
+
+import jsonschema
+
+Config = dict[str, Any]
+
+
+def explain(error: jsonschema.ValidationError, config: Config) -> str:
+    """One line for one mistake: its place, what is wrong, what is allowed."""
+    place = ".".join(map(str, error.absolute_path)) or "top level"
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema["properties"])
+        key = sorted(set(error.instance) - set(known))[0]
+        return f"{place}: unknown key {key!r}{suggestion(key, known)}; known: {', '.join(known)}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        hint = misspelt(list(map(str, error.absolute_path)), config)
+        meaning = describe(error.schema["properties"][missing])
+        return f"{place}: `{missing}` is missing{hint}; set it ({meaning})"
+    if error.validator == "oneOf":
+        return f"{place}: {explain_source(error)}"
+    if "propertyNames" in error.absolute_schema_path:
+        return f"{place}: bad name {error.instance!r}; a name is made of {describe(error.schema)}"
+    allowed = describe({**error.schema, "description": error.schema.get("description", "")})
+    return f"{place}: {error.instance!r} is not allowed; {allowed}"
+
+
+def explain_source(error: jsonschema.ValidationError) -> str:
+    """What is wrong with a source: none or several kinds, or a kind without its other keys."""
+    kinds = {
+        "path": ["path"],
+        "hub": ["hub", "revision"],
+        "package": ["package", "sha256", "member"],
+    }
+    found = [kind for kind in kinds if kind in error.instance]
+    if len(found) == 1:
+        missing = next(key for key in kinds[found[0]] if key not in error.instance)
+        return (
+            f"`{missing}` is missing; a source by `{found[0]}` needs {', '.join(kinds[found[0]])}"
+        )
+    return f"set exactly one of {', '.join(kinds)}, not {' and '.join(found) or 'none'}"
+
+
+def describe(schema: Config) -> str:
+    """What a schema allows, in words: type, choices, bounds, and its description."""
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
+             "maximum": "at most", "enum": "one of", "minItems": "items at least",
+             "minProperties": "entries at least"}  # fmt: skip
+    parts = [" or ".join(types(schema))]
+    for key, word in words.items():
+        if key in schema:
+            limit = schema[key]
+            parts.append(
+                f"{word} {', '.join(map(str, limit)) if isinstance(limit, list) else limit}"
+            )
+    if "anyOf" in schema:
+        parts.append(" or ".join(describe(choice) for choice in schema["anyOf"]))
+    parts.append(schema.get("description", "").rstrip("."))
+    return "; ".join(part for part in parts if part)
+
+
+def misspelt(place: list[str], config: Config) -> str:
+    """A suggestion for an incomplete entry whose name is nearly that of another one.
+
+    An override of a misspelt model, in a second config file, is an entry of its own.
+    """
+    if len(place) != 2:
+        return ""
+    section, name = place
+    return suggestion(name, [other for other in config[section] if other != name])
+
+
+def suggestion(key: str, allowed: list[str]) -> str:
+    """The words "did you mean ...?" for a key that looks like an allowed one; else nothing."""
+    close = difflib.get_close_matches(str(key), allowed, n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def types(schema: Config) -> list[str]:
+    """The types that a schema allows."""
+    kinds = schema.get("type", [])
+    return [kinds] if isinstance(kinds, str) else kinds

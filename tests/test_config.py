@@ -1,0 +1,269 @@
+"""A mistake in the configuration ends in one line that says what, where, and what is allowed."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from rules import config
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(ROOT.glob("config/*.yaml")) + sorted(ROOT.glob("config/recipes/*.yaml"))
+CONFIGS.remove(ROOT / "config" / "schema.yaml")
+
+
+def minimal() -> dict:
+    return {
+        "datasets": {"sms": {"source": {"path": "."}}},
+        "models": {"bert": {"source": {"path": "."}}},
+        "variants": {"lora": {"r": [4, 8], "lora_alpha": 16}},
+    }
+
+
+def changed(place: str, value: object) -> dict:
+    """The minimal config with one value set; `None` as value removes the key."""
+    made = minimal()
+    *path, last = place.split(" / ") if " / " in place else place.split("/")
+    section = made
+    for key in path:
+        section = section.setdefault(key, {})
+    if value is None:
+        del section[last]
+    else:
+        section[last] = value
+    return made
+
+
+def message(made: dict) -> str:
+    with pytest.raises(config.ConfigError) as end:
+        config.expand(config.complete(made, []))
+    text = str(end.value)
+    assert text.startswith("error: config: ")
+    assert "\n" not in text
+    return text
+
+
+HUB = {"hub": "org/name", "revision": "abc"}
+PACKAGE = {"package": "a==1", "sha256": "0" * 64, "member": "a/b"}
+
+MISTAKES = {
+    "unknown key at the top": ("trainig", {}, ["trainig", "did you mean 'training'"]),
+    "unknown key": ("training/learning_rte", 1e-3, ["training: unknown", "'learning_rate'"]),
+    "unknown key in an override": (
+        "models/bert/training/epoch",
+        1,
+        ["models.bert.training", "epochs"],
+    ),
+    "a key of evaluation in a model": ("models/bert/evaluation", {}, ["models.bert", "evaluation"]),
+    "wrong type": ("training/batch_size", "many", ["training.batch_size", "'many'", "integer"]),
+    "a list for a number": ("training/learning_rate", [1], ["training.learning_rate", "number"]),
+    "rank 0": ("variants/lora/r", [0, 4], ["variants.lora.r", "at least 1"]),
+    "rank 0 alone": ("variants/lora/r", 0, ["variants.lora.r", "at least 1"]),
+    "negative learning rate": ("training/learning_rate", -1, ["training.learning_rate", "above 0"]),
+    "dropout of 1": ("variants/lora/lora_dropout", 1.0, ["lora_dropout", "below 1"]),
+    "no such choice": ("training/scheduler", "linaer", ["training.scheduler", "linear, cosine"]),
+    "no such metric": ("report/metrics", ["f2"], ["report.metrics", "macro_f1"]),
+    "no seeds": ("seeds", [], ["seeds", "items at least 1"]),
+    "a seed twice": ("seeds", [1, 1], ["seeds", "[1, 1]"]),
+    "no datasets": ("datasets", None, ["`datasets` is missing"]),
+    "empty datasets": ("datasets", {}, ["datasets", "entries at least 1"]),
+    "no models": ("models", None, ["`models` is missing"]),
+    "no variants": ("variants", None, ["`variants` is missing"]),
+    "no source": ("models/gpt2", {"training": {}}, ["models.gpt2", "`source` is missing"]),
+    "an empty source": (
+        "models/bert/source",
+        {},
+        ["models.bert.source", "exactly one of path, hub"],
+    ),
+    "two sources": ("models/bert/source", HUB | PACKAGE, ["models.bert.source", "exactly one"]),
+    "a hub id without revision": ("models/bert/source", {"hub": "a/b"}, ["`revision` is missing"]),
+    "a package without version": (
+        "models/bert/source",
+        PACKAGE | {"package": "a"},
+        ["models.bert.source.package", "NAME==VERSION"],
+    ),
+    "a short sha256": ("models/bert/source", PACKAGE | {"sha256": "ab"}, ["sha256", "64"]),
+    "a local path that is not there": (
+        "datasets/sms/source/path",
+        "no/such.csv",
+        ["datasets.sms.source.path", "no/such.csv", "does not exist"],
+    ),
+    "a name that leads out": ("datasets / ../x", {}, ["bad name '../x'"]),
+    "a name with a blank": ("models/my bert", {}, ["bad name 'my bert'", "Letters, digits"]),
+    "a name that a shell would read": ("models/$(touch x)", {}, ["bad name '$(touch x)'"]),
+    "a reserved variant": ("variants/base", {"r": 2}, ["variants", "'base'", "workflow's own"]),
+    "a reserved model": ("models/data", {"source": {"path": "."}}, ["models", "'data'"]),
+    "a variant twice": ("variants/lora-r4", {"r": 4}, ["variants", "'lora-r4' stands twice"]),
+    "a model on an unknown dataset": (
+        "models/bert/datasets",
+        ["smss"],
+        ["models.bert.datasets", "'smss'", "did you mean 'sms'"],
+    ),
+    "an unknown model in an override": (
+        "models/brt",
+        {"training": {"epochs": 2}},
+        ["models.brt", "`source` is missing", "did you mean 'bert'"],
+    ),
+    "too high a seed": ("seeds", [2**31 - 1], ["seeds", "at most"]),
+    "one label name": ("datasets/sms/labels", ["ham"], ["datasets.sms.labels", "items at least 2"]),
+    "a filter without a value": (
+        "datasets/sms/filter",
+        ["source"],
+        ["datasets.sms.filter", "source"],
+    ),
+    "a section that is no mapping": ("training", 3, ["training", "3", "object"]),
+}
+
+
+@pytest.mark.parametrize(("place", "value", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_clear_line(place, value, expected):
+    text = message(changed(place, value))
+    for words in expected:
+        assert words in text
+
+
+def test_one_package_with_two_hashes():
+    made = minimal()
+    made["models"] = {
+        "one": {"source": PACKAGE},
+        "two": {"source": PACKAGE | {"sha256": "1" * 64}},
+    }
+    assert "models.two.source.sha256" in message(made)
+
+
+def test_an_empty_file(tmp_path):
+    file = tmp_path / "empty.yaml"
+    file.write_text("# nothing\n")
+    with pytest.raises(SystemExit, match=re.escape(f"{file} is empty")):
+        config.complete(minimal(), [file])
+
+
+def test_a_key_twice_in_a_file(tmp_path):
+    file = tmp_path / "twice.yaml"
+    file.write_text("models:\n  bert: {}\n  bert: {}\n")
+    with pytest.raises(SystemExit, match=re.escape(f"{file}, line 3: 'bert' stands twice")):
+        config.complete(minimal(), [file])
+
+
+def test_a_file_that_is_a_list(tmp_path):
+    file = tmp_path / "list.yaml"
+    file.write_text("- models\n")
+    with pytest.raises(SystemExit, match="is no mapping of keys"):
+        config.complete(minimal(), [file])
+
+
+def test_the_schema_says_nothing_that_json_schema_does_not_know():
+    jsonschema.Draft202012Validator.check_schema(config.load_schema())
+    words = {
+        "$schema", "title", "description", "type", "additionalProperties", "required", "properties",
+        "minProperties", "propertyNames", "pattern", "items", "minimum", "maximum", "minItems",
+        "uniqueItems", "default", "enum", "exclusiveMinimum", "exclusiveMaximum", "minLength",
+        "oneOf", "anyOf",
+    }  # fmt: skip
+
+    def unknown(schema: dict) -> set[str]:
+        inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+        inner += [schema[key] for key in ("items", "additionalProperties") if key in schema]
+        return set(schema) - words | {w for s in inner if isinstance(s, dict) for w in unknown(s)}
+
+    assert unknown(config.load_schema()) == set()
+
+
+def test_a_file_that_is_no_yaml(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("models: [\n")
+    with pytest.raises(SystemExit, match=re.escape(str(file))) as end:
+        config.complete(minimal(), [file])
+    assert "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
+def test_every_config_of_the_project_is_valid(file):
+    made = config.expand(config.complete(yaml.safe_load(file.read_text()), [file]))
+    assert made["variants"]
+    assert made["packages"]
+
+
+def test_defaults_are_filled_in_but_not_into_overrides():
+    made = changed("models/bert/training", {"epochs": 3})
+    complete = config.complete(made, [])
+    assert complete["training"]["batch_size"] == 8
+    assert complete["datasets"]["sms"]["test"] == 0.2
+    assert complete["models"]["bert"]["training"] == {"epochs": 3}
+
+
+def test_ranks_become_variants():
+    variants = config.expand(config.complete(minimal(), []))["variants"]
+    assert list(variants) == ["lora-r4", "lora-r8"]
+    assert json.loads(variants["lora-r8"]["peft"]) == {
+        "lora_alpha": 16,
+        "peft_type": "LORA",
+        "r": 8,
+    }
+
+
+def test_numerals_become_numbers():
+    made = changed("training", {"learning_rate": "1e-4", "batch_size": "16"})
+    training = config.complete(made, [])["training"]
+    assert (training["learning_rate"], training["batch_size"]) == (1e-4, 16)
+
+
+def test_the_input_is_left_as_it_was():
+    made = minimal()
+    config.complete(made, [])
+    assert made == minimal()
+
+
+def test_a_saved_config_can_be_run_again(tmp_path):
+    complete = config.complete(minimal(), [])
+    file = tmp_path / "results" / "config.yaml"
+    config.save(complete, file)
+    assert config.complete(yaml.safe_load(file.read_text()), [file]) == complete
+
+
+# What the scripts offer must be what the schema describes: the same defaults, and no key that no
+# script takes.
+SCRIPTS_OF_SECTIONS = {
+    "training": ["train_lora"],
+    "tokenization": ["tokenize_data"],
+    "evaluation": ["eval_base", "eval_lora", "eval_baseline"],
+}
+
+
+def options_of(script: str) -> dict[str, str]:
+    """The options that `--help` lists, each with its line."""
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return dict(re.findall(r"^  --(?:no-)?([a-z0-9-]+)(.*)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("section", "script"),
+    [(section, script) for section, scripts in SCRIPTS_OF_SECTIONS.items() for script in scripts],
+)
+def test_every_key_of_a_section_is_an_option_of_its_script(section, script):
+    keys = config.load_schema()["properties"][section]["properties"]
+    assert {key.replace("_", "-") for key in keys} <= options_of(script).keys()
+
+
+def test_the_defaults_of_train_lora_are_those_of_the_schema():
+    import train_lora
+
+    required = ["--model", "m", "--tokens", "t", "--output", "o", "--record", "r"]
+    parsed = vars(train_lora.parse(required))
+    keys = config.load_schema()["properties"]["training"]["properties"]
+    assert {key: parsed[key] for key in keys} == {key: s["default"] for key, s in keys.items()}
+
+
+def test_the_defaults_of_prepare_data_are_those_of_the_schema():
+    import prepare_data
+
+    parsed = vars(prepare_data.parse(["--source", "s", "--output", "o", "--passport", "p"]))
+    dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
+    expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
+    assert {key: parsed[key] for key in expected} == expected

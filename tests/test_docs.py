@@ -1,0 +1,50 @@
+"""The documentation says what the code does."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import generate  # noqa: E402
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MARKDOWN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+
+
+def test_the_configuration_readme_is_in_step_with_the_schema():
+    written = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert written == generate.config_readme(), "run `make docs`"
+
+
+def test_the_readme_is_in_step_with_the_rules_and_the_rerun_table():
+    assert generate.with_generated_parts(README) == README, "run `make docs`"
+
+
+@pytest.mark.parametrize("file", MARKDOWN, ids=lambda file: file.name)
+def test_links_lead_somewhere(file):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", file.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (file.parent / link).exists()]
+
+
+def test_the_table_of_stages_lists_every_script():
+    scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
+    assert scripts <= set(re.findall(r"[a-z_]+\.py", README))
+
+
+def documented_command(script: Path) -> str:
+    """The first command in a script's docstring, on one line."""
+    text = script.read_text(encoding="utf-8").split('"""')[1]
+    lines = text[text.index("    python ") :].split("\n\n")[0].replace("\\\\\n", " ")
+    return " ".join(lines.split())
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda script: script.name
+)
+def test_every_script_opens_with_its_command(script):
+    command = documented_command(script)
+    assert command.startswith(f"python scripts/{script.name} --")

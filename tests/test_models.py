@@ -1,0 +1,135 @@
+"""Pretrained models as classifiers: heads, padding, what does not load."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from common import models
+from common.cli import InputError
+
+LABELS = ["ham", "spam", "other"]
+
+
+@pytest.fixture
+def copied(tiny_models, tmp_path) -> Path:
+    """A BERT to damage."""
+    return Path(shutil.copytree(tiny_models["bert"], tmp_path / "bert"))
+
+
+def parameters(classifier: models.Classifier) -> dict[str, torch.Tensor]:
+    return dict(classifier.model.named_parameters())
+
+
+@pytest.mark.parametrize(("name", "head"), [("bert", "classifier"), ("gpt2", "score")])
+def test_the_head_is_what_is_not_pretrained(tiny_models, name, head):
+    classifier = models.load_classifier(tiny_models[name], LABELS, 0, 0)
+    assert classifier.head == [head]
+    assert classifier.model.get_submodule(head).weight.shape == (3, 32)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_equal_seeds_draw_equal_heads_only_the_head_differs(tiny_models, name):
+    first, again, other = (
+        parameters(models.load_classifier(tiny_models[name], LABELS, 0, seed)) for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
+    differing = [key for key, value in first.items() if not torch.equal(value, other[key])]
+    assert differing == [{"bert": "classifier.weight", "gpt2": "score.weight"}[name]]
+
+
+def test_config_carries_names_and_padding(tiny_models):
+    config = models.load_classifier(tiny_models["gpt2"], LABELS, 5, 0).model.config
+    assert config.id2label == dict(enumerate(LABELS))
+    assert config.label2id == {"ham": 0, "spam": 1, "other": 2}
+    assert (config.num_labels, config.pad_token_id) == (3, 5)
+
+
+def test_a_pooler_that_the_checkpoint_lacks_is_part_of_the_head(tiny_models, tmp_path):
+    bert = transformers.AutoModel.from_pretrained(tiny_models["bert"], add_pooling_layer=False)
+    bert.save_pretrained(tmp_path)
+    classifier = models.load_classifier(tmp_path, LABELS, 0, 0)
+    assert classifier.head == ["classifier", "bert.pooler.dense"]
+
+
+def test_a_head_for_other_classes_is_drawn_anew(tiny_models, tmp_path):
+    two = models.load_classifier(tiny_models["bert"], LABELS[:2], 0, 0).model
+    two.save_pretrained(tmp_path)
+    three, other = (models.load_classifier(tmp_path, LABELS, 0, seed) for seed in (0, 1))
+    assert three.head == ["classifier"]
+    weights = [classifier.model.classifier.weight for classifier in (three, other)]
+    assert weights[0].shape == (3, 32)
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize(("name", "per_layer"), [("bert", 6), ("gpt2", 4)])
+def test_linear_layers_are_those_of_the_backbone(tiny_models, name, per_layer):
+    classifier = models.load_classifier(tiny_models[name], LABELS, 0, 0)
+    layers = models.linear_layers(classifier.model)
+    assert len(layers) == len(set(layers)) == 2 * per_layer
+    assert not [layer for layer in layers if "pooler" in layer or layer in classifier.head]
+    for layer in layers:
+        assert classifier.model.get_submodule(layer).weight.ndim == 2
+
+
+def test_tokenizer_pads_with_its_own_token(tiny_models):
+    tokenizer = models.load_tokenizer(tiny_models["bert"])
+    assert (tokenizer.pad_token, tokenizer.padding_side) == ("[PAD]", "right")
+
+
+def test_tokenizer_without_padding_pads_with_the_end_of_text(tiny_models):
+    tokenizer = models.load_tokenizer(tiny_models["gpt2"])
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 0
+    assert tokenizer.padding_side == "right"
+
+
+def test_a_tokenizer_that_pads_on_the_left_is_turned(copied):
+    path = copied / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"padding_side": "left"}))
+    assert transformers.AutoTokenizer.from_pretrained(copied).padding_side == "left"
+    assert models.load_tokenizer(copied).padding_side == "right"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("model.safetensors", cut),
+        ("model.safetensors", Path.unlink),
+        ("model.safetensors", lambda path: path.write_text("version https://git-lfs")),
+        ("config.json", Path.unlink),
+        ("config.json", lambda path: path.write_text('{"model_type": "bretr"}')),
+        ("config.json", lambda path: path.write_text('{"model_type":')),
+    ],
+)
+def test_a_damaged_model_is_refused_in_one_line(copied, file, damage):
+    damage(copied / file)
+    with pytest.raises(InputError, match=r"holds no classifier that loads: .*fetch it again") as e:
+        models.load_classifier(copied, LABELS, 0, 0)
+    assert "\n" not in str(e.value)
+
+
+def test_pickled_weights_are_not_loaded(copied):
+    weights = models.load_classifier(copied, LABELS, 0, 0).model.state_dict()
+    (copied / "model.safetensors").unlink()
+    torch.save(weights, copied / "pytorch_model.bin")
+    with pytest.raises(InputError, match="holds no classifier that loads"):
+        models.load_classifier(copied, LABELS, 0, 0)
+
+
+def test_a_missing_directory_is_not_taken_for_a_hub_id(tmp_path):
+    for load in (models.load_tokenizer, lambda path: models.load_classifier(path, LABELS, 0, 0)):
+        with pytest.raises(InputError, match="is no directory: name one that `fetch_model` wrote"):
+            load(tmp_path / "none")
+
+
+def test_source_is_what_fetch_model_recorded(tiny_models, tmp_path):
+    assert models.read_source(tiny_models["gpt2"])["name"] == "gpt2"
+    with pytest.raises(InputError, match=r"source\.json cannot be read"):
+        models.read_source(tmp_path)

@@ -1,0 +1,95 @@
+"""Predictions: padding and batches leave no trace."""
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from common import models, prediction
+from common.cli import InputError
+
+LENGTHS = [3, 9, 5, 16, 2, 9, 4, 12, 7, 3, 11]
+SAME = 1e-6  # of a probability
+
+
+@pytest.fixture(scope="module")
+def rows() -> datasets.Dataset:
+    """Rows of random tokens and different lengths, none of which is a padding token."""
+    draw = np.random.default_rng(0)
+    ids = [draw.integers(1, 40, size=length).tolist() for length in LENGTHS]
+    labels = [number % 3 for number in range(len(LENGTHS))]
+    return datasets.Dataset.from_dict({"input_ids": ids, "label": labels, "length": LENGTHS})
+
+
+@pytest.fixture(scope="module", params=["bert", "gpt2"])
+def model(request, tiny_models):
+    """A classifier of three classes whose head is large, so that small slips show."""
+    made = models.load_classifier(tiny_models[request.param], ["a", "b", "c"], 0, 0)
+    with torch.no_grad():
+        made.model.get_submodule(made.head[0]).weight *= 20
+    return made.model.eval()
+
+
+@pytest.fixture(scope="module")
+def alone(model, rows) -> np.ndarray:
+    """The probabilities of each row by itself: no padding, no mask, no batch."""
+    with torch.inference_mode():
+        logits = [model(input_ids=torch.tensor([ids])).logits for ids in rows["input_ids"]]
+    return torch.cat(logits).softmax(dim=1).double().numpy()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
+def test_batches_and_padding_change_nothing(model, rows, alone, batch_size):
+    result = prediction.predict(model, rows, 0, batch_size)
+    np.testing.assert_allclose(result["probabilities"], alone, rtol=0, atol=SAME)
+
+
+def test_rows_keep_their_order(model, rows, alone):
+    """The rows of the fixture differ, so that the test above would see an exchange."""
+    distances = np.abs(alone[:, None] - alone[None]).max(axis=2) + np.eye(len(alone))
+    assert distances.min() > 100 * SAME
+    backwards = rows.select(range(len(rows))[::-1])
+    result = prediction.predict(model, backwards, 0, 4)
+    np.testing.assert_allclose(result["probabilities"], alone[::-1], rtol=0, atol=SAME)
+
+
+def test_probabilities_are_float64_and_sum_to_one(model, rows):
+    result = prediction.predict(model, rows, 0, 4)
+    assert result["probabilities"].dtype == np.float64
+    np.testing.assert_allclose(result["probabilities"].sum(axis=1), 1, rtol=0, atol=1e-12)
+    assert result["seconds"] > 0
+
+
+def test_dropout_is_off(model, rows):
+    model.train()
+    first, second = (prediction.predict(model, rows, 0, 4)["probabilities"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_longest_rows_come_first(model, rows):
+    widths = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, inputs: widths.append(inputs["input_ids"].shape), with_kwargs=True
+    )
+    prediction.predict(model, rows, 0, 4)
+    hook.remove()
+    assert widths == [(4, 16), (4, 9), (3, 3)]
+
+
+def test_padding_is_exact_for_what_we_offer(model, rows):
+    prediction.require_exact_padding(model, rows, 0)
+
+
+def test_a_model_that_padding_moves_is_refused(tmp_path):
+    """XLNet classifies by the last position, padding or not."""
+    config = transformers.XLNetConfig(vocab_size=40, d_model=32, n_layer=2, n_head=2, d_inner=64)
+    torch.manual_seed(0)
+    transformers.XLNetModel(config).save_pretrained(tmp_path)
+    model = models.load_classifier(tmp_path, ["a", "b"], 0, 0).model
+    pair = datasets.Dataset.from_dict(
+        {"input_ids": [[9, 8, 7], [5] * 16, [4] * 9], "label": [0, 1, 1], "length": [3, 16, 9]}
+    )
+    with pytest.raises(InputError, match="padding moves the probabilities of this xlnet by"):
+        prediction.require_exact_padding(model, pair, 0)
+    prediction.require_exact_padding(model, pair.select([0, 0]), 0)

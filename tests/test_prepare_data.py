@@ -1,0 +1,310 @@
+"""Splits share no text and come out the same every time; the passport tells what became of rows."""
+
+import itertools
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import prepare_data
+from common import splits
+from common.cli import InputError
+
+
+def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
+    """Prepare a dataset; its rows by split, its passport, its class names."""
+    import datasets
+
+    passport = output / "passport.json"
+    places = ["--source", source, "--output", output / "data", "--passport", passport]
+    prepare_data.main([str(word) for word in (*places, *words)])
+    saved = datasets.load_from_disk(output / "data")
+    return SimpleNamespace(
+        saved=saved,
+        rows={split: [tuple(row.values()) for row in rows] for split, rows in saved.items()},
+        texts={split: list(rows["text"]) for split, rows in saved.items()},
+        ids={split: list(rows["id"]) for split, rows in saved.items()},
+        passport=json.loads(passport.read_text()),
+        names=saved["train"].features["label"].names,
+    )
+
+
+def refusal(source: Path, output: Path, *words: object) -> str:
+    """The one line of a refusal, which leaves nothing behind."""
+    with pytest.raises(InputError) as error:
+        prepare(source, output, *words)
+    assert not output.exists() or not list(output.iterdir())
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture
+def source(tmp_path, write_csv) -> Path:
+    """100 rows, 50 of each class."""
+    return write_csv(tmp_path / "rows.csv", 100)
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    return path
+
+
+def test_columns_types_and_order(source, tmp_path):
+    made = prepare(source, tmp_path / "out")
+    assert list(made.saved) == ["train", "validation", "test"]
+    for rows in made.saved.values():
+        assert rows.column_names == ["id", "text", "label"]
+        assert [rows.features[name].dtype for name in rows.column_names] == ["string"] * 2 + [
+            "int64"
+        ]
+    assert made.names == ["ham", "spam"]
+
+
+def test_no_file_is_left_beside_the_outputs(source, tmp_path):
+    prepare(source, tmp_path / "out")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data", "passport.json"]
+
+
+def test_every_row_is_the_row_of_the_source_that_its_id_names(source, make_rows, tmp_path):
+    made = prepare(source, tmp_path / "out")
+    given = make_rows(100)
+    kept = [row for rows in made.rows.values() for row in rows]
+    assert len(kept) == 100
+    for name, text, label in kept:
+        split, _, number = name.partition("/")
+        assert split == "train"
+        assert given[int(number)] == (text, made.names[label])
+
+
+def test_splits_are_stratified_and_carved_from_train(source, tmp_path):
+    made = prepare(source, tmp_path / "out", "--test", 0.2, "--validation", 0.1)
+    described = made.passport["splits"]
+    assert {split: part["rows"] for split, part in described.items()} == {
+        "train": 72,
+        "validation": 8,
+        "test": 20,
+    }
+    for part in described.values():
+        assert part["classes"] == {"ham": part["rows"] // 2, "spam": part["rows"] // 2}
+
+
+def test_the_same_command_makes_the_same_splits(source, tmp_path):
+    first, again, other = (
+        prepare(source, tmp_path / name, "--split-seed", seed)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first.rows == again.rows
+    assert first.passport == again.passport
+    for split in first.rows:
+        sha256 = [made.passport["splits"][split]["sha256"] for made in (first, other)]
+        assert sha256[0] != sha256[1]
+
+
+def test_the_passport_hashes_what_is_saved(source, tmp_path):
+    made = prepare(source, tmp_path / "out")
+    for split, rows in made.saved.items():
+        assert splits.content_sha256(rows.to_pandas()) == made.passport["splits"][split]["sha256"]
+
+
+def test_no_text_is_in_two_splits_or_twice_in_one(make_rows, tmp_path):
+    rows = make_rows(60)
+    made = prepare(write(tmp_path / "rows.csv", rows + rows[:30] + rows[:10]), tmp_path / "out")
+    texts = list(itertools.chain(*made.texts.values()))
+    assert len(texts) == len(set(texts)) == 60
+    assert made.passport["rows_read"] == {"train": 100}
+    assert made.passport["rows_dropped"] == {"bad": 0, "duplicates": 40, "conflicting": 0}
+
+
+def test_texts_with_contradicting_labels_are_dropped_and_counted(make_rows, tmp_path):
+    rows = make_rows(60)
+    contradicted = [(text, "spam" if label == "ham" else "ham") for text, label in rows[:3]]
+    made = prepare(write(tmp_path / "rows.csv", rows + contradicted), tmp_path / "out")
+    texts = set(itertools.chain(*made.texts.values()))
+    assert texts == {text for text, _ in rows[3:]}
+    assert made.passport["rows_dropped"] == {"bad": 0, "duplicates": 0, "conflicting": 6}
+
+
+def test_a_given_test_split_stays_and_train_loses_its_texts(make_rows, tmp_path):
+    rows = make_rows(80)
+    write(tmp_path / "data" / "train.csv", rows[:70])
+    write(tmp_path / "data" / "test.csv", rows[60:])
+    made = prepare(tmp_path / "data", tmp_path / "out", "--validation", 10)
+    assert made.ids["test"] == [f"test/{number}" for number in range(20)]
+    assert made.texts["test"] == [text for text, _ in rows[60:]]
+    assert sorted(made.texts["train"] + made.texts["validation"]) == sorted(t for t, _ in rows[:60])
+    assert {name.partition("/")[0] for name in made.ids["validation"]} == {"train"}
+    assert len(made.ids["validation"]) == 10
+    assert made.passport["rows_read"] == {"test": 20, "train": 70}
+    assert made.passport["rows_dropped"]["duplicates"] == 10
+
+
+def test_subsets_are_stratified_and_independent_of_each_other(source, tmp_path):
+    whole = prepare(source, tmp_path / "whole")
+    small = prepare(source, tmp_path / "small", "--train-rows", 20, "--test-rows", 10)
+    other = prepare(source, tmp_path / "other", "--train-rows", 30, "--test-rows", 10)
+    assert Counter(label for *_, label in small.rows["train"]) == {0: 10, 1: 10}
+    assert set(small.ids["train"]) < set(whole.ids["train"])
+    assert set(small.ids["test"]) < set(whole.ids["test"])
+    assert small.rows["validation"] == whole.rows["validation"]
+    assert small.rows["test"] == other.rows["test"]
+
+
+def test_class_names_have_the_order_asked_for(source, make_rows, tmp_path):
+    made = prepare(source, tmp_path / "out", "--labels", "spam", "ham")
+    assert made.names == ["spam", "ham"]
+    assert made.passport["labels"] == ["spam", "ham"]
+    given = dict(make_rows(100))
+    assert all(made.names[label] == given[text] for _, text, label in made.rows["train"])
+
+
+def test_names_are_given_to_integers(make_rows, tmp_path):
+    rows = [(text, "01"[label == "spam"]) for text, label in make_rows(60)]
+    made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out", "--labels", "neg", "pos")
+    given = dict(rows)
+    assert made.names == ["neg", "pos"]
+    assert all(str(label) == given[text] for _, text, label in made.rows["train"])
+
+
+def test_integers_without_names_are_the_names(make_rows, tmp_path):
+    labels = {"ham": "2", "spam": "10", "other": "1"}
+    rows = [(text, labels[label]) for text, label in make_rows(90, tuple(labels))]
+    assert prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out").names == ["1", "2", "10"]
+
+
+def test_class_names_come_from_saved_arrow(make_rows, tmp_path):
+    import datasets
+
+    rows = make_rows(80)
+    names = ["ham", "spam"]
+    features = {"body": datasets.Value("string"), "class": datasets.ClassLabel(names=names)}
+    content = {"body": [t for t, _ in rows], "class": [names.index(label) for _, label in rows]}
+    split = datasets.Dataset.from_dict(content, features=datasets.Features(features))
+    datasets.DatasetDict(
+        train=split.select(range(60)), test=split.select(range(60, 80))
+    ).save_to_disk(tmp_path / "saved")
+    made = prepare(tmp_path / "saved", tmp_path / "out", "--text", "body", "--label", "class")
+    assert made.names == names
+    assert made.rows["test"] == [
+        (f"test/{number}", text, names.index(label))
+        for number, (text, label) in enumerate(rows[60:])
+    ]
+
+
+def test_every_type_of_file_gives_the_same_splits(source, tmp_path):
+    import pandas as pd
+
+    frame = pd.read_csv(source)
+    frame.to_csv(tmp_path / "rows.tsv", sep="\t", index=False)
+    frame.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    frame.to_csv(tmp_path / "rows.txt.csv", sep="|", index=False)
+    expected = prepare(source, tmp_path / "csv").passport
+    for name in ("rows.tsv", "rows.jsonl", "rows.parquet"):
+        assert prepare(tmp_path / name, tmp_path / f"out-{name}").passport == expected
+    made = prepare(tmp_path / "rows.txt.csv", tmp_path / "out", "--delimiter", "|")
+    assert made.passport == expected
+
+
+def test_latin_1_columns_and_filter(make_rows, tmp_path):
+    rows = enumerate(make_rows(180, ("ham", "ham", "spam")))
+    lines = ["v1;v2;kind", *(f"{label};{text} £;{number % 2}" for number, (text, label) in rows)]
+    (tmp_path / "rows.csv").write_bytes("\n".join(lines).encode("latin-1"))
+    options = "--encoding latin-1 --delimiter ; --text v2 --label v1 --filter kind=1"
+    made = prepare(tmp_path / "rows.csv", tmp_path / "out", *options.split())
+    numbers = [int(name.partition("/")[2]) for ids in made.ids.values() for name in ids]
+    assert sorted(numbers) == list(range(1, 180, 2))
+    assert all(text.endswith(" £") for texts in made.texts.values() for text in texts)
+    assert made.passport["rows_read"] == {"train": 90}
+
+
+def test_bad_rows_are_skipped_when_asked(make_rows, tmp_path):
+    rows = [*make_rows(60), ("", "ham"), ("  ", "spam"), ("text without label", "")]
+    path = write(tmp_path / "rows.csv", rows)
+    message = refusal(path, tmp_path / "out")
+    assert message.startswith("3 rows have an empty text or label (train/60, train/61, train/62,")
+    assert "mend them, or set `on_bad_rows: skip`" in message
+    made = prepare(path, tmp_path / "out", "--on-bad-rows", "skip")
+    assert made.passport["rows_dropped"] == {"bad": 3, "duplicates": 0, "conflicting": 0}
+    assert sum(part["rows"] for part in made.passport["splits"].values()) == 60
+
+
+def test_mean_characters_are_counted(make_rows, tmp_path):
+    rows = [(f"{number:06d}", label) for number, (_, label) in enumerate(make_rows(60))]
+    made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out")
+    assert {part["mean_characters"] for part in made.passport["splits"].values()} == {6.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--text body", "rows.csv has no column 'body': set `text` to one of 'text', 'label'"),
+        ("--label class", "rows.csv has no column 'class': set `label` to one of 'text', 'label'"),
+        ("--filter kind=1", "rows.csv has no column 'kind': set `filter` to one of"),
+        ("--filter label=eggs", "rows.csv has no row with label=eggs: set `filter` to a value"),
+        ("--filter label=ham", "the label column holds one class, ['ham']"),
+        ("--labels ham eggs", "labels without a name: 'spam'; add them to `labels`"),
+        ("--labels ham spam eggs", "train (72 rows) holds no row of class 'eggs': use more rows"),
+        ("--test 99", "cannot draw 99 rows for test out of 100"),
+        ("--validation 1", "cannot draw 1 rows for validation out of 80"),
+        ("--train-rows 1", "change `train_rows` or bring more rows"),
+        ("--encoding ebcdic", "Python knows no encoding 'ebcdic'"),
+        ("--delimiter ;", "rows.csv has no column 'text': set `text` to one of 'text,label'"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(source, tmp_path, words, expected):
+    assert expected in refusal(source, tmp_path / "out", *words.split())
+
+
+def test_a_wrong_encoding_is_refused(make_rows, tmp_path):
+    path = write(tmp_path / "rows.csv", make_rows(60))
+    path.write_bytes(path.read_bytes().replace(b"number7,", b"\xa3 7,"))
+    message = refusal(path, tmp_path / "out")
+    assert f"{path} is not utf-8 (byte 0xa3): set `encoding`" in message
+
+
+def test_a_missing_source_is_refused(tmp_path):
+    assert "nowhere.csv does not exist" in refusal(tmp_path / "nowhere.csv", tmp_path / "out")
+
+
+def test_a_test_split_without_a_class_is_refused_by_name(make_rows, tmp_path):
+    write(tmp_path / "data" / "train.csv", make_rows(60))
+    write(tmp_path / "data" / "test.csv", [("hello", "ham")])
+    message = refusal(tmp_path / "data", tmp_path / "out")
+    assert "test (1 rows) holds no row of class 'spam'" in message
+
+
+def test_a_refusal_leaves_the_splits_in_place(source, tmp_path):
+    made = prepare(source, tmp_path / "out")
+    with pytest.raises(InputError):
+        prepare(source, tmp_path / "out", "--text", "body")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data", "passport.json"]
+    assert made.saved["train"][0]["id"] == made.ids["train"][0]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read every file")
+def test_a_file_without_permission_is_refused(source, tmp_path):
+    source.chmod(0)
+    assert "cannot be read: permission denied" in refusal(source, tmp_path / "out")
+
+
+def test_help_is_instant(run_script):
+    started = time.perf_counter()
+    done = run_script("prepare_data", "--help")
+    assert time.perf_counter() - started < 1
+    assert done.returncode == 0
+    assert "--on-bad-rows" in done.stdout
+
+
+def test_a_mistake_ends_in_one_line_and_status_1(source, tmp_path, run_script):
+    places = ["--output", tmp_path / "out", "--passport", tmp_path / "passport.json"]
+    done = run_script("prepare_data", "--source", source, "--text", "body", *places)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {source} has no column 'body': set `text` to one of 'text', 'label'\n"
+    )
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["rows.csv"]

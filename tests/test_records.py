@@ -1,0 +1,79 @@
+"""What a result says of its making."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from common import records
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def test_run_info_names_cell_and_options():
+    cell = Path("results/sms-spam/minilm/lora-r8/seed0")
+    options = {"model": Path("models/minilm"), "seed": 0, "max_steps": None, "peft": {"r": 8}}
+    info = records.Clock().run_info(cell, options)
+    assert info["experiment_name"] == "sms-spam/minilm/lora-r8/seed0"
+    assert info["options"] == options | {"model": "models/minilm"}
+    assert info["error_msg"] == ""
+    json.dumps(info)
+
+
+def test_run_info_names_a_baseline():
+    info = records.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, parts=3)
+    assert info["experiment_name"] == "sms-spam/baselines/tfidf"
+
+
+def test_clock_measures_from_its_start():
+    clock = records.Clock()
+    time.sleep(0.05)
+    info = clock.run_info(Path(), {})
+    assert 0.05 <= info["total_time"] < 5
+    assert info["created_at"].endswith("+00:00")
+
+
+def test_meta_info_names_classes_model_and_versions():
+    meta = records.meta_info(["ham", "spam"], {"name": "bert", "revision": "abc"})
+    assert meta["dataset_info"] == {"labels": ["ham", "spam"]}
+    assert meta["model_info"] == {"name": "bert", "revision": "abc"}
+    assert meta["package_info"]["torch-version"] == version("torch")
+    assert meta["package_info"]["python-version"] == ".".join(map(str, sys.version_info[:3]))
+    assert meta["system_info"]["system"] == os.uname().sysname
+    assert meta["system_info"]["processor"]
+    json.dumps(meta)
+
+
+def test_a_package_that_is_not_installed_has_no_version():
+    assert records.installed_version("no-such-package-anywhere") is None
+
+
+def test_memory_is_that_of_this_process_at_its_peak():
+    """100 MB more than before are seen, also after they are given back."""
+    program = (
+        "from common import records\n"
+        "before = records.peak_memory_bytes()\n"
+        "block = bytearray(b'x') * 100_000_000\n"
+        "del block\n"
+        "print(before, records.peak_memory_bytes())\n"
+    )
+    env = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=env, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert 1_000_000 < before < 100_000_000
+    assert 90_000_000 < after - before < 150_000_000
+
+
+def test_records_import_nothing_heavy():
+    """A baseline needs no torch, and its figures would hold torch's memory."""
+    program = "import sys; from common import records; records.meta_info([]); print('torch' in sys.modules)"
+    env = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=env, check=True
+    )
+    assert done.stdout == "False\n"

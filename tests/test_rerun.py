@@ -1,0 +1,209 @@
+"""Editing one thing reruns the stages that depend on it, and no other.
+
+The table EDITS is the contract; README.md shows it as "What reruns when". The workflow it is tested
+on compares two tiny models on two small datasets with two ranks and one seed (see conftest.py).
+"""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+STAGES = (
+    "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "eval_baseline",
+    "eval_base", "train_lora", "eval_lora", "report", "plot",
+)  # fmt: skip
+
+# How many jobs of each stage follow from a new ...
+REPORT = {"report": 1, "plot": 1}
+EVALUATED = {"eval_lora": 8, **REPORT}
+TRAINED = {"train_lora": 8, **EVALUATED}
+TOKENIZED = {"tokenize": 4, "eval_base": 4, **TRAINED}
+PREPARED = {"prepare_data": 2, "eval_baseline": 4, **TOKENIZED}
+FETCHED = {"fetch_package": 1, "fetch_dataset": 1, "fetch_model": 2, **PREPARED}
+ONE_DATASET = {"eval_baseline": 2, "tokenize": 2, "eval_base": 2, "train_lora": 4, "eval_lora": 4}
+ONE_DATASET = {"prepare_data": 1, **ONE_DATASET, **REPORT}
+
+Change = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit: what it is, of which file, what it does to it, and the jobs that it makes stale."""
+
+    what: str
+    file: str
+    change: Change
+    stale: dict[str, int] = field(default_factory=dict)
+    words: tuple[str, ...] = ()  # on the command line of snakemake
+
+    def __str__(self) -> str:
+        return self.what.replace("`", "")
+
+
+def append(text: str) -> Change:
+    return lambda path: path.write_text(path.read_text() + text)
+
+
+def replace(old: str, new: str) -> Change:
+    def change(path: Path) -> None:
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {path}"
+        path.write_text(text.replace(old, new))
+
+    return change
+
+
+def code_edit(name: str, stale: dict[str, int]) -> Edit:
+    return Edit(f"code of `scripts/{name}.py`", f"scripts/{name}.py", append("X = 1\n"), stale)
+
+
+def config_edit(what: str, old: str, new: str, stale: dict[str, int]) -> Edit:
+    return Edit(what, "config/config.yaml", replace(old, new), stale)
+
+
+def setting(what: str, yaml: str, stale: dict[str, int]) -> Edit:
+    return Edit(what, "config/config.yaml", append(yaml), stale)
+
+
+TRAIN_SCRIPT = "scripts/train_lora.py"
+SECOND_CONFIG = ("--configfile", "config/config.yaml", "config/more.yaml")
+
+EDITS = [
+    Edit("nothing", "README.md", lambda path: path),
+    Edit("a script touched", TRAIN_SCRIPT, lambda path: path.touch()),
+    Edit("a comment in a script", TRAIN_SCRIPT, append("# why not\n")),
+    Edit("a docstring in a script", TRAIN_SCRIPT, replace('"""Train one', '"""Train just one')),
+    Edit("the layout of a script", TRAIN_SCRIPT, append("\n\n\n")),
+    Edit("README.md", "README.md", append("More.\n")),
+    code_edit("fetch_package", {"fetch_package": 1, "fetch_dataset": 1, **ONE_DATASET}),
+    code_edit("fetch_dataset", {"fetch_dataset": 1, **ONE_DATASET}),
+    code_edit("fetch_model", {"fetch_model": 2, **TOKENIZED}),
+    code_edit("prepare_data", PREPARED),
+    code_edit("tokenize_data", TOKENIZED),
+    code_edit("eval_baseline", {"eval_baseline": 4, **REPORT}),
+    code_edit("eval_base", {"eval_base": 4, **REPORT}),
+    code_edit("train_lora", TRAINED),
+    code_edit("eval_lora", EVALUATED),
+    code_edit("report", REPORT),
+    code_edit("plot", {"plot": 1}),
+    code_edit("common/cli", FETCHED),
+    code_edit("common/files", FETCHED),
+    code_edit(
+        "common/wheels",
+        {"fetch_dataset": 1, "fetch_model": 2, "prepare_data": 1, "eval_baseline": 2, **TOKENIZED},
+    ),
+    code_edit("common/datadict", {"fetch_dataset": 1, **PREPARED}),
+    code_edit("common/tables", PREPARED),
+    code_edit("common/splits", PREPARED),
+    code_edit("common/models", TOKENIZED),
+    code_edit("common/tokens", TOKENIZED),
+    code_edit("common/adapters", TRAINED),
+    code_edit("common/training", TRAINED),
+    code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),
+    code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),
+    code_edit("common/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
+    code_edit("common/metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
+    Edit(
+        "a module more imported by `scripts/report.py`",
+        "scripts/report.py",
+        append("from common import splits\n"),
+        REPORT,
+    ),
+    config_edit("a rank more", "[2, 4]", "[2, 4, 8]", {"train_lora": 4, "eval_lora": 4, **REPORT}),
+    config_edit("a rank less", "[2, 4]", "[4]", REPORT),
+    config_edit("another `lora_alpha`", "lora_alpha: 8", "lora_alpha: 4", TRAINED),
+    config_edit(
+        "a seed more",
+        "seeds: [0]",
+        "seeds: [0, 1]",
+        {"eval_base": 4, "train_lora": 8, "eval_lora": 8, **REPORT},
+    ),
+    config_edit("`training`: `max_steps`", "max_steps: 2", "max_steps: 3", TRAINED),
+    config_edit(
+        "one model's `learning_rate`",
+        "learning_rate: 0.002",
+        "learning_rate: 0.001",
+        {"train_lora": 4, "eval_lora": 4, **REPORT},
+    ),
+    config_edit("the same number written 2e-3", "learning_rate: 0.002", "learning_rate: 2e-3", {}),
+    config_edit(
+        "the order of keys",
+        "    r: [2, 4]\n    lora_alpha: 8",
+        "    lora_alpha: 8\n    r: [2, 4]",
+        {},
+    ),
+    config_edit(
+        "one dataset's `validation`",
+        "news.csv}\n    validation: 10",
+        "news.csv}\n    validation: 12",
+        ONE_DATASET,
+    ),
+    config_edit(
+        "one dataset's `evaluation`",
+        "news.csv}\n",
+        "news.csv}\n    evaluation: {positive_label: ham}\n",
+        {"eval_baseline": 2, "eval_base": 2, "eval_lora": 4, **REPORT},
+    ),
+    config_edit(
+        "one model no longer on all `datasets`",
+        "tiny/gpt2}",
+        "tiny/gpt2}\n    datasets: [news]",
+        REPORT,
+    ),
+    setting("`tokenization`: `max_length`", "tokenization: {max_length: 12}\n", TOKENIZED),
+    setting(
+        "`evaluation`: `positive_label`",
+        "evaluation: {positive_label: ham}\n",
+        {"eval_baseline": 4, "eval_base": 4, **EVALUATED},
+    ),
+    setting("`execution`: `evaluation_batch_size`", "execution: {evaluation_batch_size: 4}\n", {}),
+    setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
+    setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", REPORT),
+    setting("a baseline less", "baselines: [majority]\n", REPORT),
+    Edit(
+        "a second config file",
+        "config/more.yaml",
+        lambda path: path.write_text("training: {max_steps: 4}\n"),
+        TRAINED,
+        SECOND_CONFIG,
+    ),
+    Edit("a row more in a local dataset", "data/news.csv", append("new words,ham\n"), ONE_DATASET),
+]
+
+
+def planned(plan: str) -> Counter:
+    """How many jobs of each stage a dry run lists."""
+    return Counter(re.findall(r"^rule (\w+):", plan, re.MULTILINE)) - Counter(all=1)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=str)
+def test_an_edit_reruns_what_depends_on_it(finished, snakemake, tmp_path, edit):
+    work = shutil.copytree(finished, tmp_path / "workflow")  # keeps the times of files
+    edit.change(work / edit.file)
+    assert planned(snakemake("-n", *edit.words, cwd=work).stdout) == Counter(edit.stale)
+
+
+def test_the_plan_names_the_changed_file(finished, snakemake, tmp_path):
+    work = shutil.copytree(finished, tmp_path / "workflow")
+    append("X = 1\n")(work / "scripts/common/training.py")
+    assert "common/training.py" in snakemake("-n", cwd=work).stdout
+
+
+def test_a_fresh_checkout_of_the_code_reruns_nothing(finished, snakemake, tmp_path):
+    work = shutil.copytree(finished, tmp_path / "workflow")
+    for file in (work / "Snakefile", *work.glob("*/*.smk"), *work.glob("[rsc]*/**/*.[py]*")):
+        if "results" not in file.parts:
+            file.touch()
+    assert planned(snakemake("-n", cwd=work).stdout) == Counter()
+
+
+def test_every_script_and_module_is_in_the_table():
+    scripts = Path(__file__).parents[1] / "scripts"
+    modules = {str(p.relative_to(scripts.parent)) for p in scripts.rglob("*.py")}
+    modules.discard("scripts/common/__init__.py")
+    assert modules == {edit.file for edit in EDITS if edit.what.startswith("code of")}

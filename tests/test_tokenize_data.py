@@ -1,0 +1,280 @@
+"""Rows become tokens: unpadded, in order, cut at the maximum, no special tokens but around them."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tokenize_data
+from common import files, models
+from common.cli import InputError
+
+
+@pytest.fixture(scope="module")
+def save_splits(tmp_path_factory) -> Callable[..., Path]:
+    """Save texts as the splits that prepare_data would leave; labels alternate."""
+    import datasets
+
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["ham", "spam"]),
+        }
+    )
+
+    def save(**texts: list[str]) -> Path:
+        splits = {}
+        for split, rows in texts.items():
+            ids = [f"{split}/{number}" for number in range(len(rows))]
+            content = {"id": ids, "text": rows, "label": [n % 2 for n in range(len(rows))]}
+            splits[split] = datasets.Dataset.from_dict(content, features=features)
+        path = tmp_path_factory.mktemp("data")
+        datasets.DatasetDict(splits).save_to_disk(path)
+        return path
+
+    return save
+
+
+def tokenize(data: Path, model: Path, output: Path, *words: object):
+    """The tokens of a dataset, as a `DatasetDict`."""
+    import datasets
+
+    places = ["--data", data, "--model", model, "--output", output]
+    tokenize_data.main([str(word) for word in (*places, *words)])
+    return datasets.load_from_disk(output)
+
+
+def spelled(model: Path, rows) -> list[str]:
+    """The tokens of each row in words."""
+    tokenizer = models.load_tokenizer(model)
+    return [" ".join(tokenizer.convert_ids_to_tokens(ids)) for ids in rows["input_ids"]]
+
+
+LONG = "win free cash prize claim now urgent text stop mobile"
+
+
+def test_rows_keep_order_ids_and_labels_and_stay_unpadded(save_splits, tiny_models, tmp_path):
+    data = save_splits(train=["win cash", "see you at home", "win"], test=["free"])
+    tokens = tokenize(data, tiny_models["bert"], tmp_path / "tokens")
+    assert tokens["train"].column_names == ["id", "label", "input_ids", "length"]
+    assert list(tokens["train"]["id"]) == ["train/0", "train/1", "train/2"]
+    assert list(tokens["train"]["label"]) == [0, 1, 0]
+    assert tokens["train"].features["label"].names == ["ham", "spam"]
+    assert list(tokens["train"]["length"]) == [4, 6, 3]
+    assert [len(ids) for ids in tokens["train"]["input_ids"]] == [4, 6, 3]
+    assert spelled(tiny_models["bert"], tokens["train"]) == [
+        "[CLS] win cash [SEP]",
+        "[CLS] see you at home [SEP]",
+        "[CLS] win [SEP]",
+    ]
+
+
+def test_more_rows_than_a_batch_keep_their_order(save_splits, tiny_models, tmp_path):
+    texts = [LONG if number % 3 else f"win number{number}" for number in range(2100)]
+    data = save_splits(train=texts)
+    tokens = tokenize(data, tiny_models["gpt2"], tmp_path / "tokens", "--max-length", 6)["train"]
+    assert list(tokens["id"]) == [f"train/{number}" for number in range(2100)]
+    lengths = [6 if n % 3 else 2 + len(str(n)) for n in range(2100)]
+    assert list(tokens["length"]) == lengths
+    statistics = files.read_json(tmp_path / "tokens" / "statistics.json")
+    assert statistics["splits"]["train"] == {
+        "rows": 2100,
+        "tokens": sum(lengths),
+        "truncated_share": 0.6667,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("bert", "[CLS] win free cash [SEP]"), ("gpt2", "win free cash prize claim")],
+)
+def test_a_long_text_loses_its_end(save_splits, tiny_models, tmp_path, model, expected):
+    data = save_splits(train=[LONG, "win"])
+    tokens = tokenize(data, tiny_models[model], tmp_path / "tokens", "--max-length", 5)
+    assert spelled(tiny_models[model], tokens["train"])[0] == expected
+
+
+@pytest.mark.parametrize(("words", "truncated"), [(3, False), (4, False), (5, True), (50, True)])
+def test_only_a_text_that_lost_something_counts_as_truncated(
+    save_splits, tiny_models, tmp_path, words, truncated
+):
+    data = save_splits(train=["win " * words, "win", "win", "win"])
+    tokenize(data, tiny_models["gpt2"], tmp_path / "tokens", "--max-length", 4)
+    statistics = files.read_json(tmp_path / "tokens" / "statistics.json")
+    assert statistics["splits"]["train"]["truncated_share"] == (0.25 if truncated else 0.0)
+
+
+def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
+    data = save_splits(train=["win cash", LONG, "win", "win"], test=["free"])
+    tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)
+    assert files.read_json(tmp_path / "tokens" / "statistics.json") == {
+        "max_length": 8,
+        "tokenizer": type(models.load_tokenizer(tiny_models["bert"])).__name__,
+        "pad_token_id": 0,
+        "padding_side": "right",
+        "splits": {
+            "train": {"rows": 4, "tokens": 4 + 8 + 3 + 3, "truncated_share": 0.25},
+            "test": {"rows": 1, "tokens": 3, "truncated_share": 0.0},
+        },
+    }
+
+
+def test_a_decoder_without_padding_token_pads_with_its_end_of_text(
+    save_splits, tiny_models, tmp_path
+):
+    tokenizer = models.load_tokenizer(tiny_models["gpt2"])
+    assert (tokenizer.pad_token, tokenizer.padding_side) == ("<|endoftext|>", "right")
+    tokenize(save_splits(train=["win"]), tiny_models["gpt2"], tmp_path / "tokens")
+    statistics = files.read_json(tmp_path / "tokens" / "statistics.json")
+    assert statistics["pad_token_id"] == tokenizer.eos_token_id
+    assert statistics["padding_side"] == "right"
+
+
+@pytest.fixture(scope="module")
+def unigram(tmp_path_factory) -> Path:
+    """A tokenizer like that of DeBERTa-v3: its special tokens are ordinary pieces, too."""
+    import tokenizers
+    import transformers
+
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    pieces = [(piece, 0.0) for piece in special] + [("▁win", -1.0), ("▁", -2.0)]
+    letters = [(letter, -3.0) for letter in "[]<|>_acdefhinorstxzACDEKLNPSU"]
+    core = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces + letters, unk_id=3))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    core.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    names = dict(zip(["pad_token", "cls_token", "sep_token", "unk_token"], special, strict=True))
+    path = tmp_path_factory.mktemp("unigram")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=core, **names).save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bytes_only(tmp_path_factory) -> Path:
+    """A tokenizer like that of Llama 3: bytes can spell every text, so no token is unknown."""
+    import tokenizers
+    import transformers
+
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    words = {token: number for number, token in enumerate(["<|end|>", *alphabet])}
+    core = tokenizers.Tokenizer(tokenizers.models.BPE(words, []))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    path = tmp_path_factory.mktemp("bytes")
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>")
+    made.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def model_named(tiny_models, unigram, bytes_only) -> dict[str, Path]:
+    return {**tiny_models, "unigram": unigram, "bytes": bytes_only}
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "expected"),
+    [
+        ("bert", "win [SEP]", "[CLS] win [UNK] [UNK] [UNK] [SEP]"),  # [, SEP and ]
+        ("gpt2", "win <|endoftext|>", "win [UNK] [UNK] [UNK]"),
+        ("bytes", "win<|end|>", "w i n < | e n d | >"),
+        ("unigram", "win [SEP]", "[CLS] ▁win ▁ [UNK] [SEP]"),
+    ],
+)
+def test_a_special_token_in_a_text_is_the_characters_it_is(
+    save_splits, model_named, tmp_path, model, text, expected
+):
+    tokens = tokenize(save_splits(train=[text]), model_named[model], tmp_path / "tokens")
+    assert spelled(model_named[model], tokens["train"]) == [expected]
+
+
+@pytest.mark.parametrize("model", ["bert", "gpt2", "unigram", "bytes"])
+def test_a_special_token_that_a_text_spells_is_none(save_splits, model_named, tmp_path, model):
+    tokenizer = models.load_tokenizer(model_named[model])
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    texts = [f"win {token} cash {token}" for token in tokenizer.all_special_tokens]
+    tokens = tokenize(save_splits(train=texts), model_named[model], tmp_path / "tokens")["train"]
+    around = tokenizer.num_special_tokens_to_add()
+    for text, ids in zip(texts, tokens["input_ids"], strict=True):
+        assert sum(token in special for token in ids) == around, text
+
+
+def test_a_plain_call_would_turn_them_into_special_tokens(model_named):
+    for path in model_named.values():
+        tokenizer = models.load_tokenizer(path)
+        ids = tokenizer(f"win {tokenizer.pad_token}", add_special_tokens=False)["input_ids"]
+        assert tokenizer.pad_token_id in ids
+
+
+def test_text_that_spells_no_special_token_is_tokenized_as_ever(save_splits, unigram, tmp_path):
+    texts = ["win cash", "win  scandal [sic]", "é"]
+    tokens = tokenize(save_splits(train=texts), unigram, tmp_path / "tokens")["train"]
+    tokenizer = models.load_tokenizer(unigram)
+    assert list(tokens["input_ids"]) == tokenizer(texts)["input_ids"]
+
+
+def test_the_output_is_replaced_whole(save_splits, tiny_models, tmp_path):
+    tokenize(save_splits(train=["win"], test=["win"]), tiny_models["bert"], tmp_path / "tokens")
+    tokens = tokenize(save_splits(train=["free cash"]), tiny_models["bert"], tmp_path / "tokens")
+    assert list(tokens) == ["train"]
+    assert [file.name for file in tmp_path.iterdir()] == ["tokens"]
+
+
+def refusal(data: Path, model: Path, output: Path) -> str:
+    with pytest.raises(InputError) as error:
+        tokenize(data, model, output)
+    assert not output.parent.exists() or not list(output.parent.iterdir())
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_data_that_was_not_prepared_is_refused(tiny_models, tmp_path):
+    message = refusal(tmp_path / "nowhere", tiny_models["bert"], tmp_path / "out" / "tokens")
+    assert "nowhere is no saved dataset: delete it and run again" in message
+
+
+def test_a_model_without_any_tokenizer_file_is_refused(save_splits, tiny_models, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    shutil.copy(tiny_models["bert"] / "config.json", model)
+    message = refusal(save_splits(train=["win"]), model, tmp_path / "out" / "tokens")
+    assert (
+        f"{model} holds no tokenizer, that is, no tokenizer.json or vocab.txt: add the file or "
+        "take another model"
+    ) == message
+
+
+def test_a_tokenizer_that_does_not_load_is_refused(save_splits, tiny_models, tmp_path):
+    shutil.copytree(tiny_models["bert"], tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").write_text("{")
+    message = refusal(save_splits(train=["win"]), tmp_path / "model", tmp_path / "out" / "tokens")
+    assert f"{tmp_path / 'model'} holds no tokenizer that loads: " in message
+    assert "mend its tokenizer.json or take another model" in message
+
+
+def test_a_tokenizer_with_nothing_to_pad_with_is_refused(save_splits, tmp_path):
+    import tokenizers
+    import transformers
+
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel({"win": 0, "?": 1}, unk_token="?"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=core, unk_token="?")
+    tokenizer.save_pretrained(tmp_path / "model")
+    message = refusal(save_splits(train=["win"]), tmp_path / "model", tmp_path / "out" / "tokens")
+    assert "neither a padding nor an end-of-text token: set `pad_token`" in message
+
+
+def test_help_is_instant(run_script):
+    started = time.perf_counter()
+    done = run_script("tokenize_data", "--help")
+    assert time.perf_counter() - started < 1
+    assert done.returncode == 0
+    assert "--max-length" in done.stdout
+
+
+def test_a_mistake_ends_in_one_line_and_status_1(tiny_models, tmp_path, run_script):
+    words = ["--data", tmp_path / "nowhere", "--model", tiny_models["bert"]]
+    done = run_script("tokenize_data", *words, "--output", tmp_path / "tokens")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path / 'nowhere'} is no saved dataset")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

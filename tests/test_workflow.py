@@ -1,0 +1,150 @@
+"""The workflow as a user meets it: it runs to the end, stands still, and says what is wrong."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+STAGES = ["prepare_data", "tokenize", "eval_base", "train_lora", "eval_lora", "report"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory, copy_workflow, snakemake) -> Path:
+    """config/smoke.yaml, run to the end on real texts and weights from the package index."""
+    root = copy_workflow(tmp_path_factory.mktemp("smoke") / "workflow")
+    snakemake("--configfile", "config/smoke.yaml", "--cores", "2", cwd=root)
+    return root
+
+
+def test_the_smoke_run_compares_real_weights_on_real_texts(smoke):
+    table = pd.read_csv(smoke / "results/comparison.csv")
+    test = table[table["split"] == "test"]
+    assert list(test["variant"]) == ["majority", "tfidf", "base", "lora-r2", "lora-r4"]
+    assert set(test["rows"]) == {64}
+    lora = test[test["variant"] == "lora-r4"].iloc[0]
+    # 6 layers of width 384: r (in + out) for query, key, value, output and the two of the MLP.
+    assert lora["adapter_parameters"] == 6 * 4 * (4 * 2 * 384 + 2 * (384 + 1536))
+    assert lora["head_parameters"] == 2 * 384 + 2
+
+
+def test_the_comparison_holds_every_cell_of_the_config(finished):
+    table = pd.read_csv(finished / "results/comparison.csv", keep_default_na=False)
+    cells = set(
+        map(tuple, table[["dataset", "model", "variant", "seed", "split"]].astype(str).values)
+    )
+    expected = {
+        (dataset, model, variant, seed, split)
+        for dataset in ("messages", "news")
+        for model, variant, seed in [
+            ("", "majority", ""),
+            ("", "tfidf", ""),
+            *((m, v, "0") for m in ("bert", "gpt2") for v in ("base", "lora-r2", "lora-r4")),
+        ]
+        for split in ("validation", "test")
+    }
+    assert cells == expected
+    text = (finished / "results/comparison.md").read_text()
+    assert all(name in text for name in ("messages", "news", "bert", "gpt2", "lora-r2", "majority"))
+
+
+def test_every_stage_leaves_its_log_and_its_benchmark(finished):
+    cell = finished / "results/news/bert/lora-r2/seed0"
+    assert {path.name for path in cell.iterdir()} == {
+        "adapter", "training.json", "metrics.json", "predictions.parquet",
+        "train_lora.log", "train_lora.benchmark.tsv", "eval_lora.log", "eval_lora.benchmark.tsv",
+    }  # fmt: skip
+
+
+def test_no_result_names_a_path_of_this_machine(finished):
+    kinds = ("*.json", "*.md", "*.csv", "config.yaml")
+    files = [file for kind in kinds for file in (finished / "results").rglob(kind)]
+    assert len(files) > 50
+    assert not [file for file in files if str(finished) in file.read_text()]
+
+
+def test_the_record_of_the_run_is_a_config_that_runs_it_again(finished, snakemake):
+    record = yaml.safe_load((finished / "results/config.yaml").read_text())
+    assert record["training"]["max_steps"] == 2
+    assert record["training"]["batch_size"] == 8
+    said = snakemake("-n", "--configfile", "results/config.yaml", cwd=finished).stdout
+    assert "Nothing to be done" in said
+
+
+def test_a_second_run_finds_nothing_to_do(finished, snakemake):
+    started = time.perf_counter()
+    said = snakemake(cwd=finished).stdout
+    assert "Nothing to be done" in said
+    assert time.perf_counter() - started < 10
+
+
+def test_the_rules_have_the_names_that_were_asked_for(finished, snakemake):
+    said = snakemake("--list-rules", cwd=finished).stdout
+    assert [stage for stage in STAGES if stage not in said] == []
+
+
+def test_the_report_of_snakemake_shows_the_results(finished, snakemake, tmp_path):
+    work = shutil.copytree(finished, tmp_path / "workflow")
+    snakemake("--report", "report.html", cwd=work)
+    page = (work / "report.html").read_text()
+    assert "comparison.md" in page
+    assert "the model with an untrained head" in page
+
+
+def test_adding_a_rank_trains_the_new_cells_alone(finished, snakemake, tmp_path):
+    work = shutil.copytree(finished, tmp_path / "workflow")
+    config = work / "config/config.yaml"
+    config.write_text(config.read_text().replace("r: [2, 4]", "r: [2, 3, 4]"))
+    old = work / "results/news/bert/lora-r2/seed0/training.json"
+    before = old.stat().st_mtime_ns
+    snakemake("--cores", "2", cwd=work)
+    assert old.stat().st_mtime_ns == before
+    table = pd.read_csv(work / "results/comparison.csv")
+    assert sorted(table["rank"].dropna().unique()) == [2, 3, 4]
+
+
+def test_a_missing_column_is_one_line_and_leaves_nothing(tiny_workflow, snakemake, tmp_path):
+    work = tiny_workflow(tmp_path / "workflow")
+    config = work / "config/config.yaml"
+    config.write_text(config.read_text().replace("news.csv}", "news.csv}\n    text: body"))
+    said = snakemake("--cores", "2", "--until", "prepare_data", cwd=work, status=1).stdout
+    assert "error: data/news.csv has no column 'body': set `text` to one of 'text', 'label'" in said
+    assert "Traceback" not in said
+    assert not (work / "results/news/data").exists()
+    assert not (work / "results/news/passport.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("config/config.yaml", "seeds: [1]\n", "error: config: top level: `models` is missing"),
+        ("config/config.yaml", "", "error: config: config/config.yaml is empty"),
+        ("config/config.yaml", "models: [\n", "error: config: config/config.yaml is not YAML"),
+    ],
+)
+def test_a_bad_config_ends_before_anything_starts(
+    tiny_workflow, snakemake, tmp_path, file, content, expected
+):
+    work = tiny_workflow(tmp_path / "workflow")
+    (work / file).write_text(content)
+    said = snakemake("--cores", "1", cwd=work, status=1).stdout
+    assert expected in said
+    assert "Traceback" not in said
+    assert not (work / "results").exists()
+
+
+def test_a_recipe_on_the_command_line_takes_the_place_of_the_default(finished, snakemake):
+    said = snakemake("-n", "--configfile", "config/smoke.yaml", cwd=finished).stdout
+    assert "sms-smoke" in said
+    assert "news" not in said
+
+
+def test_metrics_name_the_options_and_versions_they_rest_on(finished):
+    record = json.loads((finished / "results/news/gpt2/lora-r4/seed0/metrics.json").read_text())
+    assert record["run_info"]["experiment_name"] == "news/gpt2/lora-r4/seed0"
+    assert record["run_info"]["peft_config"]["r"] == 4
+    assert record["train_info"]["steps"] == 2
+    assert record["meta_info"]["package_info"]["peft-version"]
