@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import models, prediction, records, tokens
+    from common import models, padding, prediction, records, tokens
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
-    prediction.require_exact_padding(classifier.model, data.splits["train"], data.pad_token_id)
+    padding.require_exact(classifier.model, data.splits["train"], data.pad_token_id)
     predict = prediction.predictor(classifier.model, data.pad_token_id, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)

@@ -53,6 +53,8 @@ def read(csv: Path, metric: str) -> "pd.DataFrame":
     try:
         table = pd.read_csv(csv, dtype=str, keep_default_na=False)
         test = table[table["split"] == "test"]
+        if test.empty:
+            raise ValueError("no test rows")
         # Empty for F1 where there are more than two classes: no dot is drawn then.
         return test.assign(**{metric: pd.to_numeric(test[metric].replace("", None))})
     except (OSError, ValueError) as error:  # pandas' parse errors are ValueErrors
@@ -123,7 +125,7 @@ def draw_confusion(test: "pd.DataFrame") -> Any:
             axes.set_axis_off()
         for axes, ((model, variant), group) in zip(line, groups, strict=False):
             draw_matrix(axes, group)
-            axes.set_title(f"{dataset}\n{f'{model} ' if model else ''}{variant}", fontsize=8)
+            axes.set_title(f"{dataset!s}\n{f'{model} {variant}'.strip()}", fontsize=8)
     return figure
 
 

@@ -88,7 +88,7 @@ def train(args) -> tuple[Any, Any, dict[str, Any]]:
     """The trained model, its tokenizer, and what training took."""
     import torch
 
-    from common import adapters, models, prediction, records, tokens, training
+    from common import adapters, models, padding, records, tokens, training
 
     torch.set_num_threads(args.threads)
     settings = training.Settings(
@@ -97,7 +97,7 @@ def train(args) -> tuple[Any, Any, dict[str, Any]]:
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     model = adapters.attach(classifier, args.peft)
-    prediction.require_exact_padding(model, data.splits["train"], data.pad_token_id)
+    padding.require_exact(model, data.splits["train"], data.pad_token_id)
     train_info = training.train(model, data.splits, data.pad_token_id, settings, args.seed)
     train_info |= adapters.count_parameters(model)
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from common import models
 from common.cli import InputError
@@ -113,6 +114,22 @@ def test_a_damaged_model_is_refused_in_one_line(copied, file, damage):
     with pytest.raises(InputError, match=r"holds no classifier that loads: .*fetch it again") as e:
         models.load_classifier(copied, LABELS, 0, 0)
     assert "\n" not in str(e.value)
+
+
+def test_a_checkpoint_without_all_of_its_backbone_is_refused(copied):
+    """transformers would draw what is missing, and PEFT would train it in full."""
+    weights = load_file(copied / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"of 1 modules, such as bert\.encoder\.layer\.1\.output"):
+        models.load_classifier(copied, LABELS, 0, 0)
+
+
+def test_a_checkpoint_of_another_size_is_refused(copied):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"vocab_size": 7}))
+    with pytest.raises(InputError, match=r"in other sizes .* such as bert\.embeddings"):
+        models.load_classifier(copied, LABELS, 0, 0)
 
 
 def test_pickled_weights_are_not_loaded(copied):

@@ -105,6 +105,7 @@ EDITS = [
     code_edit("common/adapters", TRAINED),
     code_edit("common/training", TRAINED),
     code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),
+    code_edit("common/padding", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),
     code_edit("common/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
     code_edit("common/metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),

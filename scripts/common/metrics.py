@@ -80,9 +80,7 @@ def classification_metrics(
     """
     with tempfile.TemporaryDirectory() as cache:  # the home directory may be read-only
         metric = Classification(keep_in_memory=True, cache_dir=cache)
-        result = metric.compute(
-            predictions=probabilities, references=labels, positive=positive
-        )
+        result = metric.compute(predictions=probabilities, references=labels, positive=positive)
     return {
         name: value if value is None or isinstance(value, list) else float(value)
         for name, value in result.items()

@@ -145,12 +145,21 @@ def head_modules(model, info: dict) -> list[str]:
     They are the modules beside the backbone, and those inside it whose weights the checkpoint
     lacked (a pooler, for instance). Read off the model since their names differ: score, classifier,
     pre_classifier, classification_head, logits_proj ...
+
+    Raises:
+        InputError: the checkpoint lacked weights of the backbone itself.
     """
     backbone = model.base_model_prefix
     beside = [name for name, module in model.named_children() if name != backbone]
     # Both hold names; mismatched ones come with their shapes.
     drawn = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
     inside = {key.rpartition(".")[0] for key in drawn if key.startswith(f"{backbone}.")}
+    if lost := sorted(name for name in inside if "pooler" not in name):
+        # As part of the head they would be trained in full, from nothing, and called an adapter.
+        raise InputError(
+            f"{model.name_or_path} lacks weights, or has them in other sizes than its config.json, "
+            f"of {len(lost)} modules, such as {lost[0]}: fetch it again, or choose another model"
+        )
     return [name for name in beside if has_parameters(model.get_submodule(name))] + sorted(inside)
 
 

@@ -5,10 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from common import cli
-from common.cli import InputError
-from common.tokens import Padding
-
-PADDING_TOLERANCE = 1e-3  # of a probability; rounding in fp32 stays below 1e-5
+from common.padding import Padding
 
 
 def predictor(model, pad_token_id: int, batch_size: int) -> Callable[[Any], dict[str, Any]]:
@@ -51,34 +48,6 @@ def predict(model, rows, pad_token_id: int, batch_size: int) -> dict[str, Any]:
     in_order = torch.cat(logits)[torch.as_tensor(np.argsort(order))]
     seconds = time.perf_counter() - started
     return {"probabilities": in_order.double().softmax(dim=1).numpy(), "seconds": seconds}
-
-
-def require_exact_padding(model, rows, pad_token_id: int) -> None:
-    """Refuse a model that answers otherwise when a text is padded: its figures would be chance.
-
-    A decoder whose prompt is tuned classifies by a padding token: it gets embeddings, in which it
-    cannot see where a text ends. So does XLNet, which wants its padding on the left.
-
-    Args:
-        model: a classifier.
-        rows: a tokenised split; its longest row pads its shortest.
-        pad_token_id: the padding.
-
-    Raises:
-        InputError: the probabilities differ by more than rounding explains.
-    """
-    import numpy as np
-
-    extremes = rows.select([int(np.argmin(rows["length"])), int(np.argmax(rows["length"]))])
-    padded, alone = (
-        predictor(model, pad_token_id, batch_size)(extremes)["probabilities"]
-        for batch_size in (2, 1)
-    )
-    if (gap := abs(padded - alone).max()) > PADDING_TOLERANCE:
-        raise InputError(
-            f"padding moves the probabilities of this {model.config.model_type} by {gap:.2g}, so its "
-            "figures would be chance: choose another model, or another `peft_type`"
-        )
 
 
 def device():

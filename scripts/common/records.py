@@ -6,6 +6,7 @@ same (huggingface/peft, method_comparison), so that its readers can read ours. T
 
 import importlib.metadata
 import platform
+import re
 import resource
 import sys
 import time
@@ -90,5 +91,18 @@ def peak_memory_bytes() -> int:
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         return torch.cuda.max_memory_reserved()
+    return peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """The high-water mark of this process's resident memory.
+
+    On Linux read from /proc: what getrusage says there begins with the memory of the process that
+    started this one.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    if found:
+        return int(found[1]) * KIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * KIB  # macOS counts in bytes, Linux in KiB

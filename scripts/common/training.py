@@ -9,7 +9,7 @@ from typing import Any
 
 from common import cli
 from common.cli import InputError
-from common.tokens import Padding
+from common.padding import Padding
 
 
 @dataclass(frozen=True)

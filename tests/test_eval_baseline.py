@@ -1,0 +1,180 @@
+"""Baselines: what a classifier without the model reaches, and what it may look at."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+import eval_baseline
+from common import datadict
+from common.cli import InputError
+
+LABELS = ("ham", "spam", "other")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, write_csv) -> Path:
+    """Learnable rows, of which 5 in 8 are ham."""
+    import prepare_data
+
+    root = tmp_path_factory.mktemp("data")
+    source = write_csv(
+        root / "rows.csv", 200, ("ham", "spam", "ham", "ham", "ham", "spam", "ham", "spam")
+    )
+    words = f"--source {source} --output {root}/data --passport {root}/passport.json"
+    prepare_data.main(words.split())
+    return root / "data"
+
+
+@pytest.fixture
+def evaluate(data, tmp_path):
+    """Evaluate a baseline; returns its record and its predictions."""
+
+    def run(baseline: str, *more: object, rows: Path = data):
+        metrics, predictions = tmp_path / f"{baseline}.json", tmp_path / f"{baseline}.parquet"
+        words = ["--data", rows, "--baseline", baseline, *more]
+        words += ["--metrics", metrics, "--predictions", predictions]
+        eval_baseline.main(list(map(str, words)))
+        return json.loads(metrics.read_text()), pd.read_parquet(predictions)
+
+    return run
+
+
+def shares(data: Path, split: str) -> np.ndarray:
+    """The share of each class in a split."""
+    return np.bincount(datasets.load_from_disk(data)[split]["label"]) / len(
+        datasets.load_from_disk(data)[split]
+    )
+
+
+def test_majority_is_the_share_of_the_most_frequent_class(data, evaluate):
+    record, frame = evaluate("majority")
+    assert set(frame["prediction"]) == {"ham"}
+    for split in ("validation", "test"):
+        assert record["metrics"][split]["accuracy"] == shares(data, split).max()
+    test = record["metrics"]["test"]
+    assert (test["mcc"], test["f1"], test["balanced_accuracy"]) == (0, 0, 0.5)
+
+
+def test_majority_gives_the_training_shares_as_probabilities(data, evaluate):
+    _, frame = evaluate("majority")
+    found = frame[["probability_ham", "probability_spam"]].to_numpy()
+    np.testing.assert_allclose(found, np.tile(shares(data, "train"), (len(frame), 1)))
+
+
+def test_tfidf_beats_majority_where_words_tell(evaluate):
+    majority, tfidf = (evaluate(name)[0]["metrics"]["test"] for name in eval_baseline.BASELINES)
+    assert tfidf["accuracy"] > 0.95 > majority["accuracy"]
+    assert tfidf["loss"] < majority["loss"]
+
+
+def test_equal_runs_give_equal_predictions(evaluate):
+    first, second = (evaluate("tfidf")[1] for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+@pytest.mark.parametrize("baseline", eval_baseline.BASELINES)
+def test_nothing_is_fitted_to_test_rows(data, evaluate, tmp_path, baseline):
+    """With all test rows replaced but for their number, the model judges validation as before."""
+    before, _ = evaluate(baseline)
+    splits = datasets.load_from_disk(data)
+    other = splits["test"].map(
+        lambda row: {"text": "zyx zyx " + row["text"][::-1], "label": 1 - row["label"]}
+    )
+    datadict.save(datasets.DatasetDict({**splits, "test": other}), tmp_path / "other")
+    after, _ = evaluate(baseline, rows=tmp_path / "other")
+    timings = ("eval_seconds", "eval_samples_per_second")
+    old, new = (
+        {key: value for key, value in record["metrics"]["validation"].items() if key not in timings}
+        for record in (before, after)
+    )
+    assert new == old
+    assert after["metrics"]["test"]["accuracy"] != before["metrics"]["test"]["accuracy"]
+
+
+def test_test_rows_are_not_seen_by_fit(data):
+    splits = datasets.load_from_disk(data)
+    seen = {name: splits[name] for name in ("train", "validation")}
+    for baseline in eval_baseline.BASELINES:
+        fitted, info = eval_baseline.fit(baseline, seen)
+        assert info["status"] == "success"
+        assert fitted.predict_proba(["win cash"]).shape == (1, 2)
+
+
+def test_vocabulary_is_that_of_the_training_rows(data):
+    splits = datasets.load_from_disk(data)
+    fitted, _ = eval_baseline.fit("tfidf", splits)
+    training_words = {word for text in splits["train"]["text"] for word in text.split()}
+    vocabulary = set(fitted[0].vocabulary_)
+    assert {word for word in vocabulary if " " not in word} == training_words
+
+
+def test_regularisation_is_chosen_on_validation(data):
+    splits = datasets.load_from_disk(data)
+    fitted, _ = eval_baseline.fit("tfidf", splits)
+    losses = {
+        candidate[-1].C: eval_baseline.loss(
+            candidate.fit(list(splits["train"]["text"]), list(splits["train"]["label"])),
+            splits["validation"],
+        )
+        for candidate in eval_baseline.tfidf()
+    }
+    assert min(losses, key=lambda strength: losses[strength]) == fitted[-1].C
+    assert len(set(losses.values())) == len(eval_baseline.INVERSE_REGULARISATION)
+
+
+@pytest.mark.parametrize("baseline", eval_baseline.BASELINES)
+def test_three_classes(make_tokens, evaluate, baseline):
+    record, frame = evaluate(baseline, rows=make_tokens("bert", LABELS).parent / "data")
+    assert record["metrics"]["test"]["f1"] is None
+    assert len(record["metrics"]["test"]["confusion_matrix"]) == 3
+    assert {f"probability_{label}" for label in LABELS} < set(frame.columns)
+
+
+def test_record_has_the_three_blocks(evaluate):
+    record, frame = evaluate("tfidf")
+    assert list(record) == ["run_info", "train_info", "meta_info", "metrics"]
+    assert record["meta_info"]["dataset_info"]["labels"] == ["ham", "spam"]
+    assert record["meta_info"]["model_info"] is None
+    assert record["train_info"]["train_time"] > 0
+    assert list(frame.columns) == [
+        "id", "label", "prediction", "probability_ham", "probability_spam"
+    ]  # fmt: skip
+
+
+def test_unknown_positive_label(evaluate):
+    with pytest.raises(InputError, match="no class 'eggs': set `positive_label` to one of ham"):
+        evaluate("majority", "--positive-label", "eggs")
+
+
+def test_baselines_are_those_of_the_config():
+    import yaml
+
+    schema = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
+    known = schema["properties"]["baselines"]["items"]["enum"]
+    assert list(eval_baseline.BASELINES) == known
+
+
+def test_mistake_ends_in_one_line(run_script, data, tmp_path):
+    broken = Path(shutil.copytree(data, tmp_path / "broken"))
+    shutil.rmtree(broken / "test")
+    words = ["--data", broken, "--baseline", "majority"]
+    words += ["--metrics", tmp_path / "m.json", "--predictions", tmp_path / "p.parquet"]
+    done = run_script("eval_baseline", *words)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert str(broken) in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_help_is_instant(run_script):
+    began = time.perf_counter()
+    done = run_script("eval_baseline", "--help")
+    assert time.perf_counter() - began < 1
+    assert "tfidf" in done.stdout

@@ -1,0 +1,312 @@
+"""The comparison: which rows it has, what stands in them, how people read it."""
+
+import csv
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import report
+from common.cli import InputError
+
+IDENTITY = ["dataset", "model", "variant", "seed", "split"]
+
+
+def metrics_json(correct: int, labels: list[str], train: dict, peft: dict | None) -> dict:
+    """A record of 10 test rows per class, of which `correct` of the first class are right."""
+    classes = len(labels)
+    matrix = [[10 * (i == j) for j in range(classes)] for i in range(classes)]
+    matrix[0][:2] = [correct, 10 - correct]
+    accuracy = sum(matrix[i][i] for i in range(classes)) / (10 * classes)
+    split: dict[str, object] = dict.fromkeys(report.METRICS, accuracy)
+    if classes > 2:
+        split |= dict.fromkeys(("f1", "precision", "recall"))
+    split |= {"rows": 10 * classes, "eval_seconds": 0.5, "eval_samples_per_second": 40.0}
+    split |= {"confusion_matrix": matrix}
+    return {
+        "run_info": {"peft_config": peft} if peft else {},
+        "train_info": train,
+        "meta_info": {"dataset_info": {"labels": labels}},
+        "metrics": {"validation": split, "test": split},
+    }
+
+
+TRAINED = {
+    "num_adapter_params": 147_456,
+    "num_head_params": 592_130,
+    "num_trainable_params": 739_586,
+    "num_total_params": 67_694_596,
+    "train_time": 12.34,
+    "train_samples_per_second": 64.8,
+    "train_tokens_per_second": 1234.5,
+    "peak_memory_bytes": 2**30,
+    "file_size": 2_958_344,
+}
+BASE = {"num_trainable_params": 0, "num_total_params": 67_547_140}
+FITTED = {"train_time": 0.8, "peak_memory_bytes": 2**28, "status": "success"}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Results of one dataset, one model, two ranks and two seeds; returns how to add more."""
+    root = tmp_path / "results"
+
+    def add(path: str, correct: int = 5, labels=("ham", "spam"), train=None, peft=None) -> Path:
+        (root / path).mkdir(parents=True, exist_ok=True)
+        record = metrics_json(correct, list(labels), train or BASE, peft)
+        (root / path / "metrics.json").write_text(json.dumps(record))
+        return root
+
+    for baseline, correct in (("majority", 0), ("tfidf", 9)):
+        add(f"sms/baselines/{baseline}", correct, train=FITTED)
+    for seed in (0, 1):
+        add(f"sms/bert/base/seed{seed}", 4 * seed)
+        for rank in (4, 16):
+            peft = {"peft_type": "LORA", "r": rank, "lora_alpha": 16}
+            add(f"sms/bert/lora-r{rank}/seed{seed}", 6 + 2 * seed, train=TRAINED, peft=peft)
+    return add
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Write a report; returns the table as its strings, and the Markdown."""
+
+    def write(*cells: str, baselines=("majority", "tfidf"), metrics=("macro_f1", "accuracy")):
+        words = ["--results", tmp_path / "results", "--csv", tmp_path / "c.csv"]
+        words += ["--markdown", tmp_path / "c.md", "--cells", *cells]
+        words += ["--baselines", *baselines, "--metrics", *metrics]
+        report.main(list(map(str, words)))
+        table = pd.read_csv(tmp_path / "c.csv", dtype=str, keep_default_na=False)
+        return table, (tmp_path / "c.md").read_text()
+
+    return write
+
+
+def table_lines(markdown: str) -> list[list[str]]:
+    """The lines of all tables as cells: split at pipes that are not escaped."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_identities_are_those_named_in_order():
+    cells = ["sms/bert/base,lora-r4/0,1", "news/bert/base/7", "sms/gpt2/base/0"]
+    found = [tuple(row.values()) for row in report.identities(cells, ["majority"])]
+    assert found == [
+        ("sms", "", "majority", None),
+        ("sms", "bert", "base", 0),
+        ("sms", "bert", "base", 1),
+        ("sms", "bert", "lora-r4", 0),
+        ("sms", "bert", "lora-r4", 1),
+        ("sms", "gpt2", "base", 0),
+        ("news", "", "majority", None),
+        ("news", "bert", "base", 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    "cell", ["sms/bert/base", "sms/bert/base/zero", "", "a/b/c/0/1", "a/b/c/0,"]
+)
+def test_cells_that_are_not_written_so(cell):
+    with pytest.raises(InputError, match="is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED"):
+        list(report.identities([cell], []))
+
+
+@pytest.mark.usefixtures("results")
+def test_rows_are_the_named_cells_and_no_others(run):
+    """The metrics of lora-r16 stay on the disk when it leaves the config."""
+    table, text = run("sms/bert/base,lora-r4,lora-r16/0,1")
+    assert len(table) == 2 * (2 + 3 * 2)
+    table, text = run("sms/bert/base,lora-r4/0")
+    found = table[table["split"] == "test"][["model", "variant", "seed"]].to_numpy().tolist()
+    assert found == [
+        ["", "majority", ""],
+        ["", "tfidf", ""],
+        ["bert", "base", "0"],
+        ["bert", "lora-r4", "0"],
+    ]
+    assert "lora-r16" not in text
+
+
+@pytest.mark.usefixtures("results")
+def test_every_row_is_named_once(run):
+    table, _ = run("sms/bert/base,lora-r4,lora-r16/0,1")
+    assert list(table.columns[:5]) == IDENTITY
+    assert not table.duplicated(IDENTITY).any()
+    assert set(table["split"]) == {"validation", "test"}
+
+
+COLUMNS = [
+    *("dataset", "model", "variant", "seed", "split", "peft_type", "rank", "alpha", "rows"),
+    *("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision", "recall"),
+    *("mcc", "loss", "eval_seconds", "eval_samples_per_second", "adapter_parameters"),
+    *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
+    *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
+    *("trainable_share", "classes", "confusion_matrix"),
+]
+
+
+@pytest.mark.parametrize("cells", ["sms/bert/base/0", "sms/bert/base,lora-r4/0"])
+@pytest.mark.usefixtures("results")
+def test_columns_do_not_depend_on_the_rows(run, cells):
+    assert list(run(cells)[0].columns) == COLUMNS
+    assert list(run(cells, baselines=())[0].columns) == COLUMNS
+
+
+@pytest.mark.usefixtures("results")
+def test_figures_of_a_trained_cell(run):
+    table, _ = run("sms/bert/base,lora-r4/0,1")
+    row = table[(table["variant"] == "lora-r4") & (table["split"] == "test")].iloc[1].to_dict()
+    expected = {
+        "seed": "1",
+        "peft_type": "LORA",
+        "rank": "4",
+        "alpha": "16",
+        "rows": "20",
+        "accuracy": "0.9",
+        "adapter_parameters": "147456",
+        "head_parameters": "592130",
+        "trainable_parameters": "739586",
+        "total_parameters": "67694596",
+        "train_seconds": "12.34",
+        "peak_memory_bytes": str(2**30),
+        "adapter_bytes": "2958344",
+        "classes": '["ham", "spam"]',
+        "confusion_matrix": "[[8, 2], [0, 10]]",
+    }
+    assert {key: row[key] for key in expected} == expected
+    assert float(row["trainable_share"]) == pytest.approx(739_586 / 67_694_596)
+
+
+@pytest.mark.usefixtures("results")
+def test_places_without_a_figure_are_empty(run):
+    table, _ = run("sms/bert/base,lora-r4/0")
+    rows = table[table["split"] == "test"].set_index("variant")
+    for column in ("model", "seed", "rank", "alpha", "total_parameters", "trainable_share"):
+        assert rows.loc["tfidf", column] == "", column
+    for column in ("peft_type", "rank", "alpha", "train_seconds", "adapter_bytes"):
+        assert rows.loc["base", column] == "", column
+    assert rows.loc["base", "trainable_parameters"] == "0"
+
+
+def test_a_broken_alpha_keeps_its_fraction(results, run):
+    peft = {"peft_type": "LORA", "r": 4, "lora_alpha": 0.5}
+    results("sms/bert/half/seed0", train=TRAINED, peft=peft)
+    table, _ = run("sms/bert/base,half/0")
+    assert list(table["alpha"].unique()) == ["", "0.5"]
+
+
+def test_f1_of_three_classes_is_empty(results, run):
+    labels = ["ham", "spam", "other"]
+    results("news/baselines/majority", labels=labels, train=FITTED)
+    results("news/bert/base/seed0", labels=labels)
+    table, text = run("news/bert/base/0", baselines=["majority"], metrics=["f1", "accuracy"])
+    assert set(table["f1"]) == {""}
+    header, _, majority, base, *_ = table_lines(text)
+    assert dict(zip(header, base, strict=True))["f1"] == ""
+    assert dict(zip(header, majority, strict=True))["accuracy"] == "0.833"
+
+
+@pytest.mark.usefixtures("results")
+def test_markdown_gives_mean_and_deviation_over_seeds(run):
+    _, text = run("sms/bert/base,lora-r4/0,1")
+    header, _, *lines = table_lines(text)[:6]
+    rows = {line[1]: dict(zip(header, line, strict=True)) for line in lines}
+    # 16 and 18 of 20 rows; the standard deviation of a sample of two.
+    assert rows["lora-r4"]["accuracy"] == "0.850 ± 0.071"
+    assert rows["lora-r4"]["seeds"] == "2"
+    assert rows["lora-r4"]["adapter parameters"] == "147,456"
+    assert rows["lora-r4"]["train seconds"] == "12.3 ± 0.0"
+    assert rows["lora-r4"]["peak memory, MiB"] == "1024 ± 0"
+    assert rows["base"]["accuracy"] == "0.600 ± 0.141"
+    assert rows["base"]["adapter parameters"] == ""
+    assert rows["tfidf"]["accuracy"] == "0.950"
+    assert rows["tfidf"]["seeds"] == ""
+
+
+@pytest.mark.usefixtures("results")
+def test_markdown_holds_confusion_matrices_summed_over_seeds(run):
+    _, text = run("sms/bert/base,lora-r4/0,1")
+    matrices = [line for line in table_lines(text) if len(line) == 5]
+    assert matrices[0] == ["model", "variant", "true", "→ ham", "→ spam"]
+    assert ["bert", "lora-r4", "ham", "14", "6"] in matrices
+    assert ["bert", "lora-r4", "spam", "0", "20"] in matrices
+    assert ["", "tfidf", "ham", "9", "1"] in matrices
+    assert "20 test rows (ham 10, spam 10)." in text
+
+
+def test_names_do_not_break_the_tables(results, run):
+    labels = ["a|b *bold* [x]", "two\nlines", "1.50"]
+    results("odd/baselines/majority", labels=labels, train=FITTED)
+    results("odd/bert/base/seed0", labels=labels)
+    table, text = run("odd/bert/base/0", baselines=["majority"])
+    lines = table_lines(text)
+    assert {len(line) for line in lines} == {9, 6}
+    true = [line[2] for line in lines if len(line) == 6]
+    assert true[2:] == [r"a\|b \*bold\* \[x\]", "two lines", "1.50"] * 2
+    assert json.loads(table["classes"].iloc[0]) == labels
+
+
+def test_names_that_look_like_numbers_stay_as_they_are(results, run):
+    results("odd/bert/base/seed0", labels=["1.50", "2.0"])
+    _, text = run("odd/bert/base/0", baselines=[])
+    assert [line[2] for line in table_lines(text) if len(line) == 5][2:] == ["1.50", "2.0"]
+
+
+def test_the_csv_is_read_by_any_csv_reader(results, run, tmp_path):
+    results("odd/bert/base/seed0", labels=['"quoted", and', "b"])
+    run("odd/bert/base/0", baselines=[])
+    with open(tmp_path / "c.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [json.loads(row["classes"]) for row in rows] == [['"quoted", and', "b"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (Path.unlink, r"seed1/metrics\.json cannot be read .*run the stage that writes it"),
+        (lambda path: path.write_text('{"run_info": {"cre'), "is no whole JSON file .*delete it"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "is no whole JSON file"),
+        (lambda path: path.write_text("{}"), "lacks figures .*delete it and run again"),
+        (lambda path: path.write_text("[]"), "lacks figures"),
+    ],
+)
+def test_metrics_that_are_missing_or_cut_off(results, run, tmp_path, damage, complaint):
+    damage(results("sms/bert/base/seed1") / "sms/bert/base/seed1/metrics.json")
+    with pytest.raises(InputError, match=complaint) as caught:
+        run("sms/bert/base/0,1")
+    assert "\n" not in str(caught.value)
+    assert "seed1/metrics.json" in str(caught.value)
+    assert not (tmp_path / "c.csv").exists()
+
+
+def test_metrics_are_those_of_the_config():
+    import yaml
+
+    schema = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
+    known = schema["$defs"]["report"]["properties"]["metrics"]["items"]["enum"]
+    assert set(report.METRICS) == set(known)
+
+
+@pytest.mark.usefixtures("results")
+def test_mistake_ends_in_one_line(run_script, tmp_path):
+    shutil.rmtree(tmp_path / "results/sms/bert/base/seed1")
+    words = ["--results", tmp_path / "results", "--cells", "sms/bert/base/0,1"]
+    done = run_script(
+        "report", *words, "--csv", tmp_path / "c.csv", "--markdown", tmp_path / "c.md"
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "sms/bert/base/seed1/metrics.json" in last
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_instant(run_script):
+    began = time.perf_counter()
+    done = run_script("report", "--help")
+    assert time.perf_counter() - began < 1
+    assert "--baselines" in done.stdout
