@@ -2,10 +2,10 @@
 
     python scripts/eval_lora.py --model resources/models/minilm \\
         --tokens results/sms-spam/minilm/tokens --positive-label spam \\
-        --adapter results/sms-spam/minilm/lora-r8/seed0/adapter \\
-        --training results/sms-spam/minilm/lora-r8/seed0/training.json \\
-        --predictions results/sms-spam/minilm/lora-r8/seed0/predictions.parquet \\
-        --metrics results/sms-spam/minilm/lora-r8/seed0/metrics.json
+        --adapter results/sms-spam/minilm/lora-r4/seed0/adapter \\
+        --training results/sms-spam/minilm/lora-r4/seed0/training.json \\
+        --predictions results/sms-spam/minilm/lora-r4/seed0/predictions.parquet \\
+        --metrics results/sms-spam/minilm/lora-r4/seed0/metrics.json
 
 What is measured is what a user of the adapter would get, not what was in memory after training.
 """

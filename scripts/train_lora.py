@@ -1,10 +1,10 @@
 """Train one cell: put a fresh adapter and a fresh head on a model, train both, save them.
 
     python scripts/train_lora.py --model resources/models/minilm \\
-        --tokens results/sms-spam/minilm/tokens --peft '{"r": 8, "lora_alpha": 16}' \\
-        --learning-rate 2e-3 --seed 0 \\
-        --output results/sms-spam/minilm/lora-r8/seed0/adapter \\
-        --record results/sms-spam/minilm/lora-r8/seed0/training.json
+        --tokens results/sms-spam/minilm/tokens --peft '{"r": 4, "lora_alpha": 16}' \\
+        --learning-rate 1e-3 --seed 0 \\
+        --output results/sms-spam/minilm/lora-r4/seed0/adapter \\
+        --record results/sms-spam/minilm/lora-r4/seed0/training.json
 
 The seed draws the head, the adapter, the order of the rows and the dropout. The test rows are never
 read.
