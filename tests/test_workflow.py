@@ -120,7 +120,7 @@ def test_a_missing_column_is_one_line_and_leaves_nothing(tiny_workflow, snakemak
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [
-        ("config/config.yaml", "seeds: [1]\n", "error: config: top level: `models` is missing"),
+        ("config/config.yaml", "seeds: [1]\n", "error: config: top level: `datasets` is missing"),
         ("config/config.yaml", "", "error: config: config/config.yaml is empty"),
         ("config/config.yaml", "models: [\n", "error: config: config/config.yaml is not YAML"),
     ],
@@ -139,7 +139,7 @@ def test_a_bad_config_ends_before_anything_starts(
 def test_a_recipe_on_the_command_line_takes_the_place_of_the_default(finished, snakemake):
     said = snakemake("-n", "--configfile", "config/smoke.yaml", cwd=finished).stdout
     assert "sms-smoke" in said
-    assert "news" not in said
+    assert "results/news" not in said
 
 
 def test_metrics_name_the_options_and_versions_they_rest_on(finished):
