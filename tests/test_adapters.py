@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from common import adapters, models
+from common import adapters, files, models
 from common.cli import InputError
 
 LABELS = ["ham", "spam"]
@@ -213,7 +213,7 @@ def test_saved_config_names_the_version_of_a_package(load_model, tokenizer, tmp_
 
 def test_size_is_that_of_the_weights(saved):
     numbers = sum(value.numel() for value in load_file(saved / adapters.WEIGHTS).values())
-    assert 4 * numbers < adapters.size_bytes(saved) < 4 * numbers + 10_000
+    assert 4 * numbers < files.weights_bytes(saved) < 4 * numbers + 10_000
 
 
 @pytest.mark.parametrize("part", ["classifier.weight", "classifier.bias", "lora_B"])

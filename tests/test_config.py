@@ -109,6 +109,16 @@ MISTAKES = {
         {"training": {"epochs": 2}},
         ["models.brt", "`source` is missing", "did you mean 'bert'"],
     ),
+    "a rank for a head": (
+        "variants/probe",
+        {"kind": "head", "r": 4},
+        ["variants.probe", "`r` has no place in a `head` variant"],
+    ),
+    "an unknown kind": (
+        "variants/all",
+        {"kind": "everything"},
+        ["variants.all.kind", "adapter, head, full"],
+    ),
     "too high a seed": ("seeds", [2**31 - 1], ["seeds", "at most"]),
     "one label name": ("datasets/sms/labels", ["ham"], ["datasets.sms.labels", "items at least 2"]),
     "a filter without a value": (
@@ -200,11 +210,7 @@ def test_defaults_are_filled_in_but_not_into_overrides():
 def test_ranks_become_variants():
     variants = config.expand(config.complete(minimal(), []))["variants"]
     assert list(variants) == ["lora-r4", "lora-r8"]
-    assert json.loads(variants["lora-r8"]["peft"]) == {
-        "lora_alpha": 16,
-        "peft_type": "LORA",
-        "r": 8,
-    }
+    assert json.loads(variants["lora-r8"]["peft"]) == {"lora_alpha": 16, "r": 8}
 
 
 def test_numerals_become_numbers():

@@ -23,18 +23,18 @@ def cell(request, tmp_path_factory, make_tokens, tiny_models):
     inputs = ["--model", str(tiny_models[model]), "--tokens", str(make_tokens(model, count=90))]
     words = ["--peft", '{"r": 4, "lora_dropout": 0.1}', "--learning-rate", "1e-2", "--epochs", "8"]
     out = ["--output", str(root / "adapter"), "--record", str(root / "training.json")]
-    kept = {}
+    kept: dict = {}
     train = train_lora.train
 
     def train_and_keep(args):
-        kept["model"], *rest = train(args)
-        return kept["model"], *rest
+        kept["trained"] = train(args)
+        return kept["trained"]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_lora, "train", train_and_keep)
         train_lora.main([*inputs, *words, *out])
     data = tokens.load(Path(inputs[-1]))
-    predict = prediction.predictor(kept["model"], data.pad_token_id, 32)
+    predict = prediction.predictor(kept["trained"].model, data.pad_token_id, 32)
     return root, inputs, predict(data.splits["test"])["probabilities"]
 
 
@@ -68,7 +68,7 @@ def test_record_tells_of_training_and_evaluation(cell, command, tmp_path):
     eval_lora.main(command())
     training = json.loads((cell[0] / "training.json").read_text())
     record = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(record) == ["run_info", "train_info", "meta_info", "metrics"]
+    assert list(record) == ["run_info", "train_info", "meta_info", "gate", "metrics"]
     assert record["train_info"] == training["train_info"]
     assert record["run_info"]["peft_config"] == training["run_info"]["peft_config"]
     assert list(record["metrics"]) == ["validation", "test"]

@@ -104,6 +104,8 @@ EDITS = [
     code_edit("common/tokens", TOKENIZED),
     code_edit("common/adapters", TRAINED),
     code_edit("common/training", TRAINED),
+    code_edit("common/variants", TRAINED),
+    code_edit("common/gate", TRAINED),
     code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),
     code_edit("common/padding", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),

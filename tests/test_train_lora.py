@@ -164,8 +164,11 @@ def test_parameters_are_counted_by_part(cell):
 
 def test_record_has_the_three_blocks(cell):
     record = json.loads((cell / "training.json").read_text())
-    assert list(record) == ["run_info", "train_info", "meta_info"]
-    run, train, meta = record.values()
+    assert list(record) == ["run_info", "train_info", "meta_info", "gate"]
+    run, train, meta, gate = record.values()
+    assert (len(gate["logits"]), gate["threads"]) == (5, 1)
+    assert run["kind"] == "adapter"
+    assert run["train_config"]["learning_rate"] == 1e-2
     assert run["peft_config"]["r"] == RANK
     assert run["options"]["learning_rate"] == 1e-2
     assert (train["status"], train["epochs"]) == ("success", 2)

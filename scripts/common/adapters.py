@@ -162,8 +162,3 @@ def require_none(missing: list[str], directory: Path) -> None:
             f"{directory / WEIGHTS} lacks {len(missing)} weights of this model, such as "
             f"{missing[0].lstrip('.')}: train the cell again"
         )
-
-
-def size_bytes(directory: Path) -> int:
-    """The bytes of the adapter's weights, head included: what a user would ship per task."""
-    return sum(file.stat().st_size for file in Path(directory).glob("*.safetensors"))

@@ -75,6 +75,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def weights_bytes(directory: Path) -> int:
+    """The bytes of the weights in a directory: what a user would ship per task."""
+    return sum(file.stat().st_size for file in Path(directory).glob("*.safetensors"))
+
+
 def size_bytes(directory: Path) -> int:
     """The bytes of all files in a directory and below."""
     return sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())

@@ -16,6 +16,8 @@ DESCRIPTION = """Accuracy hides a collapsed model where one class is frequent, h
 balanced accuracy (the macro-averaged recall), macro-averaged precision and F1, Matthews'
 correlation, log loss, and for two classes the F1, precision and recall of the positive one."""
 
+COLLAPSED_SHARE = 0.99  # of the rows that get one and the same class
+
 
 class Classification(evaluate.Metric):
     """All metrics of one split, computed by scikit-learn from class numbers and probabilities."""
@@ -43,6 +45,8 @@ class Classification(evaluate.Metric):
             "macro_precision": metrics.precision_score(labels, predicted, **macro),
             "macro_f1": metrics.f1_score(labels, predicted, **macro),
             **positive_class(labels, predicted, positive if len(classes) == 2 else None),
+            # One class for nearly every row: learned nothing, whatever the accuracy says.
+            "collapsed": bool(np.bincount(predicted).max() > COLLAPSED_SHARE * len(predicted)),
             "mcc": metrics.matthews_corrcoef(labels, predicted),
             "loss": metrics.log_loss(labels, probabilities, labels=classes),
             "confusion_matrix": metrics.confusion_matrix(
@@ -82,6 +86,6 @@ def classification_metrics(
         metric = Classification(keep_in_memory=True, cache_dir=cache)
         result = metric.compute(predictions=probabilities, references=labels, positive=positive)
     return {
-        name: value if value is None or isinstance(value, list) else float(value)
+        name: value if value is None or isinstance(value, bool | list) else float(value)
         for name, value in result.items()
     }

@@ -23,10 +23,12 @@ class Classifier:
         model: the ``PreTrainedModel``, in fp32 on the CPU.
         head: names of the modules that are not pretrained, such as ``score`` or ``classifier``:
             they must be trained and saved whatever the variant.
+        drawn: names of the weights that the directory lacked and that were drawn from the seed.
     """
 
     model: Any
     head: list[str]
+    drawn: list[str]
 
 
 def load_tokenizer(directory: Path):
@@ -119,7 +121,9 @@ def load_classifier(
         raise InputError(
             f"{directory} holds no classifier that loads: {cli.one_line(error)}; fetch it again"
         ) from error
-    return Classifier(model, head_modules(model, info))
+    # Both hold names; mismatched ones come with their shapes.
+    drawn = sorted([*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])])
+    return Classifier(model, head_modules(model, drawn), drawn)
 
 
 def require_directory(directory: Path) -> None:
@@ -139,7 +143,7 @@ def quietly(transformers) -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def head_modules(model, info: dict) -> list[str]:
+def head_modules(model, drawn: list[str]) -> list[str]:
     """Names of the modules of a classifier that are no part of the pretrained weights.
 
     They are the modules beside the backbone, and those inside it whose weights the checkpoint
@@ -151,8 +155,6 @@ def head_modules(model, info: dict) -> list[str]:
     """
     backbone = model.base_model_prefix
     beside = [name for name, module in model.named_children() if name != backbone]
-    # Both hold names; mismatched ones come with their shapes.
-    drawn = [*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])]
     inside = {key.rpartition(".")[0] for key in drawn if key.startswith(f"{backbone}.")}
     if lost := sorted(name for name in inside if "pooler" not in name):
         # As part of the head they would be trained in full, from nothing, and called an adapter.

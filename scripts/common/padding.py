@@ -34,7 +34,7 @@ class Padding:
         }
 
 
-def require_exact(model, rows, pad_token_id: int) -> None:
+def require_exact(model, rows, pad_token_id: int) -> float:
     """Refuse a model that answers otherwise when a text is padded: its figures would be chance.
 
     A decoder whose prompt is tuned classifies by a padding token: it gets embeddings, in which it
@@ -44,6 +44,9 @@ def require_exact(model, rows, pad_token_id: int) -> None:
         model: a classifier.
         rows: a tokenised split; its longest row pads its shortest.
         pad_token_id: the padding.
+
+    Returns:
+        By how much padding moves a probability.
 
     Raises:
         InputError: the probabilities differ by more than rounding explains.
@@ -66,3 +69,4 @@ def require_exact(model, rows, pad_token_id: int) -> None:
             f"padding moves the probabilities of this {model.config.model_type} by {gap:.2g}: its "
             "figures would be chance; choose another model, or another `peft_type`"
         )
+    return gap

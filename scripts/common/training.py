@@ -53,7 +53,7 @@ def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> di
     """
     import transformers
 
-    if not settings.backbone_dropout:
+    if not settings.backbone_dropout and has_frozen_parameters(model):
         without_backbone_dropout(model)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         trainer = transformers.Trainer(
@@ -128,13 +128,18 @@ def arguments(settings: Settings, seed: int, folder: str):
     )
 
 
+def has_frozen_parameters(model) -> bool:
+    """Whether some of a model is not trained: not so in full fine-tuning."""
+    return not all(parameter.requires_grad for parameter in model.parameters())
+
+
 def without_backbone_dropout(model) -> None:
     """Keep the frozen backbone in eval mode while the adapter and the head train.
 
     Dropout then acts only where something is learned. In a frozen backbone it costs a factor of two
     to three on the CPU (it draws its mask on one thread, and turns the fused attention kernel off).
     """
-    classifier = model.get_base_model()
+    classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
     frozen = list(frozen_modules(getattr(classifier, classifier.base_model_prefix)))
     plain_train = model.train
 

@@ -1,0 +1,113 @@
+"""The gate: a cell whose saved model is not the trained one fails, and gives no figures."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import eval_lora
+import train_lora
+from common import adapters, gate, models, tokens
+from common.cli import InputError
+
+torch.set_num_threads(1)
+
+
+def train(root: Path, model: Path, data: Path, *more: str) -> Path:
+    """Train a cell; returns its directory."""
+    words = ["--model", model, "--tokens", data, "--max-steps", "4", "--learning-rate", "1e-2"]
+    words += ["--output", root / "adapter", "--record", root / "training.json", *more]
+    train_lora.main([str(word) for word in words])
+    return root
+
+
+def evaluate(cell: Path, model: Path, data: Path, *more: str) -> dict:
+    """Evaluate a cell; returns its metrics.json."""
+    words = ["--model", model, "--tokens", data, "--adapter", cell / "adapter"]
+    words += ["--training", cell / "training.json", "--metrics", cell / "metrics.json"]
+    words += ["--predictions", cell / "predictions.parquet", *more]
+    eval_lora.main([str(word) for word in words])
+    return json.loads((cell / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module", params=["bert", "gpt2"])
+def inputs(request, make_tokens, tiny_models) -> tuple[Path, Path]:
+    return tiny_models[request.param], make_tokens(request.param, ("ham", "spam", "other"), 90)
+
+
+KINDS = {
+    "adapter": ["--peft", '{"r": 4, "lora_dropout": 0.1}'],
+    "head": ["--kind", "head"],
+    "full": ["--kind", "full"],
+}
+
+
+@pytest.mark.parametrize("words", KINDS.values(), ids=KINDS)
+def test_every_kind_passes_bit_for_bit(inputs, tmp_path, words):
+    cell = train(tmp_path, *inputs, *words)
+    record = evaluate(cell, *inputs)
+    assert record["gate"]["reload_difference"] == 0
+    assert record["gate"]["tolerance"] == 0
+    assert record["gate"]["padding_difference"] < 1e-5
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["by its names", "by its logits"])
+def test_a_head_left_out_on_purpose_is_caught(inputs, tmp_path, monkeypatch, guarded):
+    """The mistake of the published notebooks: no task type, so the head is not saved."""
+    complete = adapters.completed
+
+    def without_head(*args):
+        return complete(*args) | {"task_type": None, "modules_to_save": None}
+
+    monkeypatch.setattr(adapters, "completed", without_head)
+    if not guarded:
+        monkeypatch.setattr(adapters, "missing_head", lambda *_: [])
+    cell = train(tmp_path, *inputs, "--peft", '{"r": 4}')
+    caught = "lacks" if guarded else "the saved model is not the trained one"
+    with pytest.raises(InputError, match=caught):
+        evaluate(cell, *inputs)
+    assert not (cell / "metrics.json").exists()
+
+
+def test_another_head_in_the_files_is_caught(inputs, tmp_path):
+    """All weights are there, and they are not those that were trained."""
+    from safetensors.torch import load_file, save_file
+
+    cell = train(tmp_path, *inputs, "--peft", '{"r": 4}')
+    file = cell / "adapter" / "adapter_model.safetensors"
+    weights = load_file(file)
+    name = next(key for key in weights if "lora" not in key and key.endswith("weight"))
+    weights[name] = weights[name] + 1e-3
+    save_file(weights, file)
+    with pytest.raises(InputError, match="the saved model is not the trained one"):
+        evaluate(cell, *inputs)
+    assert not (cell / "metrics.json").exists()
+    assert not (cell / "predictions.parquet").exists()
+
+
+def test_another_number_of_threads_is_allowed_its_rounding(inputs, tmp_path):
+    cell = train(tmp_path, *inputs, "--kind", "head")
+    record = evaluate(cell, *inputs, "--threads", "2")
+    assert record["gate"]["tolerance"] == gate.ROUNDING
+    assert record["gate"]["reload_difference"] <= gate.ROUNDING
+
+
+def test_no_number_does_not_pass():
+    with pytest.raises(InputError, match="differ by nan"):
+        gate.check([[math.nan, 0.0]], [[0.0, 0.0]], same_machine=False)
+
+
+def test_a_difference_within_rounding_passes_on_another_machine_alone():
+    found, recorded = [[0.5, 0.0]], [[0.50001, 0.0]]
+    assert gate.check(found, recorded, same_machine=False)["reload_difference"] > 0
+    with pytest.raises(InputError):
+        gate.check(found, recorded, same_machine=True)
+
+
+def test_the_gate_reads_a_few_rows_only(inputs):
+    model, data = inputs
+    some = tokens.load(data)
+    classifier = models.load_classifier(model, some.labels, some.pad_token_id, 0)
+    assert len(gate.logits(classifier.model, some.splits["train"], some.pad_token_id)) == gate.ROWS
