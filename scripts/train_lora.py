@@ -79,6 +79,15 @@ def parse(argv: list[str] | None):
         default=False,
         help="in training",
     )
+    parser.add_argument("--gradient-accumulation-steps", type=cli.whole(1), default=1)
+    parser.add_argument(
+        "--gradient-checkpointing", action=argparse.BooleanOptionalAction, default=False
+    )
+    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--class-weights", choices=["none", "balanced"], default="none")
+    parser.add_argument("--keep", choices=["last", "best"], default="last", help="which epoch")
+    parser.add_argument("--patience", type=cli.whole(1), help="epochs without a lower loss")
+    parser.add_argument("--lora-plus-ratio", type=float, help="learning rate of B over that of A")
     parser.add_argument("--seed", type=cli.whole(0), default=0, help="of everything that is drawn")
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--output", required=True, type=Path, help="adapter directory to write")
@@ -107,7 +116,8 @@ def train(args) -> Trained:
     settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
-    model = variants.adapt(classifier, args.kind, args.peft)
+    steps = training.total_steps(len(data.splits["train"]), settings)
+    model = variants.adapt(classifier, args.kind, args.peft, steps)
     padding_difference = padding.require_exact(model, data.splits["train"], data.pad_token_id)
     train_info = training.train(model, data.splits, data.pad_token_id, settings, args.seed)
     train_info |= variants.count_parameters(model, classifier, args.kind)

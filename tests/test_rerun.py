@@ -104,6 +104,7 @@ EDITS = [
     code_edit("common/tokens", TOKENIZED),
     code_edit("common/adapters", TRAINED),
     code_edit("common/training", TRAINED),
+    code_edit("common/callbacks", TRAINED),
     code_edit("common/variants", TRAINED),
     code_edit("common/gate", TRAINED),
     code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),

@@ -3,11 +3,13 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from common import adapters, models, tokens, training
+from common.callbacks import BestEpoch
 from common.cli import InputError
 
 torch.set_num_threads(1)  # more of them wait for each other where other jobs run
@@ -173,3 +175,140 @@ def test_settings_reach_the_trainer(tmp_path: Path):
     assert (made.seed, made.data_seed, made.max_steps) == (7, 7, -1)
     assert made.save_strategy == "no"
     assert made.report_to == []
+
+
+def trained(model, some: tokens.Tokens, **changes) -> dict[str, torch.Tensor]:
+    """The trainable parameters after a training."""
+    train(model, some, **changes)
+    return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def largest_difference(one: dict, other: dict) -> float:
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_accumulated_gradients_are_those_of_one_large_batch(data, make_model, name):
+    def first_log(**changes) -> dict[str, float]:
+        # Adam would hide a gradient of another scale; the log shows loss and gradient as they are.
+        changes |= {"max_steps": 10, "learning_rate": 1e-5}
+        return train(make_model(name), data[name], **changes)["metrics"][0]
+
+    whole = first_log(batch_size=8)
+    parts = first_log(batch_size=4, gradient_accumulation_steps=2)
+    assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-3)
+    assert parts["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_checkpointing_computes_twice_and_gives_the_same(data, make_model, name):
+    calls = {True: 0, False: 0}
+    weights = {}
+    for checkpointing in calls:
+        model = make_model(name)
+        linear = next(m for m in model.modules() if hasattr(m, "lora_A"))
+
+        def count(*_, checkpointing=checkpointing):
+            calls[checkpointing] += torch.is_grad_enabled()
+
+        linear.register_forward_hook(count)
+        weights[checkpointing] = trained(
+            model, data[name], gradient_checkpointing=checkpointing, max_steps=2
+        )
+    assert calls[True] > calls[False] > 0
+    assert largest_difference(weights[True], weights[False]) < 1e-5
+
+
+def test_the_best_epoch_is_kept():
+    model = torch.nn.Linear(1, 1)
+    best = BestEpoch(model, patience=None)
+    for epoch, loss in enumerate([0.5, 0.3, 0.4], start=1):
+        torch.nn.init.constant_(model.weight, epoch)
+        best.on_evaluate(None, SimpleNamespace(epoch=epoch), None, {"eval_loss": loss})
+    best.restore()
+    assert (best.epoch, float(model.weight)) == (2, 2.0)
+
+
+def test_patience_ends_the_training(data, make_model):
+    # Nothing moves at this rate, so no epoch is better than the first.
+    result = train(make_model("bert"), data["bert"], epochs=9, patience=2, learning_rate=1e-30)
+    assert (result["epochs"], result["kept_epoch"]) == (3, 1)
+
+
+def test_the_last_epoch_is_kept_unless_told_otherwise(data, make_model):
+    result = train(make_model("bert"), data["bert"], epochs=2, learning_rate=1e-30)
+    assert (result["epochs"], result["kept_epoch"]) == (2, 2)
+
+
+def test_balanced_classes_count_alike(make_model):
+    labels = [0] * 90 + [1] * 10
+    model = make_model("bert")
+    loss = training.loss_function(model, replace(SETTINGS, class_weights="balanced"), labels)
+    assert loss is not None
+
+    def outputs(rows: int) -> SimpleNamespace:
+        return SimpleNamespace(logits=torch.zeros(rows, 2))
+
+    rows = torch.tensor(labels)
+    assert float(loss(outputs(100), rows)) == pytest.approx(math.log(2), rel=1e-6)
+    rare = float(loss(outputs(10), rows[-10:], 100))
+    assert rare == pytest.approx(math.log(2) / 2, rel=1e-6)
+    plain = training.loss_function(model, SETTINGS, labels)
+    assert plain is not None
+    assert float(plain(outputs(10), rows[-10:], 100)) == pytest.approx(math.log(2) / 10, rel=1e-6)
+
+
+def test_balanced_classes_change_what_is_learned(data, make_model):
+    plain = trained(make_model("bert"), data["bert"], max_steps=2)
+    balanced = trained(make_model("bert"), data["bert"], max_steps=2, class_weights="balanced")
+    assert largest_difference(plain, balanced) < 1e-3  # these rows are balanced already
+    assert all(torch.isfinite(value).all() for value in balanced.values())
+
+
+def test_lora_plus_moves_b_faster(data, make_model):
+    plain = trained(make_model("bert"), data["bert"], max_steps=1, learning_rate=1e-4)
+    model = make_model("bert")
+    faster = trained(model, data["bert"], max_steps=1, learning_rate=1e-4, lora_plus_ratio=16.0)
+    b = next(name for name in plain if "lora_B" in name)
+    assert float(faster[b].abs().max()) > 10 * float(plain[b].abs().max())
+
+
+def test_lora_plus_wants_lora(data, tiny_models):
+    some = data["bert"]
+    classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
+    model = adapters.attach(classifier, {"peft_type": "IA3"})
+    with pytest.raises(InputError, match="`lora_plus_ratio` is for LORA"):
+        train(model, data["bert"], lora_plus_ratio=16.0)
+
+
+def test_adalora_takes_ranks_away(data, tiny_models):
+    some = data["bert"]
+    classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
+    config = {"peft_type": "ADALORA", "init_r": 4, "target_r": 1, "deltaT": 1}
+    model = adapters.attach(classifier, config, steps=20)
+    train(model, some, max_steps=20)
+    ranks = model.peft_config["default"].rank_pattern
+    kept = sum(sum(mask) for mask in ranks.values())
+    assert 0 < kept < 4 * len(ranks)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="refused only where there is no GPU")
+def test_half_precision_is_refused_without_a_gpu(data, make_model):
+    with pytest.raises(InputError, match="`precision: fp16` needs a GPU"):
+        train(make_model("bert"), data["bert"], precision="fp16")
+
+
+def test_bfloat16_trains(data, make_model):
+    result = train(make_model("bert"), data["bert"], precision="bf16", max_steps=2)
+    assert result["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"class_weights": "balanced"}, {"gradient_accumulation_steps": 2}]
+)
+def test_adalora_keeps_its_own_loss(data, tiny_models, changes):
+    some = data["bert"]
+    classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
+    model = adapters.attach(classifier, {"peft_type": "ADALORA"}, steps=20)
+    with pytest.raises(InputError, match="cannot be used with ADALORA"):
+        train(model, some, **changes)

@@ -16,7 +16,7 @@ WEIGHTS = "adapter_model.safetensors"
 REFUSALS = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 
 
-def attach(classifier: Classifier, settings: dict[str, Any]):
+def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None = None):
     """The classifier with a fresh adapter; only the adapter and the head are trainable.
 
     Args:
@@ -26,6 +26,7 @@ def attach(classifier: Classifier, settings: dict[str, Any]):
             of the backbone, found on the model (PEFT's own reading of "all-linear" also takes
             heads, and fails on DistilBERT). None: PEFT's choice for the architecture, which is also
             the default of IA3 and LN_TUNING. PREFIX_TUNING and its like have no such key.
+        steps: of the training to come; AdaLoRA plans its ranks by it.
 
     Raises:
         InputError: PEFT does not know a key, the config does not fit the model, or it adapts
@@ -37,7 +38,10 @@ def attach(classifier: Classifier, settings: dict[str, Any]):
     try:
         config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)]
         linear = kind not in OWN_TARGETS and "target_modules" in config_class.__dataclass_fields__
-        config = config_class(**completed(settings, classifier, linear))
+        values = completed(settings, classifier, linear)
+        if kind == "ADALORA" and steps:
+            values = budget(steps) | values
+        config = config_class(**values)
         model = peft.get_peft_model(classifier.model, config)
         if not count_parameters(model)["num_adapter_params"]:
             raise ValueError("it adapts nothing in this model")
@@ -67,6 +71,11 @@ def completed(settings: dict[str, Any], classifier: Classifier, linear: bool) ->
     # A list of its own: PEFT appends to the one that it is given.
     values["modules_to_save"] = [*classifier.head, *(values.get("modules_to_save") or [])]
     return values
+
+
+def budget(steps: int) -> dict[str, int]:
+    """AdaLoRA's schedule: a fifth of the steps before ranks are taken away, a fifth after."""
+    return {"total_step": steps, "tinit": steps // 5, "tfinal": steps // 5}
 
 
 def count_parameters(model) -> dict[str, int]:

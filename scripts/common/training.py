@@ -3,7 +3,7 @@
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,26 @@ class Settings:
     scheduler: str
     max_grad_norm: float
     backbone_dropout: bool
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    precision: str = "fp32"
+    class_weights: str = "none"
+    keep: str = "last"
+    patience: int | None = None
+    lora_plus_ratio: float | None = None
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best epoch is kept; to stop early is to keep it."""
+        return self.keep == "best" or self.patience is not None
 
     def __post_init__(self) -> None:
         """Refuse numbers that the Trainer would refuse late, or take for something else."""
         for name in ("learning_rate", "epochs"):
             if not getattr(self, name) > 0:
                 raise InputError(f"`{name}` is {getattr(self, name)}: set it above 0")
+        if self.lora_plus_ratio is not None and not self.lora_plus_ratio > 0:
+            raise InputError(f"`lora_plus_ratio` is {self.lora_plus_ratio}: set it above 0")
         for name in ("weight_decay", "warmup", "max_grad_norm"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"`{name}` is {getattr(self, name)}: set it to 0 or above")
@@ -53,8 +67,14 @@ def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> di
     """
     import transformers
 
+    from common.callbacks import BestEpoch
+
+    require_precision(settings.precision)
+    if settings.gradient_checkpointing:
+        base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
     if not settings.backbone_dropout and has_frozen_parameters(model):
         without_backbone_dropout(model)
+    best = BestEpoch(model, settings.patience)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         trainer = transformers.Trainer(
             model,
@@ -62,11 +82,15 @@ def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> di
             data_collator=Padding(pad_token_id),
             train_dataset=splits["train"],
             eval_dataset=splits["validation"],
+            compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
+            optimizers=(optimizer(model, settings), None),
+            callbacks=[*schedules(model), *([best] if settings.keeps_best else [])],
         )
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started
     require_finite(trainer.state.log_history)
+    best.restore()
     rows = trainer.state.epoch * len(splits["train"])
     tokens = trainer.state.epoch * sum(splits["train"]["length"])
     return {
@@ -75,9 +99,118 @@ def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> di
         "train_tokens_per_second": round(tokens / seconds, 1),
         "steps": trainer.state.global_step,
         "epochs": round(trainer.state.epoch, 4),
+        "kept_epoch": round(best.epoch or trainer.state.epoch, 4),
         "metrics": trainer.state.log_history,
         "status": "success",
     }
+
+
+def require_precision(precision: str) -> None:
+    """Refuse a precision that this machine has no arithmetic for.
+
+    Raises:
+        InputError: fp16 without a GPU, or bf16 on a GPU without it.
+    """
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if precision == "fp16" and not gpu:
+        raise InputError("`precision: fp16` needs a GPU: use fp32, or bf16 to save memory")
+    if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError("`precision: bf16` is beyond this GPU: use fp16 or fp32")
+
+
+def total_steps(rows: int, settings: Settings) -> int:
+    """The optimiser steps of a whole training on so many rows."""
+    batches = math.ceil(rows / settings.batch_size)
+    per_epoch = math.ceil(batches / settings.gradient_accumulation_steps)
+    return settings.max_steps or math.ceil(settings.epochs * per_epoch)
+
+
+def loss_function(model, settings: Settings, labels: list[int]) -> Callable[..., Any] | None:
+    """Cross-entropy over a step of the optimiser, its classes weighted or not.
+
+    The models' own losses are means over a batch, which the Trainer (transformers 5.23) adds up
+    over accumulated batches: twice the gradient for two of them. This one divides by the rows of
+    the step. Balanced weights are scikit-learn's: rows / (classes x rows of the class); over the
+    training rows their mean is 1.
+
+    Args:
+        model: a classifier.
+        settings: the hyper-parameters.
+        labels: class numbers of the training rows.
+
+    Returns:
+        A function of outputs, labels and the number of rows in the step; None for AdaLoRA, whose
+        own loss has a term more.
+
+    Raises:
+        InputError: that term would be lost.
+    """
+    import torch
+
+    if method(model) == "ADALORA":
+        if settings.class_weights != "none" or settings.gradient_accumulation_steps > 1:
+            raise InputError(
+                "`class_weights` and `gradient_accumulation_steps` cannot be used with ADALORA, "
+                "which has a loss of its own: leave them at their defaults"
+            )
+        return None
+    weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        logits = outputs.logits.float()
+        of_class = None if weights is None else weights.to(logits.device)
+        total = torch.nn.functional.cross_entropy(logits, labels, of_class, reduction="sum")
+        return total / (num_items_in_batch or len(labels))
+
+    return loss
+
+
+def balanced_weights(labels: list[int]) -> Any:
+    """A weight per class, the rarer the heavier, as a tensor of shape (classes,)."""
+    import numpy as np
+    import torch
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes = np.unique(labels)  # every class is in every split
+    weights = compute_class_weight("balanced", classes=classes, y=np.asarray(labels))
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def optimizer(model, settings: Settings) -> Any:
+    """AdamW with LoRA+, where B learns faster than A; None for the Trainer's own AdamW.
+
+    Raises:
+        InputError: the model has no LoRA matrices.
+    """
+    if settings.lora_plus_ratio is None:
+        return None
+    if method(model) != "LORA":
+        raise InputError("`lora_plus_ratio` is for LORA adapters: take it out of this variant")
+    import torch
+    from peft.optimizers import create_loraplus_optimizer
+
+    return create_loraplus_optimizer(
+        model,
+        torch.optim.AdamW,
+        lr=settings.learning_rate,
+        loraplus_lr_ratio=settings.lora_plus_ratio,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def schedules(model) -> list[Any]:
+    """What a method does between steps."""
+    from common.callbacks import AdaLoraSchedule
+
+    return [AdaLoraSchedule(model)] if method(model) == "ADALORA" else []
+
+
+def method(model) -> str | None:
+    """The PEFT method of a model; None if it has no adapter."""
+    configs = getattr(model, "peft_config", None)
+    return configs["default"].peft_type.value if configs else None
 
 
 def require_finite(log: list[dict[str, float]]) -> None:
@@ -96,6 +229,7 @@ def require_finite(log: list[dict[str, float]]) -> None:
 
 def arguments(settings: Settings, seed: int, folder: str):
     """The settings in the Trainer's words."""
+    import torch
     import transformers
 
     return transformers.TrainingArguments(
@@ -109,6 +243,12 @@ def arguments(settings: Settings, seed: int, folder: str):
         warmup_steps=settings.warmup,  # below 1: a share of all steps
         lr_scheduler_type=settings.scheduler,
         max_grad_norm=settings.max_grad_norm,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        bf16=settings.precision == "bf16",
+        fp16=settings.precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),
         # Not by length: where length tells the class (spam is long), batches of one length are
         # batches of one class, and a model that learns at once in random order stays at the
         # majority class.
@@ -128,6 +268,11 @@ def arguments(settings: Settings, seed: int, folder: str):
     )
 
 
+def base_model(model) -> Any:
+    """The classifier inside a model with an adapter; the model itself if it has none."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def has_frozen_parameters(model) -> bool:
     """Whether some of a model is not trained: not so in full fine-tuning."""
     return not all(parameter.requires_grad for parameter in model.parameters())
@@ -139,7 +284,7 @@ def without_backbone_dropout(model) -> None:
     Dropout then acts only where something is learned. In a frozen backbone it costs a factor of two
     to three on the CPU (it draws its mask on one thread, and turns the fused attention kernel off).
     """
-    classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
+    classifier = base_model(model)
     frozen = list(frozen_modules(getattr(classifier, classifier.base_model_prefix)))
     plain_train = model.train
 
@@ -160,6 +305,8 @@ def frozen_modules(module) -> Iterator[Any]:
     if isinstance(module, BaseTunerLayer):
         yield from frozen_modules(module.get_base_layer())
     elif not isinstance(module, ModulesToSaveWrapper):
-        yield module
+        # A checkpointed layer keeps its mode: in eval mode it would not be checkpointed.
+        if not getattr(module, "gradient_checkpointing", False):
+            yield module
         for child in module.children():
             yield from frozen_modules(child)

@@ -15,16 +15,17 @@ KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
 
 
-def adapt(classifier: Classifier, kind: str, peft: dict[str, Any]) -> Any:
+def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | None = None) -> Any:
     """The model with just those parameters trainable that the kind trains.
 
     Args:
         classifier: the model and the names of its head modules.
         kind: one of KINDS.
         peft: for an adapter, its literal PEFT config.
+        steps: of the training to come.
     """
     if kind == "adapter":
-        return adapters.attach(classifier, peft)
+        return adapters.attach(classifier, peft, steps)
     head = {id(parameter) for parameter in head_parameters(classifier).values()}
     for parameter in classifier.model.parameters():
         parameter.requires_grad = kind == "full" or id(parameter) in head

@@ -1,0 +1,46 @@
+"""What happens between the steps of a training; imports transformers, so import it late."""
+
+from typing import Any
+
+import transformers
+
+
+class BestEpoch(transformers.TrainerCallback):
+    """Keeps the weights of the epoch with the lowest validation loss, in memory.
+
+    Args:
+        model: its trainable parameters are kept.
+        patience: end after so many epochs without a lower loss; None: run to the end.
+    """
+
+    def __init__(self, model: Any, patience: int | None) -> None:
+        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.patience = patience
+        self.loss, self.epoch, self.without_gain = float("inf"), 0.0, 0
+        self.best: dict[str, Any] = {}
+
+    def on_evaluate(self, args, state, control, metrics, **_) -> None:  # noqa: ARG002
+        """Compare the epoch that has just ended with the best one."""
+        if metrics["eval_loss"] < self.loss:
+            self.loss, self.epoch, self.without_gain = metrics["eval_loss"], state.epoch, 0
+            self.best = {name: value.detach().clone() for name, value in self.trained.items()}
+        else:
+            self.without_gain += 1
+        if self.patience is not None and self.without_gain >= self.patience:
+            control.should_training_stop = True
+
+    def restore(self) -> None:
+        """Put the weights of the best epoch back."""
+        for name, value in self.best.items():
+            self.trained[name].data.copy_(value)
+
+
+class AdaLoraSchedule(transformers.TrainerCallback):
+    """Moves AdaLoRA's budget of ranks after every step; without it all ranks stay as they began."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def on_optimizer_step(self, args, state, control, **_) -> None:  # noqa: ARG002
+        """Called while the gradients of the step are still there."""
+        self.model.base_model.update_and_allocate(state.global_step + 1)
