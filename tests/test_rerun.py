@@ -15,7 +15,7 @@ import pytest
 
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "eval_baseline",
-    "eval_base", "train_lora", "eval_lora", "report", "plot",
+    "eval_base", "train_lora", "eval_lora", "report", "plot", "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
@@ -72,6 +72,7 @@ def setting(what: str, yaml: str, stale: dict[str, int]) -> Edit:
 
 TRAIN_SCRIPT = "scripts/train_lora.py"
 SECOND_CONFIG = ("--configfile", "config/config.yaml", "config/more.yaml")
+NEW_TEXT = "{new: {input: data/news.csv, dataset: news, cell: bert/lora-r2/seed0}}"
 
 EDITS = [
     Edit("nothing", "README.md", lambda path: path),
@@ -91,6 +92,7 @@ EDITS = [
     code_edit("eval_lora", EVALUATED),
     code_edit("report", REPORT),
     code_edit("plot", {"plot": 1}),
+    code_edit("predict", {}),
     code_edit("common/cli", FETCHED),
     code_edit("common/files", FETCHED),
     code_edit(
@@ -102,6 +104,7 @@ EDITS = [
     code_edit("common/splits", PREPARED),
     code_edit("common/models", TOKENIZED),
     code_edit("common/tokens", TOKENIZED),
+    code_edit("common/encoding", TOKENIZED),
     code_edit("common/adapters", TRAINED),
     code_edit("common/training", TRAINED),
     code_edit("common/callbacks", TRAINED),
@@ -111,6 +114,7 @@ EDITS = [
     code_edit("common/padding", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),
     code_edit("common/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
+    code_edit("common/stream", {}),
     code_edit("common/metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
     Edit(
         "a module more imported by `scripts/report.py`",
@@ -168,6 +172,7 @@ EDITS = [
     setting("`execution`: `evaluation_batch_size`", "execution: {evaluation_batch_size: 4}\n", {}),
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", REPORT),
+    setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1}),
     setting("a baseline less", "baselines: [majority]\n", REPORT),
     Edit(
         "a second config file",

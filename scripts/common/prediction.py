@@ -40,7 +40,10 @@ def predict(model, rows, pad_token_id: int, batch_size: int) -> dict[str, Any]:
     logits: list[Any] = []
     started = time.perf_counter()
     with torch.inference_mode():
-        for batch in tqdm(batches, desc="predict", unit="batch", disable=not cli.watched()):
+        # `leave=None`: under the bar of a caller, this one vanishes when it is full.
+        for batch in tqdm(
+            batches, desc="predict", unit="batch", leave=None, disable=not cli.watched()
+        ):
             inputs = collate([rows[int(row)] for row in batch])
             del inputs["labels"]
             inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}

@@ -7,12 +7,13 @@ backbone. ``full``: every parameter.
 from pathlib import Path
 from typing import Any
 
-from common import adapters, cli, models
+from common import adapters, cli, files, models
 from common.cli import InputError
 from common.models import Classifier
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
+SOURCE = "base_model.json"  # in each saved directory: the source.json of the pretrained model
 
 
 def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | None = None) -> Any:
@@ -64,17 +65,19 @@ def save(
 ) -> None:
     """Save what was trained, with the class names, the padding token and the tokenizer.
 
-    An adapter is saved as PEFT does, a full model as transformers does, a head as its weights.
+    An adapter is saved as PEFT does, a full model as transformers does, a head as its weights; each
+    with the record of the pretrained model that it began from.
     """
     if kind == "adapter":
         adapters.save(model, tokenizer, source, directory)
-        return
-    model.config._name_or_path = model.name_or_path = source.get("version") or source["name"]
-    if kind == "full":
-        model.save_pretrained(directory)
     else:
-        save_head(classifier, directory)
-    tokenizer.save_pretrained(directory)
+        model.config._name_or_path = model.name_or_path = source.get("version") or source["name"]
+        if kind == "full":
+            model.save_pretrained(directory)
+        else:
+            save_head(classifier, directory)
+        tokenizer.save_pretrained(directory)
+    files.write_json(source, directory / SOURCE)
 
 
 def save_head(classifier: Classifier, directory: Path) -> None:
@@ -113,6 +116,19 @@ def load(
         return adapters.load(classifier, directory)
     load_head(classifier, directory)
     return classifier.model
+
+
+def kind_of(directory: Path) -> str:
+    """The kind of a saved cell, told by its files.
+
+    Raises:
+        InputError: the directory holds none.
+    """
+    files_of_kind = {"adapter": adapters.WEIGHTS, "head": HEAD_WEIGHTS, "full": "config.json"}
+    for kind, name in files_of_kind.items():
+        if (directory / name).exists():
+            return kind
+    raise InputError(f"{directory} holds no trained model: name the adapter/ of a finished cell")
 
 
 def load_head(classifier: Classifier, directory: Path) -> None:

@@ -1,0 +1,31 @@
+# One job for each entry of `predictions` in the config; by default there is none.
+
+
+rule predict:
+    """Classify new text with one trained cell, or with the best on the validation rows."""
+    input:
+        text=new_text,
+        cells=classifiers,
+    output:
+        "results/{dataset}/predictions/{name}.csv",
+    log:
+        "results/{dataset}/predictions/{name}.log",
+    benchmark:
+        "results/{dataset}/predictions/{name}.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: config["execution"]["threads"]
+    resources:
+        gpu=1,
+        batch_size=config["execution"]["evaluation_batch_size"],
+    params:
+        **code("predict"),
+        flags=flags("predictions/{name}"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --batch-size {resources.batch_size} \\
+            --threads {threads} \\
+            --output {output:q} \\
+            &> {log:q}
+        """

@@ -1,0 +1,312 @@
+"""Classify new text with a trained cell: label and probabilities for every row of a file.
+
+    python scripts/predict.py --input new.csv --text message --id number \\
+        --model resources/models/minilm --adapter results/sms-spam/minilm/lora-r4/seed0/adapter \\
+        --output predictions.csv
+
+With the best trained cell of a dataset, judged on its validation rows:
+
+    python scripts/predict.py --input new.csv --text message --best macro_f1 \\
+        --dataset sms-spam --comparison results/comparison.csv --results results \\
+        --models-dir resources/models --output predictions.csv
+
+The input is CSV, TSV, JSON lines or plain lines (.txt), and is read as it is classified: it may be
+larger than the memory. The output has id, prediction and a probability for each class.
+"""
+
+import argparse
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from common import cli, files, stream
+from common.cli import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger("predict")
+
+OUTPUTS = (".csv", ".jsonl")
+CHUNK_ROWS = 4096  # read, classified and written at a time
+BAD_ROWS_SHOWN = 10
+LOWER_IS_BETTER = ("loss",)
+OF_BEST = ("dataset", "comparison", "results", "models_dir")
+
+# Draws the head that the saved one must replace; no cell trains with it.
+HEAD_SEED = 2**31 - 1
+
+
+class Tokenized:
+    """Tokens as ``prediction.predict`` takes them: a column by its name, a row by its number."""
+
+    def __init__(self, tokens: dict[str, list]) -> None:
+        self.tokens = tokens
+
+    def __getitem__(self, key: str | int) -> Any:
+        if isinstance(key, str):
+            return self.tokens[key]
+        return {"input_ids": self.tokens["input_ids"][key], "label": 0}  # a label is not known
+
+
+Encode = Callable[[list[str]], dict[str, list]]
+Classify = Callable[[Tokenized], "np.ndarray"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    require_output(args.output, args.input)
+    cli.go_offline()
+    model, adapter = choose(args)
+    layout = stream.Layout(args.text, args.id, args.encoding, args.delimiter)
+    bad = BadRows(args.input, args.on_bad_rows == "skip")
+    rows = bad.left_out(stream.read(args.input, layout))
+    first = next(rows, None)  # a mistake in the file shows before the model is loaded
+    if first is None:
+        raise InputError(f"{args.input} has no row to classify: bring some")
+    labels = class_names(adapter)
+    encode, classify = load(model, adapter, labels, args)
+    chunks = tokenized(chain([first], rows), encode, bad)
+    with (
+        files.written_aside(args.output) as aside,
+        open(aside, "w", encoding="utf-8", newline="") as output,
+    ):
+        write = writer(output, args.output.suffix, labels)
+        count = predict(chunks, classify, labels, write)
+    log.info("%d rows in %s; %d bad rows left out", count, args.output, bad.count)
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; what each option means is described once more in config/README.md."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--input", required=True, type=Path, help=".csv, .tsv, .jsonl or .txt")
+    parser.add_argument("--text", default="text", help="column of the text")
+    parser.add_argument("--id", help="column of the id; else the number of the line")
+    parser.add_argument("--encoding", default="utf-8", help="of the input")
+    parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
+    parser.add_argument("--on-bad-rows", choices=["error", "skip"], default="error")
+    cell = parser.add_mutually_exclusive_group(required=True)
+    cell.add_argument("--adapter", type=Path, help="adapter directory of a cell")
+    cell.add_argument("--best", metavar="METRIC", help="the best cell by it, on validation")
+    parser.add_argument("--model", type=Path, help="model directory, with --adapter")
+    parser.add_argument("--dataset", help="whose cells, with --best")
+    parser.add_argument("--comparison", type=Path, help="CSV file of the report, with --best")
+    parser.add_argument("--results", type=Path, help="directory of all results, with --best")
+    parser.add_argument("--models-dir", type=Path, help="directory of all models, with --best")
+    parser.add_argument("--max-length", type=cli.whole(1), help="else that of the cell's tokens")
+    parser.add_argument("--batch-size", type=cli.whole(1), default=32, help="rows per forward pass")
+    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    parser.add_argument("--output", required=True, type=Path, help=".csv or .jsonl file to write")
+    args = parser.parse_args(argv)
+    needed = ("model",) if args.adapter else OF_BEST
+    if missing := [name for name in needed if getattr(args, name) is None]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
+        parser.error(f"--{'adapter' if args.adapter else 'best'} needs {options} too")
+    return args
+
+
+def require_output(output: Path, source: Path) -> None:
+    """Refuse an output of another type, or one that would take the place of the input."""
+    if output.suffix not in OUTPUTS:
+        raise InputError(f"{output}: files of this type are not written; use {', '.join(OUTPUTS)}")
+    if output.resolve() == source.resolve():
+        raise InputError(f"{output} is the input: name another file to write")
+
+
+def choose(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The directories of the model and of the adapter: those named, or those of the best cell."""
+    if args.adapter:
+        return args.model, args.adapter
+    model, variant, seed = best_cell(args.comparison, args.dataset, args.best)
+    log.info("best by validation %s: %s/%s/seed%s", args.best, model, variant, seed)
+    cell = args.results / args.dataset / model / variant / f"seed{seed}"
+    return args.models_dir / model, cell / "adapter"
+
+
+def best_cell(comparison: Path, dataset: str, metric: str) -> tuple[str, str, str]:
+    """Model, variant and seed of the trained cell that is best on the validation rows.
+
+    Of equally good cells, the one with the fewest trainable parameters, then the first by name.
+
+    Raises:
+        InputError: there is no comparison, no such metric, or no trained cell of the dataset.
+    """
+    try:
+        with open(comparison, encoding="utf-8", newline="") as file:
+            table = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{comparison} cannot be read ({error.strerror}): run `report`") from error
+    if not table or metric not in table[0]:
+        raise InputError(f"{comparison} has no column {metric!r}: name a metric that it has")
+    cells = [row for row in table if is_candidate(row, dataset, metric)]
+    if not cells:
+        known = ", ".join(sorted({row["dataset"] for row in table}))
+        raise InputError(
+            f"{comparison} has no trained cell of dataset {dataset!r} with validation {metric}: "
+            f"name one of {known}, or train a cell"
+        )
+    best = min(cells, key=lambda row: rank(row, metric))
+    return best["model"], best["variant"], best["seed"]
+
+
+def is_candidate(row: dict[str, str], dataset: str, metric: str) -> bool:
+    """Whether a row of the comparison is the validation of a trained cell; baselines have none."""
+    trained = row["model"] != "" and row["variant"] != "base"
+    return (
+        trained and row["dataset"] == dataset and row["split"] == "validation" and bool(row[metric])
+    )
+
+
+def rank(row: dict[str, str], metric: str) -> tuple:
+    """What the best cell has least of, and after it, what decides between equals."""
+    try:
+        value, cost = float(row[metric]), float(row["trainable_parameters"] or "inf")
+    except ValueError as error:
+        raise InputError(f"{metric} is no metric ({error}): name one, such as macro_f1") from error
+    gain = -value if metric in LOWER_IS_BETTER else value
+    return -gain, cost, row["model"], row["variant"], int(row["seed"])
+
+
+def class_names(adapter: Path) -> list[str]:
+    """The class names of a cell, in the order of the class numbers."""
+    names = files.read_json(adapter / "config.json").get("id2label", {})
+    if not names:
+        raise InputError(f"{adapter / 'config.json'} names no classes: train the cell again")
+    return [names[number] for number in sorted(names, key=int)]
+
+
+def load(
+    model: Path, adapter: Path, labels: list[str], args: argparse.Namespace
+) -> tuple[Encode, Classify]:
+    """The functions that make tokens of texts, and probabilities of tokens."""
+    import torch
+
+    from common import encoding, models, prediction, variants
+
+    torch.set_num_threads(args.threads)
+    max_length = args.max_length or recorded_max_length(adapter)
+    require_model(model, adapter)
+    tokenizer = models.load_tokenizer(adapter)
+    pad = tokenizer.pad_token_id
+    kind = variants.kind_of(adapter)
+    loaded = variants.load(model, adapter, kind, labels, pad, HEAD_SEED)
+    probabilities = prediction.predictor(loaded, pad, args.batch_size)
+
+    def encode(texts: list[str]) -> dict[str, list]:
+        return encoding.encode(tokenizer, texts, max_length)
+
+    return encode, lambda tokens: probabilities(tokens)["probabilities"]
+
+
+def recorded_max_length(adapter: Path) -> int:
+    """The tokens kept of each training text, as recorded beside the cell's model.
+
+    Raises:
+        InputError: the adapter does not lie where the workflow put it.
+    """
+    statistics = adapter.resolve().parent.parent.parent / "tokens" / "statistics.json"
+    if not statistics.exists():
+        raise InputError(
+            f"{statistics} is not there to tell the length of the training texts: set "
+            "--max-length to the `max_length` that the cell was trained with"
+        )
+    return files.read_json(statistics)["max_length"]
+
+
+def require_model(model: Path, adapter: Path) -> None:
+    """Refuse a model that the adapter was not trained on: it might fit, and answer nonsense."""
+    from common import models, variants
+
+    source, record = models.read_source(model), files.read_json(adapter / variants.SOURCE)
+    name, wanted = (each.get("version") or each["name"] for each in (source, record))
+    if (name, source.get("revision")) != (wanted, record.get("revision")):
+        raise InputError(f"{adapter} was trained on {wanted}, and {model} is {name}: name that one")
+
+
+class BadRows:
+    """What becomes of bad rows: the first ends the run, or all are left out and counted."""
+
+    def __init__(self, path: Path, skip: bool) -> None:
+        self.path, self.skip, self.count = path, skip, 0
+
+    def left_out(self, rows: Iterable[stream.Row | stream.BadRow]) -> Iterator[stream.Row]:
+        """The other rows.
+
+        Raises:
+            InputError: there is a bad row, and it is not to be skipped.
+        """
+        for row in rows:
+            if isinstance(row, stream.Row):
+                yield row
+            else:
+                self.add(row)
+
+    def add(self, row: stream.BadRow) -> None:
+        """Count a bad row and tell of it; of the first ones only, in a log that people read."""
+        told = f"{self.path}, line {row.line}: {row.problem}"
+        if not self.skip:
+            raise InputError(f"{told}; mend the row, or set `on_bad_rows` to skip")
+        self.count += 1
+        if self.count <= BAD_ROWS_SHOWN:
+            log.warning("left out: %s", told)
+        if self.count == BAD_ROWS_SHOWN:
+            log.warning("more bad rows are counted, not listed")
+
+
+def tokenized(
+    rows: Iterator[stream.Row], encode: Encode, bad: BadRows
+) -> Iterator[tuple[list[stream.Row], Tokenized]]:
+    """Chunks of rows with their tokens; a text of which none is left is a bad row too."""
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        tokens = encode([row.text for row in chunk])
+        kept = [number for number, length in enumerate(tokens["length"]) if length]
+        for row, length in zip(chunk, tokens["length"], strict=True):
+            if not length:
+                bad.add(stream.BadRow(row.line, "the tokenizer leaves nothing of its text"))
+        if kept:
+            columns = {name: [column[i] for i in kept] for name, column in tokens.items()}
+            yield [chunk[number] for number in kept], Tokenized(columns)
+
+
+def predict(
+    chunks: Iterable[tuple[list[stream.Row], Tokenized]],
+    classify: Classify,
+    labels: list[str],
+    write: Callable[[list[Any]], Any],
+) -> int:
+    """Classify and write row after row, a chunk at a time; returns how many there were."""
+    from tqdm import tqdm
+
+    count = 0
+    with tqdm(desc="rows", unit="row", disable=not cli.watched()) as bar:
+        for rows, tokens in chunks:
+            probabilities = classify(tokens)
+            best = probabilities.argmax(axis=1).tolist()
+            for row, number, values in zip(rows, best, probabilities.tolist(), strict=True):
+                write([row.id, labels[number], *values])
+            count += len(rows)
+            bar.update(len(rows))
+    return count
+
+
+def writer(output: IO[str], suffix: str, labels: list[str]) -> Callable[[list[Any]], Any]:
+    """A function that writes one row: id, prediction, and the probability of each class."""
+    columns = ["id", "prediction", *(f"probability_{label}" for label in labels)]
+    if suffix == ".csv":
+        lines = csv.writer(output, lineterminator="\n")
+        lines.writerow(columns)
+        return lines.writerow
+
+    def write(values: list[Any]) -> None:
+        named = dict(zip(columns, values, strict=True))
+        output.write(json.dumps(named, ensure_ascii=False) + "\n")
+
+    return write
+
+
+if __name__ == "__main__":
+    cli.run(main)
