@@ -88,7 +88,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--id", help="column of the id; else the number of the line")
     parser.add_argument("--encoding", default="utf-8", help="of the input")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
-    parser.add_argument("--on-bad-rows", choices=["error", "skip"], default="error")
+    parser.add_argument(
+        "--on-bad-rows", choices=["error", "skip"], default="error", help="end there, or go on"
+    )
     cell = parser.add_mutually_exclusive_group(required=True)
     cell.add_argument("--adapter", type=Path, help="adapter directory of a cell")
     cell.add_argument("--best", metavar="METRIC", help="the best cell by it, on validation")

@@ -114,7 +114,7 @@ def test_output_is_written_chunk_by_chunk_while_the_input_is_read(monkeypatch):
         ahead.append(len(read) - len(written))
 
     bad = predict.BadRows(Path("x"), skip=False)
-    encode = {"input_ids": [[1]] * 10, "length": [1] * 10}
+    encode: dict[str, list] = {"input_ids": [[1]] * 10, "length": [1] * 10}
     chunks = predict.tokenized(endless(), lambda _: encode, bad)
     assert predict.predict(chunks, classify, ["a", "b"], write) == 1000
     assert max(ahead) < 10
@@ -168,7 +168,7 @@ def test_bad_rows_are_left_out_and_told(command, tmp_path, caplog):
 
 def test_a_text_without_tokens_is_a_bad_row():
     rows = iter([Row(1, "a", "known"), Row(2, "b", "\u200b"), Row(3, "c", "known")])
-    tokens = {"input_ids": [[5], [], [6, 7]], "length": [1, 0, 2]}
+    tokens: dict[str, list] = {"input_ids": [[5], [], [6, 7]], "length": [1, 0, 2]}
     bad = predict.BadRows(Path("x"), skip=True)
     [(kept, left)] = predict.tokenized(rows, lambda _: tokens, bad)
     assert [row.id for row in kept] == ["a", "c"]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,8 @@ def test_a_file_is_not_read_before_its_rows_are_asked_for(tmp_path, monkeypatch,
     line = json.dumps({"text": text}) if suffix == ".jsonl" else text
     path = tmp_path / f"long{suffix}"
     path.write_text("\n".join(["text"] * (suffix == ".csv") + [line] * 2000))
-    opened, files = stream.opened, []
+    opened = stream.opened
+    files: list[Any] = []
 
     def remember(*words, **more):
         files.append(opened(*words, **more))
