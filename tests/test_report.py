@@ -75,10 +75,16 @@ def results(tmp_path):
 def run(tmp_path):
     """Write a report; returns the table as its strings, and the Markdown."""
 
-    def write(*cells: str, baselines=("majority", "tfidf"), metrics=("macro_f1", "accuracy")):
+    def write(
+        *cells: str,
+        baselines=("majority", "tfidf"),
+        metrics=("macro_f1", "accuracy"),
+        published=(),
+    ):
         words = ["--results", tmp_path / "results", "--csv", tmp_path / "c.csv"]
         words += ["--markdown", tmp_path / "c.md", "--cells", *cells]
         words += ["--baselines", *baselines, "--metrics", *metrics]
+        words += ["--published", json.dumps(published)] if published else []
         report.main(list(map(str, words)))
         table = pd.read_csv(tmp_path / "c.csv", dtype=str, keep_default_na=False)
         return table, (tmp_path / "c.md").read_text()
@@ -145,7 +151,7 @@ COLUMNS = [
     *("mcc", "loss", "eval_seconds", "eval_samples_per_second", "adapter_parameters"),
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
     *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
-    *("trainable_share", "classes", "confusion_matrix"),
+    *("trainable_share", "classes", "confusion_matrix", "published", "source"),
 ]
 
 
@@ -288,7 +294,96 @@ def test_metrics_are_those_of_the_config():
 
     schema = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
     known = schema["$defs"]["report"]["properties"]["metrics"]["items"]["enum"]
-    assert set(report.METRICS) == set(known)
+    published = schema["$defs"]["reference"]["properties"]["metrics"]["properties"]
+    assert set(report.METRICS) == set(known) == set(published)
+
+
+# The first has the very names of our own cells, and must not be taken for a seed of them.
+PUBLISHED = [
+    {
+        "dataset": "sms",
+        "model": "bert",
+        "variant": "lora-r4",
+        "source": "A. Author (2024)",
+        "metrics": {"accuracy": 0.1234, "loss": 0.5},
+        "note": "500 rows",
+    },
+    {
+        "dataset": "sms",
+        "variant": "TF-IDF | words",
+        "source": "https://example.org/a_b",
+        "metrics": {"f1": 0.9},
+    },
+]
+
+
+@pytest.mark.usefixtures("results")
+def test_published_rows_are_the_last_of_the_csv_and_hold_what_was_published(run):
+    table, _ = run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    assert list(table.columns) == COLUMNS
+    assert list(table["published"]) == ["false"] * (len(table) - 2) + ["true"] * 2
+    filled = [{k: v for k, v in row.items() if v} for row in table.tail(2).to_dict("records")]
+    assert filled == [
+        {
+            "dataset": "sms",
+            "model": "bert",
+            "variant": "lora-r4",
+            "split": "test",
+            "accuracy": "0.1234",
+            "loss": "0.5",
+            "published": "true",
+            "source": "A. Author (2024)",
+        },
+        {
+            "dataset": "sms",
+            "variant": "TF-IDF | words",
+            "split": "test",
+            "f1": "0.9",
+            "published": "true",
+            "source": "https://example.org/a_b",
+        },
+    ]
+
+
+@pytest.mark.usefixtures("results")
+def test_published_rows_change_no_row_of_ours(run):
+    without, before = run("sms/bert/base,lora-r4/0,1")
+    with_them, after = run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    pd.testing.assert_frame_equal(with_them.iloc[:-2], without)
+    lines = after.splitlines()
+    ours = [line.replace(" ", "").replace("-", "") for line in lines if "ublished" not in line]
+    expected = [line.replace(" ", "").replace("-", "") for line in before.splitlines()]
+    assert [line for line in ours if line] == [line for line in expected if line]
+
+
+@pytest.mark.usefixtures("results")
+def test_published_rows_stand_at_the_end_of_the_table_with_their_sources_below(run):
+    metrics = ["accuracy", "f1"]
+    _, text = run("sms/bert/base,lora-r4/0,1", metrics=metrics, published=PUBLISHED)
+    lines = [line[:5] for line in table_lines(text) if len(line) == 9]
+    assert lines[-2:] == [
+        ["bert", "lora-r4 (published)", "", "0.123", ""],
+        ["", r"TF-IDF \| words (published)", "", "", "0.900"],
+    ]
+    assert (
+        "\n\nPublished elsewhere, and not measured here: A. Author (2024) (500 rows); "
+        "https://example.org/a_b.\n\n"
+    ) in text
+
+
+def test_published_rows_stand_with_their_own_dataset(results, run):
+    results("news/bert/base/seed0")
+    _, text = run("sms/bert/base/0", "news/bert/base/0", baselines=[], published=PUBLISHED)
+    assert "(published)" in text.split("## news")[0]
+    assert "ublished" not in text.split("## news")[1]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"dataset": "sms"}]'])
+def test_published_figures_that_are_not_written_so(run_script, text):
+    words = ["--results", "r", "--cells", "a/b/c/0", "--csv", "c", "--markdown", "m"]
+    done = run_script("report", *words, "--published", text)
+    assert done.returncode == 2
+    assert f"--published: {text} is no JSON" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("results")

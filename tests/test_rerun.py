@@ -165,6 +165,11 @@ EDITS = [
     setting("`execution`: `evaluation_batch_size`", "execution: {evaluation_batch_size: 4}\n", {}),
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", REPORT),
+    setting(
+        "`published`: a reference row",
+        "published: [{dataset: news, variant: LoRA, source: a paper, metrics: {f1: 0.9}}]\n",
+        REPORT,
+    ),
     setting("a baseline less", "baselines: [majority]\n", REPORT),
     Edit(
         "a second config file",
