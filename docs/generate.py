@@ -66,7 +66,10 @@ def sections(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
         if isinstance(entry := inner.get("additionalProperties"), dict):
             yield f"{place}.{{name}}", entry
             yield from sections(entry, f"{place}.{{name}}")
-        elif "properties" in inner and (top or key == "source"):
+        elif "properties" in (entry := inner.get("items", {})):
+            yield f"{place}[]", entry
+            yield from sections(entry, f"{place}[]")
+        elif "properties" in inner and (top or key in ("source", "metrics")):
             yield place, inner
 
 

@@ -1,5 +1,6 @@
 """Helpers of the rules: the code a stage runs, its settings as flags, the cells to compare."""
 
+import json
 import os
 import re
 import sys
@@ -91,6 +92,12 @@ def grid() -> list[str]:
         for model, body in config["models"].items()
         for dataset in body["datasets"] or config["datasets"]
     ]
+
+
+def published() -> list[str]:
+    """Param: the published figures as one JSON word, sorted; no word where there are none."""
+    figures = config["published"]
+    return ["--published", json.dumps(figures, sort_keys=True)] if figures else []
 
 
 def metrics() -> list[str]:

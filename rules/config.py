@@ -45,6 +45,7 @@ def complete(config: Config, files: Iterable[Path | str]) -> Config:
     checked = validated(config, load_schema())
     check_names(checked)
     check_datasets_of_models(checked)
+    check_published(checked)
     check_paths(checked)
     check_predictions(checked)
     return checked
@@ -196,14 +197,25 @@ def check_names(config: Config) -> None:
 
 def check_datasets_of_models(config: Config) -> None:
     """Refuse a model that is to be compared on a dataset that there is not."""
-    known = list(config["datasets"])
     for name, body in config["models"].items():
         for dataset in body["datasets"] or []:
-            if dataset not in known:
-                raise ConfigError(
-                    f"models.{name}.datasets: no dataset {dataset!r}{suggestion(dataset, known)}; "
-                    f"known are {', '.join(known)}"
-                )
+            require_dataset(dataset, f"models.{name}.datasets", config)
+
+
+def check_published(config: Config) -> None:
+    """Refuse published figures of a dataset that there is not."""
+    for number, reference in enumerate(config["published"]):
+        require_dataset(reference["dataset"], f"published.{number}.dataset", config)
+
+
+def require_dataset(dataset: str, place: str, config: Config) -> None:
+    """Refuse a name, found at a place of the config, that is no dataset of it."""
+    known = list(config["datasets"])
+    if dataset not in known:
+        raise ConfigError(
+            f"{place}: no dataset {dataset!r}{suggestion(dataset, known)}; "
+            f"known are {', '.join(known)}"
+        )
 
 
 def check_paths(config: Config) -> None:

@@ -67,7 +67,7 @@ def misspelt(place: list[str], config: Config) -> str:
 
     An override of a misspelt model, in a second config file, is an entry of its own.
     """
-    if len(place) != 2:
+    if len(place) != 2 or not isinstance(config[place[0]], dict):
         return ""
     section, name = place
     return suggestion(name, [other for other in config[section] if other != name])

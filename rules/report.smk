@@ -26,12 +26,14 @@ rule report:
         baselines=config["baselines"],
         cells=grid(),
         flags=flags("report"),
+        published=published(),
     shell:
         """
         python {params.script:q} {params.flags:q} \\
             --results results \\
             --baselines {params.baselines:q} \\
             --cells {params.cells:q} \\
+            {params.published:q} \\
             --csv {output.csv:q} \\
             --markdown {output.markdown:q} \\
             &> {log:q}

@@ -5,9 +5,11 @@
         --csv results/comparison.csv --markdown results/comparison.md
 
 The cells are named, not searched for: a rank that left the config leaves the comparison. The CSV is
-tidy, one row per cell or baseline and split; the Markdown is for reading.
+tidy, one row per cell or baseline and split; the Markdown is for reading. Figures published
+elsewhere, --published, stand beside ours as rows marked so, and enter no mean.
 """
 
+import argparse
 import json
 import logging
 import re
@@ -40,8 +42,11 @@ TRAINING = {
 WHOLE_NUMBERS = ("seed", "rank", "rows", "adapter_bytes", "peak_memory_bytes",
                  *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
 CELLS = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
-EVALUATION = ("rows", *METRICS, "eval_seconds", "eval_samples_per_second")
+EVALUATION = ("rows", *METRICS, "collapsed", "eval_seconds", "eval_samples_per_second")
+REFERENCE = {"dataset", "variant", "source", "metrics"}  # `model` and `note` may be left out
 MEBIBYTE = 2**20
+
+Reference = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,15 +55,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["macro_f1", "accuracy"])
+    parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
     parser.add_argument("--csv", required=True, type=Path, help="CSV file to write")
     parser.add_argument("--markdown", required=True, type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
-    table = tabulate(args.results, list(identities(args.cells, args.baselines)))
+    rows = list(identities(args.cells, args.baselines))
+    table = tabulate(args.results, rows, args.published)
     with files.written_aside(args.csv) as aside:
-        table.to_csv(aside, index=False)
+        words = table["published"].map({True: "true", False: "false"})
+        table.assign(published=words).to_csv(aside, index=False)
     with files.written_aside(args.markdown) as aside:
-        aside.write_text(markdown(table, args.metrics), encoding="utf-8")
+        aside.write_text(markdown(table, args.metrics, args.published), encoding="utf-8")
     log.info("%d rows in %s", len(table), args.csv)
+
+
+def references(text: str) -> list[Reference]:
+    """The type of --published: a JSON list of objects, each with the keys of ``REFERENCE``."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is no JSON ({error})") from error
+    objects = isinstance(found, list) and all(isinstance(row, dict) for row in found)
+    if not objects or not all(row.keys() >= REFERENCE for row in found):
+        keys = ", ".join(sorted(REFERENCE))
+        raise argparse.ArgumentTypeError(f"{text} is no JSON list of objects with {keys}")
+    return found
 
 
 def identities(cells: list[str], baselines: list[str]) -> Iterator[dict[str, Any]]:
@@ -91,11 +112,17 @@ def directory(results: Path, row: dict[str, Any]) -> Path:
     return results / row["dataset"] / row["model"] / row["variant"] / f"seed{row['seed']}"
 
 
-def tabulate(results: Path, rows: list[dict[str, Any]]) -> "pd.DataFrame":
-    """The tidy table: one row per cell or baseline and split, all figures unrounded."""
+def tabulate(
+    results: Path, rows: list[dict[str, Any]], published: list[Reference]
+) -> "pd.DataFrame":
+    """The tidy table: one row per cell or baseline and split, all figures unrounded.
+
+    Published figures come last, one row each, with `published` true.
+    """
     import pandas as pd
 
-    table = pd.DataFrame([line for row in rows for line in read(results, row)])
+    measured = [line for row in rows for line in read(results, row)]
+    table = pd.DataFrame(measured + [flatten_reference(row) for row in published])
     # Left to itself, pandas makes floats of the integers of a column that has empty places.
     table["alpha"] = table["alpha"].convert_dtypes()
     return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
@@ -117,26 +144,56 @@ def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str, Any]:
     """One row of the table, from one split of one metrics.json."""
-    peft, train = record["run_info"].get("peft_config", {}), record["train_info"]
+    run, train = record["run_info"], record["train_info"]
+    peft = run.get("peft_config") or {}
     evaluation = record["metrics"][split]
     trainable, total = train.get("num_trainable_params"), train.get("num_total_params")
     return {
         **row,
         "split": split,
+        "kind": "baseline" if row["seed"] is None else run.get("kind", "base"),
         "peft_type": peft.get("peft_type"),
         "rank": peft.get("r"),
         "alpha": peft.get("lora_alpha"),
+        "scale": scale(peft),
         **{key: evaluation[key] for key in EVALUATION},
         **{column: train.get(key) for column, key in TRAINING.items()},
         "trainable_share": trainable / total if total else None,
         "classes": json.dumps(record["meta_info"]["dataset_info"]["labels"]),
         "confusion_matrix": json.dumps(evaluation["confusion_matrix"]),
+        "published": False,
+        "source": None,
     }
 
 
-def markdown(table: "pd.DataFrame", metrics: list[str]) -> str:
+def scale(peft: dict[str, Any]) -> float | None:
+    """What a LoRA update is multiplied by: alpha / r, or alpha / sqrt(r) with rsLoRA.
+
+    At a constant alpha a higher rank has a lower scale; at alpha = 2 r, a rank sweep would be a
+    sweep of learning rates too. None for what has no alpha or no single rank.
+    """
+    alpha, rank = peft.get("lora_alpha"), peft.get("r")
+    if alpha is None or not isinstance(rank, int) or rank < 1:
+        return None
+    return alpha / (rank**0.5 if peft.get("use_rslora") else rank)
+
+
+def flatten_reference(reference: Reference) -> dict[str, Any]:
+    """The row of the table for one published result; what was not published is left out."""
+    return {
+        "dataset": reference["dataset"],
+        "model": reference.get("model", ""),
+        "variant": reference["variant"],
+        "split": "test",
+        **reference["metrics"],
+        "published": True,
+        "source": reference["source"],
+    }
+
+
+def markdown(table: "pd.DataFrame", metrics: list[str], published: list[Reference]) -> str:
     """The comparison on the test rows, dataset by dataset, as people read it."""
-    test = table[table["split"] == "test"]
+    test = table[(table["split"] == "test") & ~table["published"]]
     parts = [
         "# Comparison\n",
         "Test rows only. Figures of a model are the mean over seeds ± their standard deviation; "
@@ -147,11 +204,13 @@ def markdown(table: "pd.DataFrame", metrics: list[str]) -> str:
         classes, matrix = rows["classes"].iloc[0], rows["confusion_matrix"].iloc[0]
         counts = [sum(line) for line in json.loads(matrix)]
         names = map(plain, json.loads(classes))
+        beside = [reference for reference in published if reference["dataset"] == dataset]
         shares = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
         parts += [
             f"## {dataset}\n",
             f"{rows['rows'].iloc[0]} test rows ({shares}).\n",
-            summary(rows, metrics).to_markdown(index=False, disable_numparse=True) + "\n",
+            summary(rows, metrics, beside).to_markdown(index=False, disable_numparse=True) + "\n",
+            *sources(beside),
             "Confusion matrices, summed over seeds; a row per true class, a column per "
             "predicted one:\n",
             # Names that look like numbers stay as they are.
@@ -160,15 +219,18 @@ def markdown(table: "pd.DataFrame", metrics: list[str]) -> str:
     return "\n".join(parts)
 
 
-def summary(rows: "pd.DataFrame", metrics: list[str]) -> "pd.DataFrame":
-    """One line per (model, variant): metrics with their spread over seeds, and the costs."""
+def summary(rows: "pd.DataFrame", metrics: list[str], published: list[Reference]) -> "pd.DataFrame":
+    """One line per (model, variant): metrics with their spread over seeds, and the costs.
+
+    Published results follow, each a line of its own, whatever its names.
+    """
     import pandas as pd
 
     def line(group: "pd.DataFrame") -> dict[str, str]:
         first = group.iloc[0]
         return {
             "model": first["model"],
-            "variant": first["variant"],
+            "variant": first["variant"] + collapse(group),
             "seeds": str(group["seed"].count() or ""),
             **{metric: spread(group[metric]) for metric in metrics},
             "adapter parameters": thousands(first["adapter_parameters"]),
@@ -178,7 +240,37 @@ def summary(rows: "pd.DataFrame", metrics: list[str]) -> "pd.DataFrame":
         }
 
     groups = rows.groupby(["model", "variant"], sort=False)
-    return pd.DataFrame([line(group) for _, group in groups])
+    lines = [line(group) for _, group in groups]
+    lines += [reference_line(reference, metrics) for reference in published]
+    return pd.DataFrame(lines).fillna("")
+
+
+def collapse(group: "pd.DataFrame") -> str:
+    """A mark for a variant of which seeds answer one class for nearly every row."""
+    collapsed = int(group["collapsed"].sum())
+    # The majority class answers one class by definition.
+    if not collapsed or group["kind"].iloc[0] == "baseline":
+        return ""
+    return f" (collapsed in {collapsed} of {len(group)} seeds)"
+
+
+def reference_line(reference: Reference, metrics: list[str]) -> dict[str, str]:
+    """The line of the table for one published result; a figure that is unknown stays empty."""
+    figures = reference["metrics"]
+    return {
+        "model": plain(reference.get("model", "")),
+        "variant": f"{plain(reference['variant'])} (published)",
+        **{metric: f"{figures[metric]:.3f}" for metric in metrics if metric in figures},
+    }
+
+
+def sources(published: list[Reference]) -> list[str]:
+    """The line below a table that names the sources of its published results, if it has any."""
+    if not published:
+        return []
+    noted = [(plain(row["source"]), plain(row.get("note", ""))) for row in published]
+    named = [f"{source} ({note})" if note else source for source, note in noted]
+    return [f"Published elsewhere, and not measured here: {'; '.join(dict.fromkeys(named))}.\n"]
 
 
 def spread(values: "pd.Series", digits: int = 3) -> str:

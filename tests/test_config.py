@@ -48,6 +48,7 @@ def message(made: dict) -> str:
     return text
 
 
+REFERENCE = {"dataset": "sms", "variant": "LoRA", "source": "paper", "metrics": {"f1": 0.9}}
 HUB = {"hub": "org/name", "revision": "abc"}
 PACKAGE = {"package": "a==1", "sha256": "0" * 64, "member": "a/b"}
 
@@ -166,6 +167,31 @@ MISTAKES = {
         {"source": {"path": "."}},
         ["models", "'predictions'", "workflow's own"],
     ),
+    "published figures of an unknown dataset": (
+        "published",
+        [REFERENCE, REFERENCE | {"dataset": "smss"}],
+        ["published.1.dataset: no dataset 'smss'", "did you mean 'sms'", "known are sms"],
+    ),
+    "published figures without a source": (
+        "published",
+        [{key: REFERENCE[key] for key in ("dataset", "variant", "metrics")}],
+        ["published.0: `source` is missing", "a citation or a URL"],
+    ),
+    "published figures that are none": (
+        "published",
+        [REFERENCE | {"metrics": {}}],
+        ["published.0.metrics", "entries at least 1"],
+    ),
+    "a published metric that is not known": (
+        "published",
+        [REFERENCE | {"metrics": {"acuracy": 0.9}}],
+        ["published.0.metrics: unknown key 'acuracy'", "did you mean 'accuracy'"],
+    ),
+    "a published figure in per cent": (
+        "published",
+        [REFERENCE | {"metrics": {"accuracy": 91.9}}],
+        ["published.0.metrics.accuracy", "91.9", "at most 1"],
+    ),
     "a section that is no mapping": ("training", 3, ["training", "3", "object"]),
 }
 
@@ -236,7 +262,8 @@ def test_a_file_that_is_no_yaml(tmp_path):
 def test_every_config_of_the_project_is_valid(file):
     made = config.expand(config.complete(yaml.safe_load(file.read_text()), [file]))
     assert made["variants"]
-    assert made["packages"]
+    sources = [body["source"] for kind in ("datasets", "models") for body in made[kind].values()]
+    assert bool(made["packages"]) == any("package" in source for source in sources)
 
 
 def test_defaults_are_filled_in_but_not_into_overrides():
@@ -245,6 +272,12 @@ def test_defaults_are_filled_in_but_not_into_overrides():
     assert complete["training"]["batch_size"] == 8
     assert complete["datasets"]["sms"]["test"] == 0.2
     assert complete["models"]["bert"]["training"] == {"epochs": 3}
+
+
+def test_published_figures_may_be_numerals_and_default_to_none():
+    assert config.complete(minimal(), [])["published"] == []
+    made = minimal() | {"published": [REFERENCE | {"metrics": {"f1": "9e-1"}}]}
+    assert config.complete(made, [])["published"][0]["metrics"] == {"f1": 0.9}
 
 
 def test_ranks_become_variants():

@@ -11,7 +11,8 @@ import pytest
 import plot
 from common.cli import InputError
 
-FIELDS = ("dataset", "model", "variant", "seed", "split", "macro_f1", "f1", "classes")
+FIELDS = ("dataset", "model", "variant", "seed", "split", "macro_f1", "f1", "classes",
+          "published")  # fmt: skip
 
 
 def row(model: str, variant: str, seed: int | str, score: float | str, **more: object) -> dict:
@@ -103,6 +104,14 @@ def test_only_test_rows_are_drawn(draw):
     first = [file.read_bytes() for file in draw(BASELINES + CELLS)]
     others = [cell | {"split": "validation", "macro_f1": 0.99} for cell in CELLS]
     assert [file.read_bytes() for file in draw(BASELINES + CELLS + others)] == first
+
+
+def test_published_rows_are_not_drawn(draw):
+    ours = [cell | {"published": "false"} for cell in BASELINES + CELLS]
+    first = [file.read_bytes() for file in draw(ours)]
+    nothing = {"published": "true", "classes": "", "confusion_matrix": ""}
+    theirs = [row("bert", "lora-r4", "", 0.99) | nothing, row("", "TF-IDF", "", "") | nothing]
+    assert [file.read_bytes() for file in draw(ours + theirs)] == first
 
 
 def test_one_dot_per_seed(draw):

@@ -16,7 +16,9 @@ from common.cli import InputError
 IDENTITY = ["dataset", "model", "variant", "seed", "split"]
 
 
-def metrics_json(correct: int, labels: list[str], train: dict, peft: dict | None) -> dict:
+def metrics_json(
+    correct: int, labels: list[str], train: dict, peft: dict | None, kind: str | None
+) -> dict:
     """A record of 10 test rows per class, of which `correct` of the first class are right."""
     classes = len(labels)
     matrix = [[10 * (i == j) for j in range(classes)] for i in range(classes)]
@@ -26,9 +28,9 @@ def metrics_json(correct: int, labels: list[str], train: dict, peft: dict | None
     if classes > 2:
         split |= dict.fromkeys(("f1", "precision", "recall"))
     split |= {"rows": 10 * classes, "eval_seconds": 0.5, "eval_samples_per_second": 40.0}
-    split |= {"confusion_matrix": matrix}
+    split |= {"confusion_matrix": matrix, "collapsed": correct == 0 and kind is not None}
     return {
-        "run_info": {"peft_config": peft} if peft else {},
+        "run_info": {"peft_config": peft, "kind": kind} if kind else {},
         "train_info": train,
         "meta_info": {"dataset_info": {"labels": labels}},
         "metrics": {"validation": split, "test": split},
@@ -55,9 +57,13 @@ def results(tmp_path):
     """Results of one dataset, one model, two ranks and two seeds; returns how to add more."""
     root = tmp_path / "results"
 
-    def add(path: str, correct: int = 5, labels=("ham", "spam"), train=None, peft=None) -> Path:
+    def add(
+        path: str, correct: int = 5, labels=("ham", "spam"), train=None, peft=None, kind=None
+    ) -> Path:
         (root / path).mkdir(parents=True, exist_ok=True)
-        record = metrics_json(correct, list(labels), train or BASE, peft)
+        record = metrics_json(
+            correct, list(labels), train or BASE, peft, kind or (peft and "adapter")
+        )
         (root / path / "metrics.json").write_text(json.dumps(record))
         return root
 
@@ -75,10 +81,16 @@ def results(tmp_path):
 def run(tmp_path):
     """Write a report; returns the table as its strings, and the Markdown."""
 
-    def write(*cells: str, baselines=("majority", "tfidf"), metrics=("macro_f1", "accuracy")):
+    def write(
+        *cells: str,
+        baselines=("majority", "tfidf"),
+        metrics=("macro_f1", "accuracy"),
+        published=(),
+    ):
         words = ["--results", tmp_path / "results", "--csv", tmp_path / "c.csv"]
         words += ["--markdown", tmp_path / "c.md", "--cells", *cells]
         words += ["--baselines", *baselines, "--metrics", *metrics]
+        words += ["--published", json.dumps(published)] if published else []
         report.main(list(map(str, words)))
         table = pd.read_csv(tmp_path / "c.csv", dtype=str, keep_default_na=False)
         return table, (tmp_path / "c.md").read_text()
@@ -140,12 +152,13 @@ def test_every_row_is_named_once(run):
 
 
 COLUMNS = [
-    *("dataset", "model", "variant", "seed", "split", "peft_type", "rank", "alpha", "rows"),
+    *("dataset", "model", "variant", "seed", "split", "kind", "peft_type", "rank", "alpha"),
+    *("scale", "rows"),
     *("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision", "recall"),
-    *("mcc", "loss", "eval_seconds", "eval_samples_per_second", "adapter_parameters"),
+    *("mcc", "loss", "collapsed", "eval_seconds", "eval_samples_per_second", "adapter_parameters"),
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
     *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
-    *("trainable_share", "classes", "confusion_matrix"),
+    *("trainable_share", "classes", "confusion_matrix", "published", "source"),
 ]
 
 
@@ -165,6 +178,9 @@ def test_figures_of_a_trained_cell(run):
         "peft_type": "LORA",
         "rank": "4",
         "alpha": "16",
+        "scale": "4.0",
+        "kind": "adapter",
+        "collapsed": "False",
         "rows": "20",
         "accuracy": "0.9",
         "adapter_parameters": "147456",
@@ -190,6 +206,35 @@ def test_places_without_a_figure_are_empty(run):
     for column in ("peft_type", "rank", "alpha", "train_seconds", "adapter_bytes"):
         assert rows.loc["base", column] == "", column
     assert rows.loc["base", "trainable_parameters"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("peft", "expected"),
+    [
+        ({"r": 16, "lora_alpha": 16}, 1.0),
+        ({"r": 16, "lora_alpha": 16, "use_rslora": True}, 4.0),
+        ({"r": None, "lora_alpha": 16}, None),
+        ({"r": 8}, None),
+        ({}, None),
+    ],
+)
+def test_scale_of_an_update(peft, expected):
+    assert report.scale(peft) == expected
+
+
+@pytest.mark.parametrize("kind", ["head", "full"])
+def test_kinds_that_are_no_adapters_have_no_peft_config(results, run, kind):
+    results(f"sms/bert/{kind}/seed0", train=TRAINED, kind=kind)
+    table, _ = run(f"sms/bert/base,{kind}/0")
+    assert list(dict.fromkeys(table["kind"])) == ["baseline", "base", kind]
+    assert set(table["scale"]) == {""}
+
+
+def test_a_collapsed_variant_is_marked(results, run):
+    results("sms/bert/lora-r4/seed0", 0, train=TRAINED, peft={"r": 4})
+    _, text = run("sms/bert/base,lora-r4/0,1")
+    assert "lora-r4 (collapsed in 1 of 2 seeds)" in text
+    assert "majority (collapsed" not in text
 
 
 def test_a_broken_alpha_keeps_its_fraction(results, run):
@@ -284,11 +329,100 @@ def test_metrics_that_are_missing_or_cut_off(results, run, tmp_path, damage, com
 
 
 def test_metrics_are_those_of_the_config():
-    import yaml
+    from rules.config import load_schema
 
-    schema = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
-    known = schema["$defs"]["report"]["properties"]["metrics"]["items"]["enum"]
-    assert set(report.METRICS) == set(known)
+    schema = load_schema()["properties"]
+    known = schema["report"]["properties"]["metrics"]["items"]["enum"]
+    published = schema["published"]["items"]["properties"]["metrics"]["properties"]
+    assert set(report.METRICS) == set(known) == set(published)
+
+
+# The first has the very names of our own cells, and must not be taken for a seed of them.
+PUBLISHED = [
+    {
+        "dataset": "sms",
+        "model": "bert",
+        "variant": "lora-r4",
+        "source": "A. Author (2024)",
+        "metrics": {"accuracy": 0.1234, "loss": 0.5},
+        "note": "500 rows",
+    },
+    {
+        "dataset": "sms",
+        "variant": "TF-IDF | words",
+        "source": "https://example.org/a_b",
+        "metrics": {"f1": 0.9},
+    },
+]
+
+
+@pytest.mark.usefixtures("results")
+def test_published_rows_are_the_last_of_the_csv_and_hold_what_was_published(run):
+    table, _ = run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    assert list(table.columns) == COLUMNS
+    assert list(table["published"]) == ["false"] * (len(table) - 2) + ["true"] * 2
+    filled = [{k: v for k, v in row.items() if v} for row in table.tail(2).to_dict("records")]
+    assert filled == [
+        {
+            "dataset": "sms",
+            "model": "bert",
+            "variant": "lora-r4",
+            "split": "test",
+            "accuracy": "0.1234",
+            "loss": "0.5",
+            "published": "true",
+            "source": "A. Author (2024)",
+        },
+        {
+            "dataset": "sms",
+            "variant": "TF-IDF | words",
+            "split": "test",
+            "f1": "0.9",
+            "published": "true",
+            "source": "https://example.org/a_b",
+        },
+    ]
+
+
+@pytest.mark.usefixtures("results")
+def test_published_rows_change_no_row_of_ours(run):
+    without, before = run("sms/bert/base,lora-r4/0,1")
+    with_them, after = run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    pd.testing.assert_frame_equal(with_them.iloc[:-2], without)
+    lines = after.splitlines()
+    ours = [line.replace(" ", "").replace("-", "") for line in lines if "ublished" not in line]
+    expected = [line.replace(" ", "").replace("-", "") for line in before.splitlines()]
+    assert [line for line in ours if line] == [line for line in expected if line]
+
+
+@pytest.mark.usefixtures("results")
+def test_published_rows_stand_at_the_end_of_the_table_with_their_sources_below(run):
+    metrics = ["accuracy", "f1"]
+    _, text = run("sms/bert/base,lora-r4/0,1", metrics=metrics, published=PUBLISHED)
+    lines = [line[:5] for line in table_lines(text) if len(line) == 9]
+    assert lines[-2:] == [
+        ["bert", "lora-r4 (published)", "", "0.123", ""],
+        ["", r"TF-IDF \| words (published)", "", "", "0.900"],
+    ]
+    assert (
+        "\n\nPublished elsewhere, and not measured here: A. Author (2024) (500 rows); "
+        "https://example.org/a_b.\n\n"
+    ) in text
+
+
+def test_published_rows_stand_with_their_own_dataset(results, run):
+    results("news/bert/base/seed0")
+    _, text = run("sms/bert/base/0", "news/bert/base/0", baselines=[], published=PUBLISHED)
+    assert "(published)" in text.split("## news")[0]
+    assert "ublished" not in text.split("## news")[1]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"dataset": "sms"}]'])
+def test_published_figures_that_are_not_written_so(run_script, text):
+    words = ["--results", "r", "--cells", "a/b/c/0", "--csv", "c", "--markdown", "m"]
+    done = run_script("report", *words, "--published", text)
+    assert done.returncode == 2
+    assert f"--published: {text} is no JSON" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("results")

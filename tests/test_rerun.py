@@ -173,6 +173,11 @@ EDITS = [
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", REPORT),
     setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1}),
+    setting(
+        "`published`: a reference row",
+        "published: [{dataset: news, variant: LoRA, source: a paper, metrics: {f1: 0.9}}]\n",
+        REPORT,
+    ),
     setting("a baseline less", "baselines: [majority]\n", REPORT),
     Edit(
         "a second config file",
