@@ -31,14 +31,15 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
-    padding.require_exact(classifier.model, data.splits["train"], data.pad_token_id)
-    predict = prediction.predictor(classifier.model, data.pad_token_id, args.batch_size)
+    padded, gap = padding.choose(classifier.model, data.splits["train"], data.pad_token_id)
+    predict = prediction.predictor(classifier.model, padded, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args)),
         "train_info": {"num_trainable_params": 0, "num_total_params": total},
         "meta_info": records.meta_info(data.labels, source),
+        "gate": {"padding_side": padded.side, "padding_difference": gap},
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)

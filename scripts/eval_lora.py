@@ -19,10 +19,6 @@ from common import cli, evaluation, files
 
 log = logging.getLogger("eval_lora")
 
-# Draws the head that the saved one must replace. No cell trains with it, so an adapter that came
-# without its head cannot pass for a trained one.
-HEAD_SEED = 2**31 - 1
-
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
@@ -33,27 +29,25 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import gate, models, prediction, records, tokens, variants
+    from common import gate, models, padding, prediction, records, tokens, variants
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
     source, training = models.read_source(args.model), files.read_json(args.training)
     data = tokens.load(args.tokens)
-    kind = training["run_info"]["kind"]
-    model = variants.load(args.model, args.adapter, kind, data.labels, data.pad_token_id, HEAD_SEED)
-    passed = gate.check(
-        gate.logits(model, data.splits["validation"], data.pad_token_id),
-        training["gate"]["logits"],
-        same_machine(training, args.threads),
-    )
-    predict = prediction.predictor(model, data.pad_token_id, args.batch_size)
+    model, padded = variants.load(args.model, args.adapter), variants.padding_of(args.adapter)
+    rows = gate.rows(data.splits["validation"])
+    logits = padding.logits(model.eval(), rows, padded)
+    passed = gate.check(logits, training["gate"]["logits"], same_machine(training, args.threads))
+    passed |= gate.check_padding(model, rows, padded)
+    predict = prediction.predictor(model, padded, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": training["run_info"] | clock.run_info(args.metrics.parent, vars(args)),
         "train_info": training["train_info"],
         "meta_info": records.meta_info(data.labels, source),
-        "gate": passed | {"padding_difference": training["gate"]["padding_difference"]},
+        "gate": passed,
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)

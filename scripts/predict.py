@@ -37,9 +37,6 @@ BAD_ROWS_SHOWN = 10
 LOWER_IS_BETTER = ("loss",)
 OF_BEST = ("dataset", "comparison", "results", "models_dir")
 
-# Draws the head that the saved one must replace; no cell trains with it.
-HEAD_SEED = 2**31 - 1
-
 
 class Tokenized:
     """Tokens as ``prediction.predict`` takes them: a column by its name, a row by its number."""
@@ -61,6 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     require_output(args.output, args.input)
     cli.go_offline()
+    from common import variants
+
     model, adapter = choose(args)
     layout = stream.Layout(args.text, args.id, args.encoding, args.delimiter)
     bad = BadRows(args.input, args.on_bad_rows == "skip")
@@ -68,8 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     first = next(rows, None)  # a mistake in the file shows before the model is loaded
     if first is None:
         raise InputError(f"{args.input} has no row to classify: bring some")
-    labels = class_names(adapter)
-    encode, classify = load(model, adapter, labels, args)
+    labels = variants.labels_of(adapter)
+    encode, classify = load(model, adapter, args)
     chunks = tokenized(chain([first], rows), encode, bad)
     with (
         files.written_aside(args.output) as aside,
@@ -99,7 +98,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--comparison", type=Path, help="CSV file of the report, with --best")
     parser.add_argument("--results", type=Path, help="directory of all results, with --best")
     parser.add_argument("--models-dir", type=Path, help="directory of all models, with --best")
-    parser.add_argument("--max-length", type=cli.whole(1), help="else that of the cell's tokens")
+    parser.add_argument("--max-length", type=cli.whole(1), help="else that of the training texts")
     parser.add_argument("--batch-size", type=cli.whole(1), default=32, help="rows per forward pass")
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--output", required=True, type=Path, help=".csv or .jsonl file to write")
@@ -173,30 +172,19 @@ def rank(row: dict[str, str], metric: str) -> tuple:
     return -gain, cost, row["model"], row["variant"], int(row["seed"])
 
 
-def class_names(adapter: Path) -> list[str]:
-    """The class names of a cell, in the order of the class numbers."""
-    names = files.read_json(adapter / "config.json").get("id2label", {})
-    if not names:
-        raise InputError(f"{adapter / 'config.json'} names no classes: train the cell again")
-    return [names[number] for number in sorted(names, key=int)]
-
-
-def load(
-    model: Path, adapter: Path, labels: list[str], args: argparse.Namespace
-) -> tuple[Encode, Classify]:
+def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, Classify]:
     """The functions that make tokens of texts, and probabilities of tokens."""
     import torch
 
-    from common import encoding, models, prediction, variants
+    from common import encoding, prediction, variants
 
     torch.set_num_threads(args.threads)
-    max_length = args.max_length or recorded_max_length(adapter)
     require_model(model, adapter)
-    tokenizer = models.load_tokenizer(adapter)
-    pad = tokenizer.pad_token_id
-    kind = variants.kind_of(adapter)
-    loaded = variants.load(model, adapter, kind, labels, pad, HEAD_SEED)
-    probabilities = prediction.predictor(loaded, pad, args.batch_size)
+    tokenizer = encoding.load_tokenizer(adapter)
+    max_length = args.max_length or variants.read_record(adapter).max_length
+    probabilities = prediction.predictor(
+        variants.load(model, adapter), variants.padding_of(adapter), args.batch_size
+    )
 
     def encode(texts: list[str]) -> dict[str, list]:
         return encoding.encode(tokenizer, texts, max_length)
@@ -204,26 +192,11 @@ def load(
     return encode, lambda tokens: probabilities(tokens)["probabilities"]
 
 
-def recorded_max_length(adapter: Path) -> int:
-    """The tokens kept of each training text, as recorded beside the cell's model.
-
-    Raises:
-        InputError: the adapter does not lie where the workflow put it.
-    """
-    statistics = adapter.resolve().parent.parent.parent / "tokens" / "statistics.json"
-    if not statistics.exists():
-        raise InputError(
-            f"{statistics} is not there to tell the length of the training texts: set "
-            "--max-length to the `max_length` that the cell was trained with"
-        )
-    return files.read_json(statistics)["max_length"]
-
-
 def require_model(model: Path, adapter: Path) -> None:
     """Refuse a model that the adapter was not trained on: it might fit, and answer nonsense."""
     from common import models, variants
 
-    source, record = models.read_source(model), files.read_json(adapter / variants.SOURCE)
+    source, record = models.read_source(model), variants.read_record(adapter).base_model
     name, wanted = (each.get("version") or each["name"] for each in (source, record))
     if (name, source.get("revision")) != (wanted, record.get("revision")):
         raise InputError(f"{adapter} was trained on {wanted}, and {model} is {name}: name that one")

@@ -25,9 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     args = parser.parse_args(argv)
     cli.go_offline()
-    from common import datadict, models, tokens
+    from common import datadict, tokens
 
-    tokenizer = models.load_tokenizer(args.model)
+    tokenizer = encoding.load_tokenizer(args.model)
     splits = tokenize(datadict.load(args.data), tokenizer, args.max_length)
     statistics = describe(splits, tokenizer, args.max_length)
     with files.written_aside(args.output) as aside:
@@ -51,7 +51,6 @@ def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:
         "max_length": max_length,
         "tokenizer": type(tokenizer).__name__,
         "pad_token_id": tokenizer.pad_token_id,
-        "padding_side": tokenizer.padding_side,
         "splits": {
             name: {
                 "rows": len(rows),

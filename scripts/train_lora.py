@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files, variants
+from common.quantization import BITS, Quantization
 
 log = logging.getLogger("train_lora")
 
@@ -27,16 +28,16 @@ SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import models, records
+    from common import encoding, models, records
 
     clock = records.Clock()
     source = models.read_source(args.model)
-    trained = train(args)
+    tokenizer = encoding.load_tokenizer(args.model)
+    trained = train(args, source)
     with files.written_aside(args.output) as aside:
-        tokenizer = models.load_tokenizer(args.model)
-        variants.save(trained.model, trained.classifier, args.kind, tokenizer, source, aside)
+        variants.save(trained.model, tokenizer, trained.record, aside)
         trained.train_info["file_size"] = files.weights_bytes(aside)
-        files.write_json(record(trained, args, clock, source), args.record)
+        files.write_json(training_record(trained, args, clock), args.record)
     info = trained.train_info
     log.info("%d steps in %.1f s", info["steps"], info["train_time"])
 
@@ -47,13 +48,13 @@ class Trained:
 
     Attributes:
         model: the trained model, with its adapter if it has one.
-        classifier: the model that it was made of.
+        record: what it takes to use it, beside the weights.
         train_info: what training took.
         gate: what ``eval_lora`` must find again.
     """
 
     model: Any
-    classifier: Any
+    record: variants.Record
     train_info: dict[str, Any]
     gate: dict[str, Any]
 
@@ -65,6 +66,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--kind", choices=variants.KINDS, default="adapter", help="what is trained")
     parser.add_argument("--peft", type=peft_config, default={}, help="literal PEFT config, as JSON")
+    parser.add_argument("--quantization", choices=BITS, help="hold the backbone in so many bits")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="at its highest")
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training rows")
     parser.add_argument("--max-steps", type=cli.whole(1), help="end after so many steps instead")
@@ -106,25 +108,30 @@ def peft_config(text: str) -> dict[str, Any]:
     return config
 
 
-def train(args) -> Trained:
-    """Train what the variant trains; see ``Trained``."""
+def train(args, source: dict[str, Any]) -> Trained:
+    """Train what the variant trains; see ``Trained``. ``source`` is the model's source.json."""
     import torch
 
     from common import gate, models, padding, records, tokens, training
 
+    quantization = Quantization(args.quantization, args.precision) if args.quantization else None
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)
-    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
+    classifier = models.load_classifier(
+        args.model, data.labels, data.pad_token_id, args.seed, quantization
+    )
+    head = list(classifier.head_parameters())
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
-    padding_difference = padding.require_exact(model, data.splits["train"], data.pad_token_id)
-    train_info = training.train(model, data.splits, data.pad_token_id, settings, args.seed)
+    padded, gap = padding.choose(model, data.splits["train"], data.pad_token_id)
+    train_info = training.train(model, data.splits, padded, settings, args.seed)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()
-    logits = gate.logits(model, data.splits["validation"], data.pad_token_id)
-    found = {"padding_difference": padding_difference, "logits": logits, "threads": args.threads}
-    return Trained(model, classifier, train_info, found)
+    logits = padding.logits(model.eval(), gate.rows(data.splits["validation"]), padded)
+    found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
+    record = variants.Record(args.kind, head, source, padded.side, data.max_length, quantization)
+    return Trained(model, record, train_info, found)
 
 
 def settings_of(args) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def settings_of(args) -> dict[str, Any]:
     return {name: getattr(args, name) for name in training.Settings.__dataclass_fields__}
 
 
-def record(trained: Trained, args, clock, source: dict[str, Any]) -> dict[str, Any]:
+def training_record(trained: Trained, args, clock) -> dict[str, Any]:
     """The content of training.json."""
     from common import records
 
@@ -145,10 +152,13 @@ def record(trained: Trained, args, clock, source: dict[str, Any]) -> dict[str, A
             **clock.run_info(args.record.parent, vars(args)),
             "train_config": settings_of(args),
             "kind": args.kind,
+            "quantization": args.quantization,
             "peft_config": peft,
         },
         "train_info": trained.train_info,
-        "meta_info": records.meta_info(list(trained.model.config.id2label.values()), source),
+        "meta_info": records.meta_info(
+            list(trained.model.config.id2label.values()), trained.record.base_model
+        ),
         "gate": trained.gate,
     }
 

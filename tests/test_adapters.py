@@ -7,64 +7,20 @@ from pathlib import Path
 import peft
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 
-from common import adapters, files, models
+from common import adapters, encoding, files, models, variants
 from common.cli import InputError
+from tests.architectures import make
 
 LABELS = ["ham", "spam"]
-OTHER_SEED = 99
-SIZE = {
-    "vocab_size": 80,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
-    "pad_token_id": 0,
-}
-SHORT = {"vocab_size": 80, "pad_token_id": 0}
-# Architectures whose heads and layers have other names than BERT's: configs, and what is the head.
-ARCHITECTURES: dict[str, tuple[dict, list[str]]] = {
-    "distilbert": (
-        {**SHORT, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
-        ["pre_classifier", "classifier"],
-    ),
-    "roberta": (SIZE, ["classifier"]),
-    "albert": ({**SIZE, "embedding_size": 16}, ["classifier"]),
-    "electra": ({**SIZE, "embedding_size": 16}, ["classifier"]),
-    "deberta-v2": (SIZE, ["pooler", "classifier"]),
-    "modernbert": (
-        {**SIZE, **dict.fromkeys(("bos_token_id", "eos_token_id"), 1)}
-        | dict.fromkeys(("cls_token_id", "sep_token_id"), 1),
-        ["head", "classifier"],
-    ),
-    "mpnet": (SIZE, ["classifier"]),
-    "llama": (SIZE, ["score"]),
-    "qwen2": ({**SIZE, "num_key_value_heads": 2}, ["score"]),
-    "opt": ({**SIZE, "ffn_dim": 64, "word_embed_proj_dim": 32}, ["score"]),
-    "t5": (
-        {**SHORT, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2,
-         "eos_token_id": 1, "decoder_start_token_id": 0},
-        ["classification_head"],
-    ),
-}  # fmt: skip
-# Methods of PEFT that differ in where they sit and in how they are saved.
-METHODS: dict[str, dict] = {
-    "lora": {"r": 4},
-    "dora": {"r": 4, "use_dora": True},
-    "rslora": {"r": 4, "use_rslora": True},
+# What the methods of the matrix (test_matrix.py) leave out.
+SPECIAL: dict[str, dict] = {
     "biases": {"r": 4, "bias": "all"},
-    "query-value": {"r": 4, "target_modules": ["query", "value"]},
-    "peft-choice": {"r": 4, "target_modules": None},
-    "pooler-too": {"r": 4, "modules_to_save": ["pooler"]},
-    "ia3": {"peft_type": "IA3"},
-    "vera": {"peft_type": "VERA", "r": 8},
-    "loha": {"peft_type": "loha", "r": 2},
-    "oft": {"peft_type": "OFT", "oft_block_size": 8},
-    "prefix": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4},
-    "prompt": {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4},
+    "query and value": {"r": 4, "target_modules": ["query", "value"]},
+    "PEFT's choice": {"r": 4, "target_modules": None},
+    "the pooler too": {"r": 4, "modules_to_save": ["pooler"]},
+    "lower case": {"peft_type": "loha", "r": 2},
 }
 
 
@@ -72,24 +28,32 @@ METHODS: dict[str, dict] = {
 def load_model(tiny_models):
     """The tiny BERT or GPT-2 as a classifier."""
 
-    def load(name: str = "bert", seed: int = 0, labels: list[str] = LABELS) -> models.Classifier:
-        return models.load_classifier(tiny_models[name], labels, 0, seed)
+    def load(name: str = "bert") -> models.Classifier:
+        return models.load_classifier(tiny_models[name], LABELS, 0, 0)
 
     return load
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_models):
-    return models.load_tokenizer(tiny_models["bert"])
+def save(tiny_models):
+    """Save a classifier's adapter, as train_lora does."""
+    tokenizer = encoding.load_tokenizer(tiny_models["bert"])
+
+    def to(directory: Path, model, head: list[str], **source: str) -> Path:
+        record = variants.Record("adapter", head, {"name": "bert"} | source, "right", 16)
+        variants.save(model, tokenizer, record, directory)
+        return directory
+
+    return to
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory, load_model, tokenizer) -> Path:
+def saved(tmp_path_factory, load_model, save) -> Path:
     """A saved LoRA of BERT. Copy it before you damage it."""
-    directory = tmp_path_factory.mktemp("saved") / "adapter"
-    model = moved(adapters.attach(load_model(), {"r": 4}))
-    adapters.save(model, tokenizer, {"name": "bert"}, directory)
-    return directory
+    classifier = load_model()
+    head = list(classifier.head_parameters())
+    model = moved(adapters.attach(classifier, {"r": 4}))
+    return save(tmp_path_factory.mktemp("saved") / "adapter", model, head)
 
 
 @pytest.fixture
@@ -115,30 +79,14 @@ def logits(model) -> torch.Tensor:
         return model.eval()(input_ids=texts, attention_mask=mask).logits
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_reloads_bit_by_bit(load_model, tokenizer, tmp_path, method):
+@pytest.mark.parametrize("settings", SPECIAL.values(), ids=SPECIAL)
+def test_special_settings_reload_bit_by_bit(load_model, save, tiny_models, tmp_path, settings):
     fresh = load_model()
-    untouched = logits(fresh.model)
-    model = moved(adapters.attach(fresh, METHODS[method]))
-    adapters.save(model, tokenizer, {"name": "bert"}, tmp_path / "adapter")
-    again = adapters.load(load_model(seed=OTHER_SEED), tmp_path / "adapter")
+    untouched, head = logits(fresh.model), list(fresh.head_parameters())
+    model = moved(adapters.attach(fresh, settings))
+    again = variants.load(tiny_models["bert"], save(tmp_path / "adapter", model, head))
     assert torch.equal(logits(again), logits(model))
     assert not torch.allclose(logits(again), untouched, atol=1e-3)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_architecture_reloads_bit_by_bit(tokenizer, tmp_path, architecture):
-    values, head = ARCHITECTURES[architecture]
-    torch.manual_seed(0)
-    config = transformers.AutoConfig.for_model(architecture, **values)
-    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "model")
-    fresh, other = (
-        models.load_classifier(tmp_path / "model", LABELS, 0, seed) for seed in (0, OTHER_SEED)
-    )
-    assert fresh.head == head
-    model = moved(adapters.attach(fresh, {"r": 4}))
-    adapters.save(model, tokenizer, {"name": architecture}, tmp_path / "adapter")
-    assert torch.equal(logits(adapters.load(other, tmp_path / "adapter")), logits(model))
 
 
 def test_only_adapter_and_head_can_be_trained(load_model):
@@ -196,19 +144,22 @@ def test_saved_config_names_each_module_once_in_order(saved):
     assert len(config["target_modules"]) == 12
 
 
-def test_saved_config_names_the_commit_of_a_hub_model(load_model, tokenizer, tmp_path):
-    source = {"name": "owner/model", "revision": "abc123"}
-    adapters.save(adapters.attach(load_model(), {"r": 4}), tokenizer, source, tmp_path)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert (config["base_model_name_or_path"], config["revision"]) == ("owner/model", "abc123")
-    assert "base_model: owner/model\n" in (tmp_path / "README.md").read_text()
-
-
-def test_saved_config_names_the_version_of_a_package(load_model, tokenizer, tmp_path):
-    source = {"name": "gt-model", "version": "gt-model==1.2"}
-    adapters.save(adapters.attach(load_model(), {"r": 4}), tokenizer, source, tmp_path)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "gt-model==1.2"
+@pytest.mark.parametrize(
+    ("source", "name", "revision"),
+    [
+        ({"name": "owner/model", "revision": "abc123"}, "owner/model", "abc123"),
+        ({"name": "gt-model", "version": "gt-model==1.2"}, "gt-model==1.2", None),
+    ],
+)
+def test_saved_config_names_where_the_base_came_from(
+    load_model, save, tmp_path, source, name, revision
+):
+    """No path of this machine: the directory travels."""
+    adapter = save(tmp_path, adapters.attach(load_model(), {"r": 4}), [], **source)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == (name, revision)
+    texts = [file.read_text() for file in adapter.glob("*.json")]
+    assert not any(str(tmp_path.parents[1]) in text for text in texts)
 
 
 def test_size_is_that_of_the_weights(saved):
@@ -217,43 +168,46 @@ def test_size_is_that_of_the_weights(saved):
 
 
 @pytest.mark.parametrize("part", ["classifier.weight", "classifier.bias", "lora_B"])
-def test_missing_weights_do_not_pass_silently(load_model, copied, part):
+def test_missing_weights_do_not_pass_silently(tiny_models, copied, part):
     kept = {k: v for k, v in load_file(copied / adapters.WEIGHTS).items() if part not in k}
     save_file(kept, copied / adapters.WEIGHTS)
     with pytest.raises(InputError, match=f"lacks .* weights of this model, such as .*{part}"):
-        adapters.load(load_model(seed=OTHER_SEED), copied)
+        variants.load(tiny_models["bert"], copied)
 
 
-def test_a_head_that_peft_does_not_know_of_is_missed(tmp_path):
+def test_a_head_that_peft_does_not_know_of_is_missed(save, tmp_path):
     """An adapter made without our list of heads: PEFT looks for "classifier" and no more."""
-    config = transformers.AutoConfig.for_model("deberta-v2", **SIZE)
-    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "model")
-    first, second = (models.load_classifier(tmp_path / "model", LABELS, 0, s) for s in (0, 1))
+    base = make("deberta-v2", tmp_path / "model")
+    first = models.load_classifier(base, LABELS, 0, 0)
+    head = list(first.head_parameters())
     lora = peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query_proj"])
-    peft.get_peft_model(first.model, lora).save_pretrained(tmp_path / "adapter")
+    adapter = save(tmp_path / "adapter", peft.get_peft_model(first.model, lora), head)
     with pytest.raises(InputError, match=r"lacks 2 weights of this model, such as pooler\."):
-        adapters.load(second, tmp_path / "adapter")
+        variants.load(base, adapter)
 
 
-def test_adapter_of_another_model_is_refused(load_model, saved):
-    with pytest.raises(InputError, match=r"lacks 1 weights of this model, such as score"):
-        adapters.load(load_model("gpt2"), saved)
+def test_adapter_of_another_model_is_refused(tiny_models, saved):
+    with pytest.raises(InputError, match=r"does not load on this model: .*; train the cell again"):
+        variants.load(tiny_models["gpt2"], saved)
 
 
-def test_adapter_for_other_classes_is_refused(load_model, saved):
-    with pytest.raises(InputError, match=r"does not load on this model: .*size mismatch") as caught:
-        adapters.load(load_model(labels=["a", "b", "c"]), saved)
-    assert "\n" not in str(caught.value)
+def test_adapter_for_other_classes_is_refused(tiny_models, copied):
+    """PEFT drops weights of other shapes with a warning."""
+    config = json.loads((copied / "config.json").read_text())
+    names = {"0": "a", "1": "b", "2": "c"}
+    (copied / "config.json").write_text(json.dumps(config | {"id2label": names}))
+    with pytest.raises(InputError, match=r"lacks 2 weights of this model, such as .*classifier"):
+        variants.load(tiny_models["bert"], copied)
 
 
 @pytest.mark.parametrize("file", ["adapter_config.json", adapters.WEIGHTS])
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
-def test_damaged_adapter_is_refused(load_model, copied, file, damage):
+def test_damaged_adapter_is_refused(tiny_models, copied, file, damage):
     path = copied / file
     content = path.read_bytes()
     path.unlink()
     if damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
     with pytest.raises(InputError, match="does not load on this model") as caught:
-        adapters.load(load_model(), copied)
+        variants.load(tiny_models["bert"], copied)
     assert "\n" not in str(caught.value)

@@ -110,7 +110,7 @@ def test_metrics_agree_with_predictions(evaluated):
 
 def test_record_has_the_three_blocks(evaluated, tiny_models):
     record = json.loads((evaluated["gpt2"] / "metrics.json").read_text())
-    assert list(record) == ["run_info", "train_info", "meta_info", "metrics"]
+    assert list(record) == ["run_info", "train_info", "meta_info", "gate", "metrics"]
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         tiny_models["gpt2"], num_labels=2
     )

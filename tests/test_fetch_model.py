@@ -262,12 +262,12 @@ def test_gguf_becomes_safetensors_without_the_head(write_gguf, tmp_path):
 
 
 def test_a_converted_model_loads_as_a_classifier_with_its_tokenizer(write_gguf, tmp_path):
-    from common import models
+    from common import encoding, models
 
     (tmp_path / "tiny").mkdir()
     write_gguf(tmp_path / "tiny" / "tiny.gguf")
     fetch("--path", tmp_path / "tiny", "--output", tmp_path / "out")
-    tokenizer = models.load_tokenizer(tmp_path / "out")
+    tokenizer = encoding.load_tokenizer(tmp_path / "out")
     assert tokenizer("ab")["input_ids"] == [WORDS.index("ab")]
     assert tokenizer.eos_token == "</s>"
     classifier = models.load_classifier(tmp_path / "out", ["ham", "spam"], 2, seed=0)

@@ -1,4 +1,4 @@
-"""Pretrained models as classifiers: heads, padding, what does not load."""
+"""Pretrained models as classifiers: heads, layers, what does not load."""
 
 import json
 import shutil
@@ -76,24 +76,6 @@ def test_linear_layers_are_those_of_the_backbone(tiny_models, name, per_layer):
         assert classifier.model.get_submodule(layer).weight.ndim == 2
 
 
-def test_tokenizer_pads_with_its_own_token(tiny_models):
-    tokenizer = models.load_tokenizer(tiny_models["bert"])
-    assert (tokenizer.pad_token, tokenizer.padding_side) == ("[PAD]", "right")
-
-
-def test_tokenizer_without_padding_pads_with_the_end_of_text(tiny_models):
-    tokenizer = models.load_tokenizer(tiny_models["gpt2"])
-    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 0
-    assert tokenizer.padding_side == "right"
-
-
-def test_a_tokenizer_that_pads_on_the_left_is_turned(copied):
-    path = copied / "tokenizer_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"padding_side": "left"}))
-    assert transformers.AutoTokenizer.from_pretrained(copied).padding_side == "left"
-    assert models.load_tokenizer(copied).padding_side == "right"
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
@@ -141,9 +123,8 @@ def test_pickled_weights_are_not_loaded(copied):
 
 
 def test_a_missing_directory_is_not_taken_for_a_hub_id(tmp_path):
-    for load in (models.load_tokenizer, lambda path: models.load_classifier(path, LABELS, 0, 0)):
-        with pytest.raises(InputError, match="is no directory: name one that `fetch_model` wrote"):
-            load(tmp_path / "none")
+    with pytest.raises(InputError, match="is no directory: name one that `fetch_model` wrote"):
+        models.load_classifier(tmp_path / "none", LABELS, 0, 0)
 
 
 def test_source_is_what_fetch_model_recorded(tiny_models, tmp_path):

@@ -177,7 +177,7 @@ def test_a_text_without_tokens_is_a_bad_row():
     assert bad.count == 1
 
 
-def test_max_length_is_that_of_the_cell(cell, command, tmp_path):
+def test_max_length_is_that_of_the_cell(command, tmp_path):
     """Tokens end at 16 in the fixture: what stands after them does not count, unless told so."""
     source = tmp_path / "new.txt"
     start = (
@@ -190,9 +190,16 @@ def test_max_length_is_that_of_the_cell(cell, command, tmp_path):
     predict.main(command(source, "--max-length", 48))
     first, second = pd.read_csv(tmp_path / "out.csv")["probability_ham"]
     assert first != pytest.approx(second, abs=SAME)
-    moved = shutil.copytree(cell[1], tmp_path / "moved")
-    with pytest.raises(InputError, match="--max-length to the `max_length`"):
-        predict.main(command(source, "--adapter", moved))
+
+
+def test_a_cell_may_be_moved(cell, command, tmp_path):
+    """What it takes to use it travels in its directory."""
+    source = tmp_path / "new.txt"
+    source.write_text("win free cash prize claim now\n")
+    predict.main(command(source))
+    expected = (tmp_path / "out.csv").read_text()
+    predict.main(command(source, "--adapter", shutil.copytree(cell[1], tmp_path / "moved")))
+    assert (tmp_path / "out.csv").read_text() == expected
 
 
 def test_an_adapter_of_another_model_is_refused(cell, command, tmp_path):

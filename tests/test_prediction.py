@@ -4,13 +4,13 @@ import datasets
 import numpy as np
 import pytest
 import torch
-import transformers
 
-from common import models, padding, prediction
-from common.cli import InputError
+from common import models, prediction
+from common.padding import Padding
 
 LENGTHS = [3, 9, 5, 16, 2, 9, 4, 12, 7, 3, 11]
 SAME = 1e-6  # of a probability
+PADDING = Padding(0)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def alone(model, rows) -> np.ndarray:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
 def test_batches_and_padding_change_nothing(model, rows, alone, batch_size):
-    result = prediction.predict(model, rows, 0, batch_size)
+    result = prediction.predict(model, rows, PADDING, batch_size)
     np.testing.assert_allclose(result["probabilities"], alone, rtol=0, atol=SAME)
 
 
@@ -50,12 +50,12 @@ def test_rows_keep_their_order(model, rows, alone):
     distances = np.abs(alone[:, None] - alone[None]).max(axis=2) + np.eye(len(alone))
     assert distances.min() > 10 * SAME
     backwards = rows.select(range(len(rows))[::-1])
-    result = prediction.predict(model, backwards, 0, 4)
+    result = prediction.predict(model, backwards, PADDING, 4)
     np.testing.assert_allclose(result["probabilities"], alone[::-1], rtol=0, atol=SAME)
 
 
 def test_probabilities_are_float64_and_sum_to_one(model, rows):
-    result = prediction.predict(model, rows, 0, 4)
+    result = prediction.predict(model, rows, PADDING, 4)
     assert result["probabilities"].dtype == np.float64
     np.testing.assert_allclose(result["probabilities"].sum(axis=1), 1, rtol=0, atol=1e-12)
     assert result["seconds"] > 0
@@ -63,7 +63,7 @@ def test_probabilities_are_float64_and_sum_to_one(model, rows):
 
 def test_dropout_is_off(model, rows):
     model.train()
-    first, second = (prediction.predict(model, rows, 0, 4)["probabilities"] for _ in range(2))
+    first, second = (prediction.predict(model, rows, PADDING, 4)["probabilities"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -72,24 +72,6 @@ def test_longest_rows_come_first(model, rows):
     hook = model.register_forward_pre_hook(
         lambda _, __, inputs: widths.append(inputs["input_ids"].shape), with_kwargs=True
     )
-    prediction.predict(model, rows, 0, 4)
+    prediction.predict(model, rows, PADDING, 4)
     hook.remove()
     assert widths == [(4, 16), (4, 9), (3, 3)]
-
-
-def test_padding_is_exact_for_what_we_offer(model, rows):
-    padding.require_exact(model, rows, 0)
-
-
-def test_a_model_that_padding_moves_is_refused(tmp_path):
-    """XLNet classifies by the last position, padding or not."""
-    config = transformers.XLNetConfig(vocab_size=40, d_model=32, n_layer=2, n_head=2, d_inner=64)
-    torch.manual_seed(0)
-    transformers.XLNetModel(config).save_pretrained(tmp_path)
-    model = models.load_classifier(tmp_path, ["a", "b"], 0, 0).model
-    pair = datasets.Dataset.from_dict(
-        {"input_ids": [[9, 8, 7], [5] * 16, [4] * 9], "label": [0, 1, 1], "length": [3, 16, 9]}
-    )
-    with pytest.raises(InputError, match="padding moves the probabilities of this xlnet by"):
-        padding.require_exact(model, pair, 0)
-    padding.require_exact(model, pair.select([0, 0]), 0)

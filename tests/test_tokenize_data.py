@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tokenize_data
-from common import files, models
+from common import encoding, files
 from common.cli import InputError
 
 
@@ -49,7 +49,7 @@ def tokenize(data: Path, model: Path, output: Path, *words: object):
 
 def spelled(model: Path, rows) -> list[str]:
     """The tokens of each row in words."""
-    tokenizer = models.load_tokenizer(model)
+    tokenizer = encoding.load_tokenizer(model)
     return [" ".join(tokenizer.convert_ids_to_tokens(ids)) for ids in rows["input_ids"]]
 
 
@@ -112,9 +112,8 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
     tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)
     assert files.read_json(tmp_path / "tokens" / "statistics.json") == {
         "max_length": 8,
-        "tokenizer": type(models.load_tokenizer(tiny_models["bert"])).__name__,
+        "tokenizer": type(encoding.load_tokenizer(tiny_models["bert"])).__name__,
         "pad_token_id": 0,
-        "padding_side": "right",
         "splits": {
             "train": {"rows": 4, "tokens": 4 + 8 + 3 + 3, "truncated_share": 0.25},
             "test": {"rows": 1, "tokens": 3, "truncated_share": 0.0},
@@ -125,12 +124,11 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
 def test_a_decoder_without_padding_token_pads_with_its_end_of_text(
     save_splits, tiny_models, tmp_path
 ):
-    tokenizer = models.load_tokenizer(tiny_models["gpt2"])
-    assert (tokenizer.pad_token, tokenizer.padding_side) == ("<|endoftext|>", "right")
+    tokenizer = encoding.load_tokenizer(tiny_models["gpt2"])
+    assert tokenizer.pad_token == "<|endoftext|>"
     tokenize(save_splits(train=["win"]), tiny_models["gpt2"], tmp_path / "tokens")
     statistics = files.read_json(tmp_path / "tokens" / "statistics.json")
     assert statistics["pad_token_id"] == tokenizer.eos_token_id
-    assert statistics["padding_side"] == "right"
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +188,7 @@ def test_a_special_token_in_a_text_is_the_characters_it_is(
 
 @pytest.mark.parametrize("model", ["bert", "gpt2", "unigram", "bytes"])
 def test_a_special_token_that_a_text_spells_is_none(save_splits, model_named, tmp_path, model):
-    tokenizer = models.load_tokenizer(model_named[model])
+    tokenizer = encoding.load_tokenizer(model_named[model])
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
     texts = [f"win {token} cash {token}" for token in tokenizer.all_special_tokens]
     tokens = tokenize(save_splits(train=texts), model_named[model], tmp_path / "tokens")["train"]
@@ -201,7 +199,7 @@ def test_a_special_token_that_a_text_spells_is_none(save_splits, model_named, tm
 
 def test_a_plain_call_would_turn_them_into_special_tokens(model_named):
     for path in model_named.values():
-        tokenizer = models.load_tokenizer(path)
+        tokenizer = encoding.load_tokenizer(path)
         ids = tokenizer(f"win {tokenizer.pad_token}", add_special_tokens=False)["input_ids"]
         assert tokenizer.pad_token_id in ids
 
@@ -209,7 +207,7 @@ def test_a_plain_call_would_turn_them_into_special_tokens(model_named):
 def test_text_that_spells_no_special_token_is_tokenized_as_ever(save_splits, unigram, tmp_path):
     texts = ["win cash", "win  scandal [sic]", "é"]
     tokens = tokenize(save_splits(train=texts), unigram, tmp_path / "tokens")["train"]
-    tokenizer = models.load_tokenizer(unigram)
+    tokenizer = encoding.load_tokenizer(unigram)
     assert list(tokens["input_ids"]) == tokenizer(texts)["input_ids"]
 
 

@@ -11,6 +11,7 @@ import torch
 from common import adapters, models, tokens, training
 from common.callbacks import BestEpoch
 from common.cli import InputError
+from common.padding import Padding
 
 torch.set_num_threads(1)  # more of them wait for each other where other jobs run
 
@@ -45,7 +46,8 @@ def make_model(data, tiny_models):
 
 
 def train(model, some: tokens.Tokens, **changes):
-    return training.train(model, some.splits, some.pad_token_id, replace(SETTINGS, **changes), 0)
+    padding = Padding(some.pad_token_id)
+    return training.train(model, some.splits, padding, replace(SETTINGS, **changes), 0)
 
 
 def test_a_model_learns(data, make_model):
@@ -130,7 +132,7 @@ def test_speed_counts_rows_and_real_tokens(data, make_model):
 
 def test_nothing_but_train_and_validation_is_asked_for(data, make_model):
     splits = {name: data["bert"].splits[name] for name in ("train", "validation")}
-    training.train(make_model("bert"), splits, 0, replace(SETTINGS, max_steps=1), 0)
+    training.train(make_model("bert"), splits, Padding(0), replace(SETTINGS, max_steps=1), 0)
 
 
 def test_weights_do_not_depend_on_what_was_drawn_before(data, make_model):

@@ -1,14 +1,16 @@
 """Kinds of variants: what is trained, what is saved, what loads again."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
+import yaml
 from safetensors.torch import load_file, save_file
 
-from common import models, tokens, variants
+from common import encoding, files, models, tokens, variants
 from common.cli import InputError
+from common.padding import Padding
 
 torch.set_num_threads(1)
 
@@ -30,7 +32,7 @@ def trained_names(model) -> set[str]:
 
 def test_a_head_trains_the_head_alone(classifier):
     model = variants.adapt(classifier, "head", {})
-    assert trained_names(model) == set(variants.head_parameters(classifier))
+    assert trained_names(model) == set(classifier.head_parameters())
     counts = variants.count_parameters(model, classifier, "head")
     assert counts["num_trainable_params"] == counts["num_head_params"] > 0
     assert counts["num_adapter_params"] == 0
@@ -44,9 +46,12 @@ def test_full_trains_everything(classifier):
     assert 0 < counts["num_head_params"] < counts["num_total_params"]
 
 
-def save(model, classifier, kind: str, base, directory: Path) -> None:
-    tokenizer = models.load_tokenizer(base[0])
-    variants.save(model, classifier, kind, tokenizer, {"name": "org/base"}, directory)
+def save(model, classifier: models.Classifier, kind: str, base, directory: Path) -> Path:
+    """Save a cell as train_lora does, on whose tokens ``base`` it was trained."""
+    head = list(classifier.head_parameters())
+    record = variants.Record(kind, head, {"name": "org/base"}, "left", 16)
+    variants.save(model, encoding.load_tokenizer(base[0]), record, directory)
+    return directory
 
 
 @pytest.mark.parametrize("kind", ["head", "full"])
@@ -56,26 +61,33 @@ def test_what_is_saved_loads_over_another_head(classifier, base, tmp_path, kind)
     with torch.no_grad():
         for parameter in (p for p in model.parameters() if p.requires_grad):
             parameter.add_(0.01)
-    save(model, classifier, kind, base, tmp_path / "adapter")
-    args = (path, tmp_path / "adapter", kind, data.labels, data.pad_token_id)
-    loaded = variants.load(*args, seed=1).eval()
+    loaded = variants.load(path, save(model, classifier, kind, base, tmp_path / "adapter")).eval()
     text = torch.tensor([data.splits["test"][0]["input_ids"]])
     assert torch.equal(loaded(text).logits, model(text).logits)
-    config = json.loads((tmp_path / "adapter" / "config.json").read_text())
-    assert config["id2label"] == {"0": "ham", "1": "spam"}
-    assert (tmp_path / "adapter" / "tokenizer.json").exists()
+    assert variants.labels_of(tmp_path / "adapter") == ["ham", "spam"]
+
+
+def test_the_tokenizer_cuts_pads_and_spells_as_in_training(classifier, base, tmp_path):
+    """Whoever loads it with transformers alone gets the tokens of the training."""
+    path, data = base
+    save(variants.adapt(classifier, "head", {}), classifier, "head", base, tmp_path)
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert (loaded.model_max_length, loaded.padding_side) == (16, "left")
+    assert variants.padding_of(tmp_path) == Padding(data.pad_token_id, "left")
+    ours = encoding.load_tokenizer(path)
+    text = f"win {loaded.pad_token} cash " * 20
+    expected = encoding.encode(ours, [text], 16)["input_ids"]
+    assert loaded([text], truncation=True)["input_ids"] == expected
+    assert loaded.pad_token_id not in expected[0][:-1]
 
 
 def test_a_saved_head_is_small(classifier, base, tmp_path):
-    model = variants.adapt(classifier, "head", {})
-    save(model, classifier, "head", base, tmp_path)
-    weights = load_file(tmp_path / variants.HEAD_WEIGHTS)
-    assert set(weights) == set(variants.head_parameters(classifier))
+    save(variants.adapt(classifier, "head", {}), classifier, "head", base, tmp_path)
+    assert set(load_file(tmp_path / variants.HEAD_WEIGHTS)) == set(classifier.head_parameters())
 
 
 @pytest.mark.parametrize("damage", ["missing", "lacking", "shape"])
 def test_a_damaged_head_does_not_load(classifier, base, tmp_path, damage):
-    path, data = base
     save(variants.adapt(classifier, "head", {}), classifier, "head", base, tmp_path)
     file = tmp_path / variants.HEAD_WEIGHTS
     weights = load_file(file)
@@ -87,15 +99,36 @@ def test_a_damaged_head_does_not_load(classifier, base, tmp_path, damage):
     else:
         save_file(weights | {name: torch.zeros(7, 3)}, file)
     with pytest.raises(InputError, match="train the cell again"):
-        variants.load(path, tmp_path, "head", data.labels, data.pad_token_id, seed=1)
+        variants.load(base[0], tmp_path)
 
 
 def test_a_full_model_without_its_head_does_not_load(classifier, base, tmp_path):
-    path, data = base
     save(variants.adapt(classifier, "full", {}), classifier, "full", base, tmp_path)
     file = tmp_path / "model.safetensors"
-    head = set(variants.head_parameters(classifier))
-    kept = {name: value for name, value in load_file(file).items() if name not in head}
+    kept = {n: v for n, v in load_file(file).items() if n not in classifier.head_parameters()}
     save_file(kept, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match="lacks"):
-        variants.load(path, tmp_path, "full", data.labels, data.pad_token_id, seed=1)
+        variants.load(base[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("classifier.json", None, "holds no trained model: name the adapter/ of a finished cell"),
+        ("classifier.json", {"kind": "head"}, r"classifier\.json is of another version"),
+        ("config.json", {"id2label": {"0": "a"}}, "has no pad_token_id: train the cell again"),
+        ("config.json", {"pad_token_id": 0}, "has no id2label: train the cell again"),
+    ],
+)
+def test_a_cell_without_its_records_does_not_load(
+    classifier, base, tmp_path, file, content, complaint
+):
+    save(variants.adapt(classifier, "head", {}), classifier, "head", base, tmp_path)
+    (tmp_path / file).unlink() if content is None else files.write_json(content, tmp_path / file)
+    with pytest.raises(InputError, match=complaint):
+        variants.load(base[0], tmp_path)
+
+
+def test_no_cell_trains_with_the_seed_of_the_head_that_is_replaced():
+    schema = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
+    assert schema["properties"]["seeds"]["items"]["maximum"] < variants.HEAD_SEED

@@ -1,15 +1,17 @@
 """Adapters: put on a classifier, counted, saved, and put on again elsewhere."""
 
-from collections.abc import Collection
+import json
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import cli
+from common import cli, files, models
 from common.cli import InputError
-from common.models import Classifier, linear_layers
+from common.models import Classifier
 
 ALL_LINEAR = "all-linear"
-OWN_TARGETS = ("IA3", "LN_TUNING")  # they name layers by role, and adapt norms
 WEIGHTS = "adapter_model.safetensors"
 
 # What PEFT and torch raise when a config does not fit a model; each method has its own way.
@@ -22,10 +24,8 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
     Args:
         classifier: the model and the names of its head modules.
         settings: a literal PEFT config, such as ``{"r": 8, "lora_alpha": 16}``. ``peft_type`` is
-            LORA unless given. ``target_modules`` is "all-linear" unless given: every linear layer
-            of the backbone, found on the model (PEFT's own reading of "all-linear" also takes
-            heads, and fails on DistilBERT). None: PEFT's choice for the architecture, which is also
-            the default of IA3 and LN_TUNING. PREFIX_TUNING and its like have no such key.
+            LORA unless given. ``target_modules`` is read off the model unless given (``targets``);
+            None: PEFT's choice for the architecture.
         steps: of the training to come; AdaLoRA plans its ranks by it.
 
     Raises:
@@ -37,11 +37,11 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
     kind = str(settings.get("peft_type", "LORA")).upper()
     try:
         config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)]
-        linear = kind not in OWN_TARGETS and "target_modules" in config_class.__dataclass_fields__
-        values = completed(settings, classifier, linear)
+        values = {key: value for key, value in settings.items() if key != "peft_type"}
+        values = fitting(kind, config_class, classifier.model) | values
         if kind == "ADALORA" and steps:
             values = budget(steps) | values
-        config = config_class(**values)
+        config = config_class(**completed(values, classifier))
         model = peft.get_peft_model(classifier.model, config)
         if not count_parameters(model)["num_adapter_params"]:
             raise ValueError("it adapts nothing in this model")
@@ -52,19 +52,46 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
         ) from error
 
 
-def completed(settings: dict[str, Any], classifier: Classifier, linear: bool) -> dict[str, Any]:
-    """A PEFT config with what a classifier needs: the layers to adapt, the head, the task.
+def fitting(kind: str, config_class: Any, model: Any) -> dict[str, Any]:
+    """What a PEFT config holds unless it is told otherwise, read off the model.
 
-    Args:
-        settings: as in ``attach``.
-        classifier: as in ``attach``.
-        linear: whether the linear layers are adapted unless the settings name others.
+    Methods that adapt layers are told which. A tuned prompt is as wide as the embeddings, which in
+    some models (ALBERT, ELECTRA, OPT-350M) are narrower than the layers; PEFT takes the layers'.
     """
-    values = {key: value for key, value in settings.items() if key != "peft_type"}
-    if linear:
-        values.setdefault("target_modules", ALL_LINEAR)
+    known = config_class.__dataclass_fields__
+    if "target_modules" in known:
+        return targets(kind, model)
+    if kind in ("PROMPT_TUNING", "P_TUNING"):
+        return {
+            "token_dim": model.get_input_embeddings().embedding_dim,
+            "num_layers": model.config.num_hidden_layers,
+            "num_attention_heads": model.config.num_attention_heads,
+        }
+    return {}
+
+
+def targets(kind: str, model: Any) -> dict[str, Any]:
+    """The layers that a method adapts: every linear one, unless it is made for others.
+
+    PEFT's own reading of "all-linear" takes heads too, and fails on DistilBERT. LN_TUNING adapts
+    the norms. IA3 scales keys, values and what enters the last layer of a block: PEFT knows their
+    names in some architectures; in the others the outputs of all linear layers are scaled.
+    """
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
+
+    if kind == "LN_TUNING":
+        return {"target_modules": models.norms(model)}
+    if kind != "IA3":
+        return {"target_modules": ALL_LINEAR}
+    if model.config.model_type in TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING:
+        return {}
+    return {"target_modules": ALL_LINEAR, "feedforward_modules": []}
+
+
+def completed(values: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
+    """A PEFT config with what a classifier needs: the task, the head, the names of layers."""
     if values.get("target_modules") == ALL_LINEAR:
-        values["target_modules"] = linear_layers(classifier.model)
+        values["target_modules"] = models.linear_layers(classifier.model)
     if values.setdefault("task_type", "SEQ_CLS") != "SEQ_CLS":
         # Under another task the head stays frozen and is not saved.
         raise ValueError(f"`task_type` is {values['task_type']!r}, and a classifier's is SEQ_CLS")
@@ -96,28 +123,23 @@ def count_parameters(model) -> dict[str, int]:
     }
 
 
-def save(model, tokenizer, source: dict[str, Any], directory: Path) -> None:
-    """Save an adapter with its head, and what it takes to use it elsewhere.
-
-    The directory holds PEFT's files, the config of the classifier (class names, padding token) and
-    the tokenizer. It names the base model by hub id and commit or by package, not by a path of
-    this machine.
+def save(model, name: str, revision: str | None, directory: Path) -> None:
+    """Save an adapter with its head and the config of the classifier, as PEFT does.
 
     Args:
         model: the trained ``PeftModel``.
-        tokenizer: as it tokenised the training rows.
-        source: the content of the model's source.json.
+        name: of the base model: its hub id, or package and version; no path of this machine.
+        revision: its commit on the hub.
         directory: made if it is not there.
     """
     config, base = model.peft_config["default"], model.get_base_model()
-    config.base_model_name_or_path = source.get("version") or source["name"]
-    config.revision = source.get("revision")
+    config.base_model_name_or_path, config.revision = name, revision
     sort_names(config)
-    # The model card names the base model by this attribute.
-    base.config._name_or_path = base.name_or_path = config.base_model_name_or_path
     model.save_pretrained(directory, save_embedding_layers=False)
+    # PEFT's card is a form to fill in; eval_lora writes one with the figures.
+    (directory / "README.md").unlink(missing_ok=True)
+    base.config._name_or_path = base.name_or_path = name
     base.config.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
 
 
 def sort_names(config) -> None:
@@ -131,43 +153,78 @@ def sort_names(config) -> None:
             setattr(config, key, sorted(set(value)))
 
 
-def load(classifier: Classifier, directory: Path):
-    """The classifier with a saved adapter and its saved head, ready to predict.
+def load(base: Path, directory: Path, options: dict[str, Any], head: list[str], seed: int) -> Any:
+    """A classifier with a saved adapter and its saved head, loaded as a user of PEFT would.
+
+    Args:
+        base: the directory of the pretrained model.
+        directory: what ``save`` wrote.
+        options: of the base model's ``from_pretrained``.
+        head: full names of the weights of the head.
+        seed: of the head that is drawn before the saved one takes its place.
 
     Raises:
         InputError: the directory holds no adapter, one of another model, or not all of its weights.
     """
     import peft
     import safetensors
+    import transformers
 
+    files.require_directory(base)
+    models.quietly(transformers)
+    transformers.set_seed(seed)
     try:
         with safetensors.safe_open(directory / WEIGHTS, framework="pt") as file:
-            saved = set(file.keys())
-        require_none(missing_head(classifier, saved), directory)
-        model = peft.PeftModel.from_pretrained(classifier.model, directory)
+            saved = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        require_head(head, saved, directory)
+        with based_on(base, directory) as place:
+            model = peft.AutoPeftModelForSequenceClassification.from_pretrained(place, **options)
     except (OSError, *REFUSALS, safetensors.SafetensorError) as error:
         raise InputError(
             f"{directory} does not load on this model: {cli.one_line(error)}; train the cell again"
         ) from error
-    wanted = peft.get_peft_model_state_dict(model, save_embedding_layers=False).keys()
-    require_none(sorted(wanted - saved), directory)
+    require_complete(model, saved, directory)
     return model
 
 
-def missing_head(classifier: Classifier, saved: Collection[str]) -> list[str]:
-    """The weights of a head that are not among saved ones: PEFT would keep those just drawn."""
-    head = [
-        f".{module}.{name}"
-        for module in classifier.head
-        for name, _ in classifier.model.get_submodule(module).named_parameters()
-    ]
-    return [name for name in head if not any(key.endswith(name) for key in saved)]
+@contextmanager
+def based_on(base: Path, directory: Path) -> Iterator[Path]:
+    """The directory of an adapter under another path, where it names a base model of this machine.
+
+    ``AutoPeftModel`` takes the base model from the adapter's config alone, and there stands a hub
+    id, or a package, since an adapter travels.
+    """
+    with tempfile.TemporaryDirectory(prefix="adapter-") as folder:
+        for file in directory.iterdir():
+            (Path(folder) / file.name).symlink_to(file.resolve())
+        config = Path(folder) / "adapter_config.json"
+        here = {"base_model_name_or_path": str(base.resolve()), "revision": None}
+        content = json.loads(config.read_text(encoding="utf-8")) | here
+        config.unlink()
+        config.write_text(json.dumps(content), encoding="utf-8")
+        yield Path(folder)
 
 
-def require_none(missing: list[str], directory: Path) -> None:
-    """Refuse an adapter that lacks weights: PEFT does no more than warn."""
-    if missing:
-        raise InputError(
-            f"{directory / WEIGHTS} lacks {len(missing)} weights of this model, such as "
-            f"{missing[0].lstrip('.')}: train the cell again"
-        )
+def require_head(head: list[str], saved: Collection[str], directory: Path) -> None:
+    """Refuse an adapter that came without its head.
+
+    PEFT wants the modules that the adapter's config names. A head that was not named, and so not
+    saved, it keeps as it was drawn.
+    """
+    if missing := [name for name in head if not any(key.endswith(f".{name}") for key in saved)]:
+        raise models.incomplete(directory, missing)
+
+
+def require_complete(model: Any, saved: dict[str, list[int]], directory: Path) -> None:
+    """Refuse an adapter of which a weight is missing or of another shape: PEFT goes on without.
+
+    Args:
+        model: with the adapter loaded.
+        saved: shapes of the saved weights, by name.
+        directory: to name.
+    """
+    import peft
+
+    state = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    if wrong := [name for name, value in state.items() if saved.get(name) != list(value.shape)]:
+        raise models.incomplete(directory, sorted(wrong))

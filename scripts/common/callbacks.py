@@ -15,24 +15,29 @@ class BestEpoch(transformers.TrainerCallback):
 
     def __init__(self, model: Any, patience: int | None) -> None:
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.peft_config: Any = getattr(model, "peft_config", {}).get("default")
         self.patience = patience
         self.loss, self.epoch, self.without_gain = float("inf"), 0.0, 0
         self.best: dict[str, Any] = {}
+        self.ranks: Any = None
 
     def on_evaluate(self, args, state, control, metrics, **_) -> None:  # noqa: ARG002
         """Compare the epoch that has just ended with the best one."""
         if metrics["eval_loss"] < self.loss:
             self.loss, self.epoch, self.without_gain = metrics["eval_loss"], state.epoch, 0
             self.best = {name: value.detach().clone() for name, value in self.trained.items()}
+            self.ranks = getattr(self.peft_config, "rank_pattern", None)
         else:
             self.without_gain += 1
         if self.patience is not None and self.without_gain >= self.patience:
             control.should_training_stop = True
 
     def restore(self) -> None:
-        """Put the weights of the best epoch back."""
+        """Put the weights of the best epoch back, and the ranks that AdaLoRA had left it."""
         for name, value in self.best.items():
             self.trained[name].data.copy_(value)
+        if self.best and self.ranks is not None:
+            self.peft_config.rank_pattern = self.ranks
 
 
 class AdaLoraSchedule(transformers.TrainerCallback):
@@ -40,6 +45,11 @@ class AdaLoraSchedule(transformers.TrainerCallback):
 
     def __init__(self, model: Any) -> None:
         self.model = model
+
+    def finish(self) -> None:
+        """Take the masked ranks out, as saving does: sums over fewer terms round otherwise."""
+        if ranks := self.model.peft_config["default"].rank_pattern:
+            self.model.base_model.resize_modules_by_rank_pattern(ranks, "default")
 
     def on_optimizer_step(self, args, state, control, **_) -> None:  # noqa: ARG002
         """Called while the gradients of the step are still there."""

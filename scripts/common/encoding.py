@@ -1,13 +1,65 @@
 """Texts become token ids: cut at the maximum, unpadded, no special tokens but around them."""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from common import cli, files
+from common.cli import InputError
+
+
+def load_tokenizer(directory: Path):
+    """The tokenizer of a model, with a padding token.
+
+    A decoder without a padding token gets its end-of-text token: it is masked, and classifiers
+    look for the last token before it. On which side a cell is padded, ``padding.choose`` finds out.
+
+    Raises:
+        InputError: the directory holds no fast tokenizer, or one without words or padding token.
+    """
+    import transformers
+
+    files.require_directory(directory)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    except Exception as error:  # what tokenizers raises is of no closer kind
+        raise InputError(
+            f"{directory} holds no tokenizer that loads: {cli.one_line(error)}; mend its "
+            "tokenizer.json or take another model"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    require_usable(tokenizer, directory)
+    return tokenizer
+
+
+def require_usable(tokenizer, directory: Path) -> None:
+    """Refuse a tokenizer that cannot do its work here.
+
+    Without a vocabulary, transformers (5.23) makes one that knows no word, and says nothing.
+    """
+    vocabularies = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
+    if not any((Path(directory) / name).exists() for name in vocabularies):
+        raise InputError(
+            f"{directory} holds no tokenizer, that is, no {' or '.join(vocabularies)}: add the "
+            "file or take another model"
+        )
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"{directory} holds a {type(tokenizer).__name__}, which has no fast version: add a "
+            "tokenizer.json or take another model"
+        )
+    if tokenizer.pad_token_id is None:
+        raise InputError(
+            f"{directory} holds a tokenizer with neither a padding nor an end-of-text token: set "
+            "`pad_token` in its tokenizer_config.json"
+        )
 
 
 def encode(tokenizer, texts: Sequence[str], max_length: int) -> dict[str, list]:
     """The tokens of texts, in order.
 
     Args:
-        tokenizer: as ``models.load_tokenizer`` returns it.
+        tokenizer: as ``load_tokenizer`` returns it.
         texts: any strings.
         max_length: tokens kept of each text, special ones included.
 

@@ -48,6 +48,12 @@ def write_json(content: Any, path: Path) -> None:
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def require_directory(directory: Path) -> None:
+    """Refuse a path that is not there: transformers would take it for an id on the hub."""
+    if not Path(directory).is_dir():
+        raise InputError(f"{directory} is no directory: name one that `fetch_model` wrote")
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 

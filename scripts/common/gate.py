@@ -5,8 +5,10 @@ own, loads what was saved over a head of another seed and compares. A head that 
 padding token that got lost, an adapter that reloads as another model: all of it shows here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+from common import padding
 from common.cli import InputError
 from common.padding import Padding
 
@@ -17,34 +19,17 @@ EXACT = 0.0
 ROUNDING = 1e-4
 
 
-def logits(model: Any, rows: Any, pad_token_id: int) -> list[list[float]]:
-    """The logits of the first rows of a split, as one padded batch.
-
-    Args:
-        model: a classifier, on any device.
-        rows: a tokenised split.
-        pad_token_id: the padding token.
-
-    Returns:
-        One list per row, one logit per class; a float32 is the same number in JSON.
-    """
-    import torch
-
-    model.eval()
-    batch = Padding(pad_token_id)([rows[row] for row in range(min(ROWS, len(rows)))])
-    with torch.inference_mode():
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        return model(**inputs).logits.float().cpu().tolist()
+def rows(split: Any) -> list[dict[str, Any]]:
+    """The rows of a tokenised split that the gate reads: the first ones."""
+    return [split[row] for row in range(min(ROWS, len(split)))]
 
 
-def check(
-    found: list[list[float]], recorded: list[list[float]], same_machine: bool
-) -> dict[str, float]:
+def check(found: Any, recorded: list[list[float]], same_machine: bool) -> dict[str, float]:
     """Compare the logits of the reloaded model with those of the trained one.
 
     Args:
-        found: of the reloaded model.
-        recorded: of the trained one.
+        found: of the reloaded model, shape (rows, classes).
+        recorded: of the trained one; a float32 is the same number in JSON.
         same_machine: whether both were computed on one kind of processor, device and threads.
 
     Returns:
@@ -63,3 +48,22 @@ def check(
             f"{tolerance:g} is allowed; what was trained and not saved?"
         )
     return {"reload_difference": difference, "tolerance": tolerance}
+
+
+def check_padding(model: Any, batch: Sequence[dict[str, Any]], collate: Padding) -> dict[str, Any]:
+    """Compare the probabilities of rows in a padded batch with those of each row alone.
+
+    Returns:
+        ``padding_side`` and ``padding_difference``, the largest absolute difference.
+
+    Raises:
+        InputError: rounding does not explain the difference.
+    """
+    difference = padding.difference(model, batch, collate)
+    if not difference <= padding.TOLERANCE:
+        raise InputError(
+            f"padding moves the probabilities of the trained model by {difference:.2g}, "
+            f"{padding.TOLERANCE:g} is allowed: its figures would depend on the batch; choose "
+            "another `peft_type` or model"
+        )
+    return {"padding_side": collate.side, "padding_difference": difference}

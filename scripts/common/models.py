@@ -1,16 +1,17 @@
-"""A pretrained model as a classifier: its tokenizer, its head, its padding.
+"""A pretrained model as a classifier: its head, its layers, its source.
 
 Works for any architecture that ``AutoModelForSequenceClassification`` knows; what differs between
 them is read off the model, not off a table of names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common import cli, files
 from common.cli import InputError
+from common.quantization import Quantization
 
 SOURCE = "source.json"
 
@@ -30,59 +31,21 @@ class Classifier:
     head: list[str]
     drawn: list[str]
 
-
-def load_tokenizer(directory: Path):
-    """The tokenizer of a model, with a padding token and padding on the right.
-
-    A decoder without a padding token gets its end-of-text token: it is masked, and classifiers
-    look for the last token before it. Padding on the right leaves the positions of the text as
-    they are; on the left, GPT-2 returns other logits without an error.
-
-    Raises:
-        InputError: the directory holds no fast tokenizer, or one without words or padding token.
-    """
-    import transformers
-
-    require_directory(directory)
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-    except Exception as error:  # what tokenizers raises is of no closer kind
-        raise InputError(
-            f"{directory} holds no tokenizer that loads: {cli.one_line(error)}; mend its "
-            "tokenizer.json or take another model"
-        ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    require_usable(tokenizer, directory)
-    tokenizer.padding_side = "right"
-    return tokenizer
-
-
-def require_usable(tokenizer, directory: Path) -> None:
-    """Refuse a tokenizer that cannot do its work here.
-
-    Without a vocabulary, transformers (5.23) makes one that knows no word, and says nothing.
-    """
-    vocabularies = sorted({"tokenizer.json", *tokenizer.vocab_files_names.values()})
-    if not any((Path(directory) / name).exists() for name in vocabularies):
-        raise InputError(
-            f"{directory} holds no tokenizer, that is, no {' or '.join(vocabularies)}: add the "
-            "file or take another model"
-        )
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"{directory} holds a {type(tokenizer).__name__}, which has no fast version: add a "
-            "tokenizer.json or take another model"
-        )
-    if tokenizer.pad_token_id is None:
-        raise InputError(
-            f"{directory} holds a tokenizer with neither a padding nor an end-of-text token: set "
-            "`pad_token` in its tokenizer_config.json"
-        )
+    def head_parameters(self) -> dict[str, Any]:
+        """The parameters of the head, by their full names."""
+        return {
+            f"{module}.{name}": parameter
+            for module in self.head
+            for name, parameter in self.model.get_submodule(module).named_parameters()
+        }
 
 
 def load_classifier(
-    directory: Path, labels: Sequence[str], pad_token_id: int, seed: int
+    directory: Path,
+    labels: Sequence[str],
+    pad_token_id: int,
+    seed: int,
+    quantization: Quantization | None = None,
 ) -> Classifier:
     """A pretrained model with a classification head drawn from ``seed``.
 
@@ -91,30 +54,21 @@ def load_classifier(
         labels: class names; the head has one output for each, in this order.
         pad_token_id: the token that the model skips when it looks for the end of a text.
         seed: set before the model is made, so that equal seeds draw equal heads.
+        quantization: how the weights of the backbone are held; None: as they are, in fp32.
 
     Raises:
         InputError: the directory holds no model that loads as a classifier.
     """
     import safetensors
-    import torch
     import transformers
 
-    require_directory(directory)
+    files.require_directory(directory)
     transformers.set_seed(seed)
-    names = dict(enumerate(labels))
     quietly(transformers)
     try:
         model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             directory,
-            num_labels=len(labels),
-            id2label=names,
-            label2id={name: number for number, name in names.items()},
-            pad_token_id=pad_token_id,
-            problem_type="single_label_classification",
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # a head for other classes is drawn anew
+            **loading_options(directory, labels, pad_token_id, quantization),
             output_loading_info=True,
         )
     except (OSError, ValueError, safetensors.SafetensorError) as error:
@@ -126,10 +80,27 @@ def load_classifier(
     return Classifier(model, head_modules(model, drawn), drawn)
 
 
-def require_directory(directory: Path) -> None:
-    """Refuse a path that is not there: transformers would take it for an id on the hub."""
-    if not Path(directory).is_dir():
-        raise InputError(f"{directory} is no directory: name one that `fetch_model` wrote")
+def loading_options(
+    directory: Path, labels: Sequence[str], pad_token_id: int, quantization: Quantization | None
+) -> dict[str, Any]:
+    """The options of ``from_pretrained`` that make a classifier of a pretrained model."""
+    import torch
+
+    names = dict(enumerate(labels))
+    options = {
+        "num_labels": len(labels),
+        "id2label": names,
+        "label2id": {name: number for number, name in names.items()},
+        "pad_token_id": pad_token_id,
+        "problem_type": "single_label_classification",
+        "dtype": torch.float32,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "ignore_mismatched_sizes": True,  # a head for other classes is drawn anew
+    }
+    if quantization:
+        options["quantization_config"] = quantization.config(directory)
+    return options
 
 
 def read_source(directory: Path) -> dict[str, Any]:
@@ -180,9 +151,28 @@ def linear_layers(model) -> list[str]:
     import transformers
 
     kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
-    prefix = f"{model.base_model_prefix}."
+    return [name for name, module in backbone_modules(model) if isinstance(module, kinds)]
+
+
+def norms(model) -> list[str]:
+    """Full names of the normalisation layers of the backbone: LayerNorm, LlamaRMSNorm ..."""
+    kind = "Norm"
     return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, kinds) and name.startswith(prefix) and "pooler" not in name
+        name for name, module in backbone_modules(model) if type(module).__name__.endswith(kind)
     ]
+
+
+def backbone_modules(model) -> Iterator[tuple[str, Any]]:
+    """The modules of the backbone by full name, the pooler left out."""
+    prefix = f"{model.base_model_prefix}."
+    for name, module in model.named_modules():
+        if name.startswith(prefix) and "pooler" not in name:
+            yield name, module
+
+
+def incomplete(directory: Path, names: Sequence[str]) -> InputError:
+    """The error for a saved cell whose weights are missing or of another shape."""
+    return InputError(
+        f"{directory} lacks {len(names)} weights of this model, such as {names[0]}: train the cell "
+        "again"
+    )

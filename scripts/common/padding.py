@@ -1,72 +1,131 @@
-"""Padding: to the longest row of each batch, and the proof that a model is blind to it."""
+"""Padding: to the longest row of each batch, on the side that leaves a model's answers alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from common import cli
 from common.cli import InputError
 
-TOLERANCE = 1e-3  # of a probability; rounding in fp32 stays below 1e-5
+SIDES = ("right", "left")  # in the order they are tried
+TOLERANCE = 1e-4  # of a probability; rounding in fp32 stays below 1e-6
 
 
+@dataclass(frozen=True)
 class Padding:
-    """Collates rows of tokens into a batch: right-padded, masked, with labels.
-
-    Args:
-        pad_token_id: what fills a row up; the mask is 0 there.
+    """Collates rows of tokens into a batch: padded, masked, with labels.
 
     Called with rows of ``input_ids`` (lists of different lengths) and ``label``; returns tensors
     ``input_ids`` and ``attention_mask`` of shape (rows, longest row), and ``labels`` of (rows,).
+
+    Attributes:
+        token_id: what fills a row up; the mask is 0 there.
+        side: where the filling goes; see ``choose``.
     """
 
-    def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
+    token_id: int
+    side: str = "right"
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The rows as one batch."""
+        """The rows as one batch, for training."""
         import torch
 
+        return self.texts(rows) | {"labels": torch.as_tensor([row["label"] for row in rows])}
+
+    def texts(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The rows as one batch without labels, for prediction."""
+        import torch
+
+        def padded(texts: list[Any], value: int) -> Any:
+            return torch.nn.utils.rnn.pad_sequence(texts, True, value, self.side)
+
         texts = [torch.as_tensor(row["input_ids"]) for row in rows]
-        pad = torch.nn.utils.rnn.pad_sequence
         return {
-            "input_ids": pad(texts, batch_first=True, padding_value=self.pad_token_id),
-            "attention_mask": pad([torch.ones_like(text) for text in texts], batch_first=True),
-            "labels": torch.as_tensor([row["label"] for row in rows]),
+            "input_ids": padded(texts, self.token_id),
+            "attention_mask": padded([torch.ones_like(text) for text in texts], 0),
         }
 
 
-def require_exact(model, rows, pad_token_id: int) -> float:
-    """Refuse a model that answers otherwise when a text is padded: its figures would be chance.
-
-    A decoder whose prompt is tuned classifies by a padding token: it gets embeddings, in which it
-    cannot see where a text ends. So does XLNet, which wants its padding on the left.
+def logits(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Any:
+    """What a model in eval mode says of rows in one padded batch.
 
     Args:
-        model: a classifier.
-        rows: a tokenised split; its longest row pads its shortest.
-        pad_token_id: the padding.
+        model: a classifier, on any device.
+        rows: tokenised rows.
+        padding: makes the batch.
 
     Returns:
-        By how much padding moves a probability.
-
-    Raises:
-        InputError: the probabilities differ by more than rounding explains.
+        A float32 tensor of shape (rows, classes), on the CPU.
     """
-    import numpy as np
     import torch
 
-    collate = Padding(pad_token_id)
-    shortest, longest = (rows[int(pick(rows["length"]))] for pick in (np.argmin, np.argmax))
-    model.eval()
-
-    def probabilities(*batch: dict[str, Any]) -> Any:
-        inputs = {name: tensor.to(model.device) for name, tensor in collate(batch).items()}
-        return model(**inputs).logits[0].double().softmax(dim=0)
-
     with torch.inference_mode():
-        gap = float((probabilities(shortest, longest) - probabilities(shortest)).abs().max())
-    if gap > TOLERANCE:
-        raise InputError(
-            f"padding moves the probabilities of this {model.config.model_type} by {gap:.2g}: its "
-            "figures would be chance; choose another model, or another `peft_type`"
-        )
-    return gap
+        inputs = {name: tensor.to(model.device) for name, tensor in padding.texts(rows).items()}
+        return model(**inputs).logits.float().cpu()
+
+
+def choose(model: Any, rows: Any, token_id: int) -> tuple[Padding, float]:
+    """The padding that a model is blind to: on the right if it can be, else on the left.
+
+    It depends on the architecture and on the method. Most classifiers are exact padded on the
+    right; GPT-2 returns other logits padded on the left, without an error. XLNet classifies by the
+    last position and wants its padding on the left; so does OPT with a tuned prompt, which reaches
+    the model as embeddings, in which no end of the text can be seen. GPT-2 with a tuned prompt has
+    no right side.
+
+    Args:
+        model: a classifier, with its adapter.
+        rows: a tokenised split; its longest row pads its shortest.
+        token_id: what fills a row up.
+
+    Returns:
+        the padding, and by how much it moves a probability.
+
+    Raises:
+        InputError: on either side it moves them by more than rounding explains, so that the figures
+            would be chance; or the model and its adapter do not run together.
+    """
+    gaps = {}
+    for side in SIDES:
+        padding = Padding(token_id, side)
+        try:
+            gaps[side] = difference(model, probe(rows), padding)
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"this {model.config.model_type} does not run with this variant: "
+                f"{cli.one_line(error)}; choose another `peft_type` or model"
+            ) from error
+        if gaps[side] <= TOLERANCE:
+            return padding, gaps[side]
+    raise InputError(
+        f"padding moves the probabilities of this {model.config.model_type}, by "
+        f"{gaps['right']:.2g} on the right and {gaps['left']:.2g} on the left: its figures would "
+        "be chance; choose another `peft_type` or model"
+    )
+
+
+def probe(rows: Any) -> list[dict[str, Any]]:
+    """The shortest and the longest row of a split, made of different lengths if they are not."""
+    import numpy as np
+
+    short, long = (dict(rows[int(pick(rows["length"]))]) for pick in (np.argmin, np.argmax))
+    if len(short["input_ids"]) == len(long["input_ids"]):
+        # An inner token goes: the special ones around a text must stay.
+        short["input_ids"] = [*short["input_ids"][:1], *short["input_ids"][2:]]
+    return [short, long]
+
+
+def difference(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> float:
+    """By how much a probability of a row in a padded batch differs from that of the row alone.
+
+    Args:
+        model: a classifier, with its adapter.
+        rows: tokenised rows of different lengths.
+        padding: makes the batch.
+    """
+    import torch
+
+    model.eval()
+    together = logits(model, rows, padding)
+    alone = torch.cat([logits(model, [row], padding) for row in rows])
+    return float((together.softmax(dim=1) - alone.softmax(dim=1)).abs().max())

@@ -17,11 +17,13 @@ class Tokens:
         splits: ``DatasetDict`` with the columns id, input_ids, label and length (in tokens).
         labels: class names, in the order of the class numbers.
         pad_token_id: the token that fills up the shorter rows of a batch.
+        max_length: tokens kept of each text.
     """
 
     splits: Any
     labels: list[str]
     pad_token_id: int
+    max_length: int
 
 
 def load(directory: Path) -> Tokens:
@@ -32,4 +34,5 @@ def load(directory: Path) -> Tokens:
     """
     splits = datadict.load(directory)
     statistics = files.read_json(directory / STATISTICS)
-    return Tokens(splits, datadict.class_names(splits), statistics["pad_token_id"])
+    kept = {name: statistics[name] for name in ("pad_token_id", "max_length")}
+    return Tokens(splits, datadict.class_names(splits), **kept)

@@ -50,13 +50,13 @@ class Settings:
                 raise InputError(f"`{name}` is {getattr(self, name)}: set it to 0 or above")
 
 
-def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> dict[str, Any]:
+def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dict[str, Any]:
     """Train the trainable parameters of ``model`` in place; validate after every epoch.
 
     Args:
         model: a classifier, of which some parameters require gradients.
         splits: tokenised ``DatasetDict``; "train" and "validation" are read, "test" never.
-        pad_token_id: fills up the shorter rows of a batch.
+        padding: fills up the shorter rows of a batch.
         settings: the hyper-parameters.
         seed: of the order of the rows and of dropout. On the CPU, the same seed, machine and number
             of threads give the same weights, bit for bit.
@@ -74,23 +74,25 @@ def train(model, splits, pad_token_id: int, settings: Settings, seed: int) -> di
         base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
     if not settings.backbone_dropout and has_frozen_parameters(model):
         without_backbone_dropout(model)
-    best = BestEpoch(model, settings.patience)
+    best, between_steps = BestEpoch(model, settings.patience), schedules(model)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         trainer = transformers.Trainer(
             model,
             arguments(settings, seed, folder),
-            data_collator=Padding(pad_token_id),
+            data_collator=padding,
             train_dataset=splits["train"],
             eval_dataset=splits["validation"],
             compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
             optimizers=(optimizer(model, settings), None),
-            callbacks=[*schedules(model), *([best] if settings.keeps_best else [])],
+            callbacks=[*between_steps, *([best] if settings.keeps_best else [])],
         )
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started
     require_finite(trainer.state.log_history)
     best.restore()
+    for schedule in between_steps:
+        schedule.finish()
     rows = trainer.state.epoch * len(splits["train"])
     tokens = trainer.state.epoch * sum(splits["train"]["length"])
     return {

@@ -4,16 +4,44 @@
 backbone. ``full``: every parameter.
 """
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from common import adapters, cli, files, models
 from common.cli import InputError
 from common.models import Classifier
+from common.padding import Padding
+from common.quantization import Quantization
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
-SOURCE = "base_model.json"  # in each saved directory: the source.json of the pretrained model
+RECORD = "classifier.json"
+
+# Draws the head that the saved one must replace. No cell trains with it, so a cell that came
+# without its head cannot pass for a trained one.
+HEAD_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What it takes to use a saved cell as it was trained; stands beside its weights.
+
+    Attributes:
+        kind: one of KINDS.
+        head: full names of the weights of the head, all of which were trained.
+        base_model: the source.json of the pretrained model.
+        padding_side: on which side batches are padded.
+        max_length: tokens kept of each text.
+        quantization: how the backbone was held in training; None: in fp32.
+    """
+
+    kind: str
+    head: list[str]
+    base_model: dict[str, Any]
+    padding_side: str
+    max_length: int
+    quantization: Quantization | None = None
 
 
 def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | None = None) -> Any:
@@ -27,19 +55,10 @@ def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | 
     """
     if kind == "adapter":
         return adapters.attach(classifier, peft, steps)
-    head = {id(parameter) for parameter in head_parameters(classifier).values()}
+    head = {id(parameter) for parameter in classifier.head_parameters().values()}
     for parameter in classifier.model.parameters():
         parameter.requires_grad = kind == "full" or id(parameter) in head
     return classifier.model
-
-
-def head_parameters(classifier: Classifier) -> dict[str, Any]:
-    """The parameters of the head, by their full names."""
-    return {
-        f"{module}.{name}": parameter
-        for module in classifier.head
-        for name, parameter in classifier.model.get_submodule(module).named_parameters()
-    }
 
 
 def count_parameters(model: Any, classifier: Classifier, kind: str) -> dict[str, int]:
@@ -50,107 +69,137 @@ def count_parameters(model: Any, classifier: Classifier, kind: str) -> dict[str,
     return {
         "num_trainable_params": sum(counts),
         "num_adapter_params": 0,
-        "num_head_params": sum(p.numel() for p in head_parameters(classifier).values()),
+        "num_head_params": sum(p.numel() for p in classifier.head_parameters().values()),
         "num_total_params": sum(parameter.numel() for parameter in model.parameters()),
     }
 
 
-def save(
-    model: Any,
-    classifier: Classifier,
-    kind: str,
-    tokenizer: Any,
-    source: dict[str, Any],
-    directory: Path,
-) -> None:
-    """Save what was trained, with the class names, the padding token and the tokenizer.
+def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
+    """Save what was trained, with the class names, the tokenizer and the record.
 
-    An adapter is saved as PEFT does, a full model as transformers does, a head as its weights; each
-    with the record of the pretrained model that it began from.
+    An adapter is saved as PEFT does, a full model as transformers does, a head as its weights. None
+    of the files names a path of this machine.
+
+    Args:
+        model: trained, as ``adapt`` returned it.
+        tokenizer: of the pretrained model.
+        record: what else it takes.
+        directory: made if it is not there.
     """
-    if kind == "adapter":
-        adapters.save(model, tokenizer, source, directory)
+    source = record.base_model
+    name = source.get("version") or source["name"]
+    if record.kind == "adapter":
+        adapters.save(model, name, source.get("revision"), directory)
+    elif record.kind == "full":
+        model.config._name_or_path = model.name_or_path = name
+        model.save_pretrained(directory)
     else:
-        model.config._name_or_path = model.name_or_path = source.get("version") or source["name"]
-        if kind == "full":
-            model.save_pretrained(directory)
-        else:
-            save_head(classifier, directory)
-        tokenizer.save_pretrained(directory)
-    files.write_json(source, directory / SOURCE)
+        model.config._name_or_path = name
+        save_head(model, record.head, directory)
+    prepared(tokenizer, record).save_pretrained(directory)
+    files.write_json(asdict(record), directory / RECORD)
 
 
-def save_head(classifier: Classifier, directory: Path) -> None:
+def save_head(model: Any, names: list[str], directory: Path) -> None:
     """Save the weights of a head, and the config of the classifier."""
     import safetensors.torch
 
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu() for name, value in head_parameters(classifier).items()}
+    weights = {name: model.get_parameter(name).detach().cpu() for name in names}
     safetensors.torch.save_file(weights, directory / HEAD_WEIGHTS, metadata={"format": "pt"})
-    classifier.model.config.save_pretrained(directory)
+    model.config.save_pretrained(directory)
 
 
-def load(
-    base: Path, directory: Path, kind: str, labels: list[str], pad_token_id: int, seed: int
-) -> Any:
-    """A trained model, loaded from disk.
+def prepared(tokenizer: Any, record: Record) -> Any:
+    """A tokenizer that cuts, pads and spells as in training, whoever loads it."""
+    used = {
+        "model_max_length": record.max_length,
+        "padding_side": record.padding_side,
+        "split_special_tokens": True,
+    }
+    for name, value in used.items():
+        setattr(tokenizer, name, value)
+    tokenizer.init_kwargs |= used  # what is saved
+    return tokenizer
+
+
+def load(base: Path, directory: Path) -> Any:
+    """A trained model, loaded from disk over a head that no cell was trained with.
 
     Args:
         base: the directory of the pretrained model.
         directory: what ``save`` wrote.
-        kind: one of KINDS.
-        labels: class names in order.
-        pad_token_id: the padding token.
-        seed: of the head that is drawn before the saved one takes its place.
 
     Raises:
         InputError: the directory holds not all of the weights that were trained.
     """
-    if kind == "full":
-        whole = models.load_classifier(directory, labels, pad_token_id, seed)
-        if whole.drawn:
-            raise InputError(incomplete(directory, whole.drawn))
-        return whole.model
-    classifier = models.load_classifier(base, labels, pad_token_id, seed)
-    if kind == "adapter":
-        return adapters.load(classifier, directory)
-    load_head(classifier, directory)
+    record = read_record(directory)
+    labels, pad_token_id = labels_of(directory), config_of(directory)["pad_token_id"]
+    if record.kind == "adapter":
+        options = models.loading_options(base, labels, pad_token_id, record.quantization)
+        return adapters.load(base, directory, options, record.head, HEAD_SEED)
+    origin = directory if record.kind == "full" else base
+    classifier = models.load_classifier(origin, labels, pad_token_id, HEAD_SEED)
+    if record.kind == "head":
+        load_head(classifier.model, record.head, directory)
+    elif classifier.drawn:
+        raise models.incomplete(directory, classifier.drawn)
     return classifier.model
 
 
-def kind_of(directory: Path) -> str:
-    """The kind of a saved cell, told by its files.
-
-    Raises:
-        InputError: the directory holds none.
-    """
-    files_of_kind = {"adapter": adapters.WEIGHTS, "head": HEAD_WEIGHTS, "full": "config.json"}
-    for kind, name in files_of_kind.items():
-        if (directory / name).exists():
-            return kind
-    raise InputError(f"{directory} holds no trained model: name the adapter/ of a finished cell")
-
-
-def load_head(classifier: Classifier, directory: Path) -> None:
+def load_head(model: Any, names: list[str], directory: Path) -> None:
     """Put a saved head in the place of the one that was drawn."""
     import safetensors.torch
 
-    wanted = head_parameters(classifier)
     try:
         saved = safetensors.torch.load_file(directory / HEAD_WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(
             f"{directory / HEAD_WEIGHTS} does not load: {cli.one_line(error)}; train the cell again"
         ) from error
-    shapes = {name: tuple(value.shape) for name, value in saved.items()}
-    if wrong := sorted(n for n, value in wanted.items() if shapes.get(n) != tuple(value.shape)):
-        raise InputError(incomplete(directory, wrong))
-    classifier.model.load_state_dict(saved, strict=False)
+    shapes = {name: value.shape for name, value in saved.items()}
+    if wrong := [name for name in names if shapes.get(name) != model.get_parameter(name).shape]:
+        raise models.incomplete(directory, wrong)
+    model.load_state_dict(saved, strict=False)
 
 
-def incomplete(directory: Path, names: list[str]) -> str:
-    """The error line for weights that are missing or of another shape."""
-    return (
-        f"{directory} lacks {len(names)} weights of this model, such as {names[0]}: train the cell "
-        "again"
-    )
+def padding_of(directory: Path) -> Padding:
+    """The padding that a saved cell was trained with."""
+    return Padding(config_of(directory)["pad_token_id"], read_record(directory).padding_side)
+
+
+def labels_of(directory: Path) -> list[str]:
+    """The class names of a saved cell, in the order of the class numbers."""
+    names = config_of(directory)["id2label"]
+    return [names[number] for number in sorted(names, key=int)]
+
+
+def config_of(directory: Path) -> dict[str, Any]:
+    """The config of a saved classifier; read from the file, so that it costs no import.
+
+    Raises:
+        InputError: it names no classes or no padding token.
+    """
+    config = files.read_json(directory / "config.json")
+    if missing := [key for key in ("id2label", "pad_token_id") if config.get(key) is None]:
+        raise InputError(f"{directory / 'config.json'} has no {missing[0]}: train the cell again")
+    return config
+
+
+def read_record(directory: Path) -> Record:
+    """The record of a saved cell.
+
+    Raises:
+        InputError: the directory holds none, or one of another version.
+    """
+    path = directory / RECORD
+    if not path.exists():
+        raise InputError(
+            f"{directory} holds no trained model: name the adapter/ of a finished cell"
+        )
+    values = files.read_json(path)
+    try:
+        held = values.pop("quantization")
+        return Record(**values, quantization=Quantization(**held) if held else None)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is of another version ({error}): train the cell again") from error

@@ -1,0 +1,97 @@
+"""Every PEFT method on every architecture: trained, saved, loaded anew, padded; or refused.
+
+There is no third case. What rules/compatibility.py refuses when the config is read cannot be
+right: it fails here too, and what it does not refuse passes the gate bit for bit.
+"""
+
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+
+from common import encoding, gate, models, padding, training, variants
+from common.cli import InputError
+from rules.compatibility import why_not
+from tests.architectures import ARCHITECTURES, END, METHODS, PAD, make, rows
+
+torch.set_num_threads(1)
+
+SETTINGS = training.Settings(
+    learning_rate=1e-2, epochs=1, max_steps=None, batch_size=4, weight_decay=0.0, warmup=0.0,
+    scheduler="constant", max_grad_norm=1.0, backbone_dropout=False,
+)  # fmt: skip
+STEPS = 3
+CASES = [(name, method) for name in ARCHITECTURES for method in METHODS]
+POSSIBLE = [case for case in CASES if why_not(case[0], METHODS[case[1]]) is None]
+REFUSED = [case for case in CASES if case not in POSSIBLE]
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("bases")
+    return {name: make(name, root / name) for name in ARCHITECTURES}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_models):
+    return encoding.load_tokenizer(tiny_models["bert"])
+
+
+def splits(classes: int) -> datasets.DatasetDict:
+    return datasets.DatasetDict(train=rows(4 * STEPS, classes), validation=rows(9, classes))
+
+
+def load(base: Path, classes: int) -> models.Classifier:
+    return models.load_classifier(base, [f"c{number}" for number in range(classes)], PAD, 0)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize(("architecture", "method"), POSSIBLE)
+def test_a_trained_cell_passes_the_gate(bases, tokenizer, tmp_path, architecture, method, classes):
+    data, classifier = splits(classes), load(bases[architecture], classes)
+    assert classifier.head == ARCHITECTURES[architecture][1]
+    names = list(classifier.head_parameters())
+    model = variants.adapt(classifier, "adapter", METHODS[method], STEPS)
+    padded, _ = padding.choose(model, data["train"], PAD)
+    batch = gate.rows(data["validation"])
+    untrained = padding.logits(model.eval(), batch, padded)
+    training.train(model, data, padded, SETTINGS, 0)
+    trained = padding.logits(model.eval(), batch, padded)
+    record = variants.Record("adapter", names, {"name": "org/base"}, padded.side, 16)
+    variants.save(model, tokenizer, record, tmp_path)
+
+    loaded = variants.load(bases[architecture], tmp_path)
+    assert (
+        gate.check(padding.logits(loaded.eval(), batch, padded), trained.tolist(), True)[
+            "reload_difference"
+        ]
+        == 0
+    )
+    assert gate.check_padding(loaded, batch, padded)["padding_side"] == padded.side
+    assert loaded.config.num_labels == classes
+    assert not torch.equal(untrained, trained)
+
+
+@pytest.mark.parametrize(("architecture", "method"), REFUSED)
+def test_what_is_refused_cannot_be_right(bases, architecture, method):
+    """The table must not forbid what works."""
+    with pytest.raises(InputError):
+        model = variants.adapt(load(bases[architecture], 2), "adapter", METHODS[method], STEPS)
+        padding.choose(model, splits(2)["train"], PAD)
+
+
+def test_padding_goes_where_each_model_wants_it(bases):
+    def side(architecture: str, method: str | None = None) -> str:
+        classifier = load(bases[architecture], 2)
+        kind = "adapter" if method else "full"
+        model = variants.adapt(classifier, kind, METHODS.get(method or "", {}), STEPS)
+        return padding.choose(model, splits(2)["train"], PAD)[0].side
+
+    assert {name: side(name) for name in ARCHITECTURES if side(name) == "left"} == {"xlnet": "left"}
+    assert side("opt", "prompt-tuning") == side("bloom", "p-tuning") == "left"
+    assert side("opt", "prefix-tuning") == side("bert", "prompt-tuning") == "right"
+
+
+def test_rows_end_as_every_architecture_wants():
+    assert all(row["input_ids"].count(END) == 1 for row in rows(20, 5))
