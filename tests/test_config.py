@@ -105,6 +105,24 @@ MISTAKES = {
         ["smss"],
         ["models.bert.datasets", "'smss'", "did you mean 'sms'"],
     ),
+    "a model with an unknown variant": (
+        "models/bert/variants",
+        ["lora-r16"],
+        [
+            "models.bert.variants: no variant 'lora-r16', did you mean 'lora-r",
+            "lora, lora-r4, lora-r8",
+        ],
+    ),
+    "a model with no variants": (
+        "models/bert/variants",
+        [],
+        ["models.bert.variants", "items at least 1"],
+    ),
+    "the base among the variants of a model": (
+        "models/bert/variants",
+        ["base", "lora"],
+        ["models.bert.variants: no variant 'base'; known are lora, lora-r4, lora-r8"],
+    ),
     "an unknown model in an override": (
         "models/brt",
         {"training": {"epochs": 2}},
@@ -286,6 +304,45 @@ def test_ranks_become_variants():
     assert json.loads(variants["lora-r8"]["peft"]) == {"lora_alpha": 16, "r": 8}
 
 
+def test_every_model_is_trained_with_every_variant_on_every_dataset_unless_told_otherwise():
+    made = changed("models/gpt2", {"source": {"path": "."}, "datasets": ["sms"]})
+    made["datasets"]["news"] = {"source": {"path": "."}}
+    made["variants"]["full"] = {"kind": "full"}
+    expanded = config.expand(config.complete(made, []))
+    assert expanded["cells"] == [
+        "sms/bert/base,lora-r4,lora-r8,full/0,1",
+        "news/bert/base,lora-r4,lora-r8,full/0,1",
+        "sms/gpt2/base,lora-r4,lora-r8,full/0,1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "trained"),
+    [
+        (["lora"], "lora-r4,lora-r8"),
+        (["lora-r8"], "lora-r8"),
+        (["full", "lora-r8", "lora"], "lora-r4,lora-r8,full"),
+        (["full"], "full"),
+    ],
+)
+def test_a_model_is_trained_with_the_variants_that_it_names(chosen, trained):
+    made = changed("models/bert/variants", chosen)
+    made["variants"]["full"] = {"kind": "full"}
+    made |= {"seeds": [3], "baselines": ["tfidf"]}
+    made["predictions"] = {"new": {"input": ".", "dataset": "sms"}}
+    expanded = config.expand(config.complete(made, []))
+    assert expanded["cells"] == [f"sms/bert/base,{trained}/3"]
+    cells = [f"results/sms/bert/{variant}/seed3" for variant in trained.split(",")]
+    assert expanded["metrics"] == [
+        "results/sms/baselines/tfidf/metrics.json",
+        "results/sms/bert/base/seed3/metrics.json",
+        *(f"{cell}/metrics.json" for cell in cells),
+    ]
+    assert [path for path in expanded["classifiers"]["new"] if path.endswith("/adapter")] == [
+        f"{cell}/adapter" for cell in cells
+    ]
+
+
 def test_a_prediction_by_a_cell_reads_that_cell():
     cell = {"input": ".", "dataset": "sms", "cell": "bert/lora-r8/seed1", "best": "loss"}
     expanded = config.expand(config.complete(changed("predictions/new", cell), []))
@@ -300,6 +357,13 @@ def test_a_prediction_by_a_cell_reads_that_cell():
         "results/sms/bert/tokens",
         "results/sms/bert/lora-r8/seed1/adapter",
     ]
+
+
+def test_a_prediction_by_a_variant_that_its_model_is_not_trained_with():
+    cell = {"input": ".", "dataset": "sms", "cell": "bert/lora-r4/seed0"}
+    made = changed("predictions/new", cell)
+    made["models"]["bert"]["variants"] = ["lora-r8"]
+    assert "no cell 'bert/lora-r4/seed0', did you mean 'bert/lora-r8/seed0'?" in message(made)
 
 
 def test_a_prediction_by_the_best_reads_the_comparison_and_every_cell_of_its_dataset():

@@ -57,14 +57,28 @@ def test_a_published_setup_comes_with_its_figures(recipe):
 def test_every_recipe_plans_its_cells(copy_workflow, snakemake, tmp_path, recipe):
     work = copy_workflow(tmp_path / "workflow")
     plan = snakemake("-n", "--configfile", f"config/recipes/{recipe}.yaml", cwd=work).stdout
-    content = read(recipe)
-    ranks = sum(len(r) if isinstance(r := body.get("r", 1), list) else 1
-                for body in content["variants"].values())  # fmt: skip
+    assert re.search(rf"^train_lora +{trainings(read(recipe))}$", plan, re.MULTILINE), plan
+
+
+def trainings(recipe: dict) -> int:
+    """How many cells a recipe trains."""
+    ranks = {name: body.get("r") for name, body in recipe["variants"].items()}
+    counts = {name: len(r) if isinstance(r, list) else 1 for name, r in ranks.items()}
     pairs = sum(
-        len(body.get("datasets", content["datasets"])) for body in content["models"].values()
+        len(model.get("datasets", recipe["datasets"]))
+        * sum(counts.get(name, 1) for name in model.get("variants", counts))
+        for model in recipe["models"].values()
     )
-    cells = pairs * ranks * len(content["seeds"])
-    assert re.search(rf"^train_lora +{cells}$", plan, re.MULTILINE), plan
+    return pairs * len(recipe["seeds"])
+
+
+def test_each_model_of_a_publication_is_trained_as_it_was_there(copy_workflow, snakemake, tmp_path):
+    work = copy_workflow(tmp_path / "workflow")
+    plan = snakemake("-n", "--configfile", "config/recipes/opt-sms-spam.yaml", cwd=work).stdout
+    trained = re.findall(r"results/sms-spam/(\S+)/seed42/training.json", plan)
+    evaluated = re.findall(r"^    output: results/sms-spam/(\S+)/seed42/metrics.json", plan, re.M)
+    assert set(trained) == {"opt-350m/lora-r8", "distilbert/full"}
+    assert set(evaluated) == {"opt-350m/base", "distilbert/base", *trained}
 
 
 @pytest.fixture

@@ -73,6 +73,10 @@ def setting(what: str, yaml: str, stale: dict[str, int]) -> Edit:
 TRAIN_SCRIPT = "scripts/train_lora.py"
 SECOND_CONFIG = ("--configfile", "config/config.yaml", "config/more.yaml")
 NEW_TEXT = "{new: {input: data/news.csv, dataset: news, cell: bert/lora-r2/seed0}}"
+ONE_VARIANT_MORE = """
+variants: {head: {kind: head}}
+models: {bert: {variants: [lora]}, gpt2: {variants: [lora, head]}}
+"""
 
 EDITS = [
     Edit("nothing", "README.md", lambda path: path),
@@ -162,6 +166,19 @@ EDITS = [
         "tiny/gpt2}",
         "tiny/gpt2}\n    datasets: [news]",
         REPORT,
+    ),
+    config_edit(
+        "one model no longer with all `variants`",
+        "tiny/gpt2}",
+        "tiny/gpt2}\n    variants: [lora-r2]",
+        REPORT,
+    ),
+    Edit(
+        "a variant more, in one model's `variants`",
+        "config/more.yaml",
+        lambda path: path.write_text(ONE_VARIANT_MORE),
+        {"train_lora": 2, "eval_lora": 2, **REPORT},
+        SECOND_CONFIG,
     ),
     setting("`tokenization`: `max_length`", "tokenization: {max_length: 12}\n", TOKENIZED),
     setting(
