@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     record = {
         "run_info": training["run_info"] | clock.run_info(args.metrics.parent, vars(args)),
         "train_info": training["train_info"],
-        "meta_info": records.meta_info(data.labels, source),
+        "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": passed | {"padding_difference": training["gate"]["padding_difference"]},
         "metrics": results,
     }

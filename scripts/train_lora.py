@@ -50,12 +50,14 @@ class Trained:
         classifier: the model that it was made of.
         train_info: what training took.
         gate: what ``eval_lora`` must find again.
+        data_source: where the rows came from.
     """
 
     model: Any
     classifier: Any
     train_info: dict[str, Any]
     gate: dict[str, Any]
+    data_source: dict[str, Any]
 
 
 def parse(argv: list[str] | None):
@@ -124,7 +126,7 @@ def train(args) -> Trained:
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()
     logits = gate.logits(model, data.splits["validation"], data.pad_token_id)
     found = {"padding_difference": padding_difference, "logits": logits, "threads": args.threads}
-    return Trained(model, classifier, train_info, found)
+    return Trained(model, classifier, train_info, found, data.source)
 
 
 def settings_of(args) -> dict[str, Any]:
@@ -139,6 +141,7 @@ def record(trained: Trained, args, clock, source: dict[str, Any]) -> dict[str, A
     from common import records
 
     adapted = args.kind == "adapter"
+    labels = list(trained.model.config.id2label.values())
     peft = plain(trained.model.peft_config["default"].to_dict()) if adapted else None
     return {
         "run_info": {
@@ -148,7 +151,7 @@ def record(trained: Trained, args, clock, source: dict[str, Any]) -> dict[str, A
             "peft_config": peft,
         },
         "train_info": trained.train_info,
-        "meta_info": records.meta_info(list(trained.model.config.id2label.values()), source),
+        "meta_info": records.meta_info(labels, source, trained.data_source),
         "gate": trained.gate,
     }
 

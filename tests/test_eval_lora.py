@@ -72,7 +72,10 @@ def test_record_tells_of_training_and_evaluation(cell, command, tmp_path):
     assert record["train_info"] == training["train_info"]
     assert record["run_info"]["peft_config"] == training["run_info"]["peft_config"]
     assert list(record["metrics"]) == ["validation", "test"]
-    assert record["meta_info"]["dataset_info"]["labels"] == ["ham", "spam"]
+    assert record["meta_info"]["dataset_info"] == {
+        "labels": ["ham", "spam"],
+        "source": {"kind": "path", "name": "rows.csv"},
+    }
 
 
 def test_an_adapter_without_its_head_does_not_pass(cell, command, tmp_path):

@@ -176,7 +176,8 @@ def test_record_has_the_three_blocks(cell):
     assert train["peak_memory_bytes"] > 2**20
     file = cell / "adapter" / "adapter_model.safetensors"
     assert train["file_size"] == file.stat().st_size
-    assert meta["dataset_info"]["labels"] == ["ham", "spam"]
+    source = {"kind": "path", "name": "rows.csv"}
+    assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": source}
     assert meta["model_info"]["name"] == "bert"
     assert meta["package_info"]["peft-version"]
 

@@ -17,11 +17,15 @@ class Tokens:
         splits: ``DatasetDict`` with the columns id, input_ids, label and length (in tokens).
         labels: class names, in the order of the class numbers.
         pad_token_id: the token that fills up the shorter rows of a batch.
+        max_length: tokens kept of each text.
+        source: where the rows came from, as ``fetch_dataset`` recorded it.
     """
 
     splits: Any
     labels: list[str]
     pad_token_id: int
+    max_length: int
+    source: dict[str, Any]
 
 
 def load(directory: Path) -> Tokens:
@@ -32,4 +36,10 @@ def load(directory: Path) -> Tokens:
     """
     splits = datadict.load(directory)
     statistics = files.read_json(directory / STATISTICS)
-    return Tokens(splits, datadict.class_names(splits), statistics["pad_token_id"])
+    return Tokens(
+        splits,
+        datadict.class_names(splits),
+        statistics["pad_token_id"],
+        statistics["max_length"],
+        statistics["source"],
+    )
