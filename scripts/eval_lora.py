@@ -9,6 +9,9 @@
 
 What is measured is what a user of the cell would get. It has to pass a gate first: the logits must
 be those that the trained model gave in memory, or the job fails and there is no row of figures.
+
+Beside the weights it writes their model card (README.md). The training does not: the test figures
+are known only now, and only a cell that passed the gate has a card.
 """
 
 import logging
@@ -33,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import gate, models, prediction, records, tokens, variants
+    from common import card, gate, models, prediction, records, tokens, variants
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
@@ -41,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     kind = training["run_info"]["kind"]
     model = variants.load(args.model, args.adapter, kind, data.labels, data.pad_token_id, HEAD_SEED)
+    files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
     passed = gate.check(
         gate.logits(model, data.splits["validation"], data.pad_token_id),
         training["gate"]["logits"],
@@ -57,6 +61,13 @@ def main(argv: list[str] | None = None) -> None:
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)
+    card.write(
+        args.adapter,
+        record,
+        options=training["run_info"]["options"],
+        train_rows=len(data.splits["train"]),
+        max_length=data.max_length,
+    )
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 import time
 from pathlib import Path
@@ -138,16 +137,15 @@ def test_adapter_brings_names_padding_and_tokenizer(cell, decoder, model, pad):
 
 
 def test_adapter_names_no_path_of_this_machine(cell, tiny_models):
-    files = [f for f in (cell / "adapter").iterdir() if f.suffix in (".json", ".md")]
-    assert {"README.md", "adapter_config.json", "config.json"} <= {file.name for file in files}
+    files = [f for f in (cell / "adapter").iterdir() if f.suffix == ".json"]
+    assert {"adapter_config.json", "config.json"} < {file.name for file in files}
     for file in files:
         text = file.read_text()
         assert str(tiny_models["bert"].parent) not in text, file.name
-        if file.suffix == ".json":
-            assert not [s for s in strings(json.loads(text)) if s.startswith("/")], file.name
+        assert not [s for s in strings(json.loads(text)) if s.startswith("/")], file.name
     adapter = json.loads((cell / "adapter/adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == "bert"
-    assert re.search("^base_model: bert$", (cell / "adapter/README.md").read_text(), re.MULTILINE)
+    assert not (cell / "adapter" / "README.md").exists()  # eval_lora writes it
 
 
 def test_parameters_are_counted_by_part(cell):

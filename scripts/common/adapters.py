@@ -113,9 +113,8 @@ def save(model, tokenizer, source: dict[str, Any], directory: Path) -> None:
     config.base_model_name_or_path = source.get("version") or source["name"]
     config.revision = source.get("revision")
     sort_names(config)
-    # The model card names the base model by this attribute.
-    base.config._name_or_path = base.name_or_path = config.base_model_name_or_path
     model.save_pretrained(directory, save_embedding_layers=False)
+    (directory / "README.md").unlink()  # PEFT's template of a card, which tells nothing
     base.config.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
