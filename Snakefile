@@ -1,6 +1,7 @@
 from snakemake.utils import min_version
 
-from rules.config import check_file, complete, expand, save
+from rules.config import check_file, complete, save
+from rules.expand import expand
 
 min_version("9.25")
 

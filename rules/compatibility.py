@@ -45,10 +45,14 @@ def why_not(model_type: str, peft: dict[str, Any]) -> str | None:
         model_type: as the model's config.json has it.
         peft: a literal PEFT config.
     """
-    method = method_of(peft)
-    if method == "LORA" and peft.get("init_lora_weights") == "olora":
-        return OLORA.get(model_type)
-    return REASONS.get(method, {}).get(model_type)
+    return reasons(peft).get(model_type)
+
+
+def reasons(peft: dict[str, Any]) -> dict[str, str]:
+    """By architecture, why a PEFT config cannot be right on it."""
+    if method_of(peft) == "LORA" and peft.get("init_lora_weights") == "olora":
+        return OLORA
+    return REASONS.get(method_of(peft), {})
 
 
 def never(peft: dict[str, Any]) -> str | None:

@@ -8,6 +8,13 @@ import jsonschema
 Config = dict[str, Any]
 
 
+class ConfigError(SystemExit):
+    """A mistake in the configuration: ends the process with status 1 and the one line given."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(f"error: config: {line}")
+
+
 def explain(error: jsonschema.ValidationError, config: Config) -> str:
     """One line for one mistake: its place, what is wrong, what is allowed."""
     place = ".".join(map(str, error.absolute_path)) or "top level"
@@ -53,13 +60,17 @@ def describe(schema: Config) -> str:
     for key, word in words.items():
         if key in schema:
             limit = schema[key]
-            parts.append(
-                f"{word} {', '.join(map(str, limit)) if isinstance(limit, list) else limit}"
-            )
+            choices = limit if isinstance(limit, list) else [limit]
+            parts.append(f"{word} {', '.join(map(written, choices))}")
     if "anyOf" in schema:
         parts.append(" or ".join(describe(choice) for choice in schema["anyOf"]))
     parts.append(schema.get("description", "").rstrip("."))
     return "; ".join(part for part in parts if part)
+
+
+def written(value: Any) -> str:
+    """A value as one writes it in YAML."""
+    return "null" if value is None else str(value)
 
 
 def misspelt(place: list[str], config: Config) -> str:

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args)),
         "train_info": {"num_trainable_params": 0, "num_total_params": total},
-        "meta_info": records.meta_info(data.labels, source),
+        "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": {"padding_side": padded.side, "padding_difference": gap},
         "metrics": results,
     }

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     from common import datadict, records
 
     clock = records.Clock()
-    splits = datadict.load(args.data)
+    splits, source = datadict.load(args.data), datadict.read_source(args.data)
     names = datadict.class_names(splits)
     positive = evaluation.class_number(args.positive_label, names)
     classifier, train_info = fit(args.baseline, splits)
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args), parts=3),
         "train_info": train_info,
-        "meta_info": records.meta_info(names),
+        "meta_info": records.meta_info(names, dataset=source),
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)

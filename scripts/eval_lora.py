@@ -9,6 +9,9 @@
 
 What is measured is what a user of the cell would get. It has to pass a gate first: the logits must
 be those that the trained model gave in memory, or the job fails and there is no row of figures.
+
+Beside the weights it writes their model card (README.md). The training does not: the test figures
+are known only now, and only a cell that passed the gate has a card.
 """
 
 import logging
@@ -29,13 +32,14 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import gate, models, padding, prediction, records, tokens, variants
+    from common import card, gate, models, padding, prediction, records, tokens, variants
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
     source, training = models.read_source(args.model), files.read_json(args.training)
     data = tokens.load(args.tokens)
     model, padded = variants.load(args.model, args.adapter), variants.padding_of(args.adapter)
+    files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
     rows = gate.rows(data.splits["validation"])
     logits = padding.logits(model.eval(), rows, padded)
     passed = gate.check(logits, training["gate"]["logits"], same_machine(training, args.threads))
@@ -46,11 +50,18 @@ def main(argv: list[str] | None = None) -> None:
     record = {
         "run_info": training["run_info"] | clock.run_info(args.metrics.parent, vars(args)),
         "train_info": training["train_info"],
-        "meta_info": records.meta_info(data.labels, source),
+        "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": passed,
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)
+    card.write(
+        args.adapter,
+        record,
+        options=training["run_info"]["options"],
+        train_rows=len(data.splits["train"]),
+        max_length=data.max_length,
+    )
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 

@@ -5,11 +5,13 @@
         --output results/sms-spam/data --passport results/sms-spam/passport.json
 
 The order is: read, drop bad rows, drop duplicates, split, draw the subsets. So a text is in one
-split only, and the splits do not depend on how many rows of them are used.
+split only, and the splits do not depend on how many rows of them are used. Where the rows came from
+stands in the passport, and in source.json beside the splits.
 """
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from common import cli, files
 
@@ -19,13 +21,15 @@ log = logging.getLogger("prepare_data")
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import tables
+    from common import datadict, tables
 
     layout = tables.Layout(args.text, args.label, args.filter, args.encoding, args.delimiter)
-    source = tables.read_source(args.source, layout)
-    parts, names, passport = prepare(source, args)
+    origin = origin_of(args.source)
+    parts, names, passport = prepare(tables.read_source(args.source, layout), args)
+    passport = {"source": origin, **passport}
     with files.written_aside(args.output) as aside:
         save(parts, names, aside)
+        files.write_json(origin, aside / datadict.SOURCE)
         files.write_json(passport, args.passport)
     log.info("%s", passport["splits"])
 
@@ -50,6 +54,24 @@ def parse(argv: list[str] | None):
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     parser.add_argument("--passport", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(argv)
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """The record of where rows came from: that of ``fetch_dataset``, else a name without its path.
+
+    A file called source.json may be anything in a directory that a user brought.
+    """
+    from common import datadict
+
+    recorded = path / datadict.SOURCE
+    if recorded.is_file():
+        try:
+            source = files.read_json(recorded)
+        except cli.InputError:
+            source = None
+        if isinstance(source, dict) and source.get("kind") in ("package", "hub", "path"):
+            return source
+    return {"kind": "path", "name": path.resolve().name}
 
 
 def prepare(source: dict, args) -> tuple[dict, list[str], dict]:

@@ -4,7 +4,8 @@
         --max-length 128 --output results/sms-spam/minilm/tokens
 
 Rows stay unpadded. A text longer than the maximum loses its end; the share of such texts is in the
-statistics (statistics.json beside the rows), since the verdict of a review often stands there.
+statistics (statistics.json beside the rows), since the verdict of a review often stands there. They
+name the source of the rows too.
 Special tokens that a text spells out ("<|endoftext|>") are tokenised as the characters they are.
 """
 
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = encoding.load_tokenizer(args.model)
     splits = tokenize(datadict.load(args.data), tokenizer, args.max_length)
     statistics = describe(splits, tokenizer, args.max_length)
+    statistics["source"] = datadict.read_source(args.data)
     with files.written_aside(args.output) as aside:
         datadict.save(splits.remove_columns("truncated"), aside)
         files.write_json(statistics, aside / tokens.STATISTICS)

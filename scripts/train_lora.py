@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files, variants
-from common.quantization import BITS, Quantization
+from common.quantization import BITS
 
 log = logging.getLogger("train_lora")
 
@@ -51,12 +51,14 @@ class Trained:
         record: what it takes to use it, beside the weights.
         train_info: what training took.
         gate: what ``eval_lora`` must find again.
+        data_source: where the rows came from.
     """
 
     model: Any
     record: variants.Record
     train_info: dict[str, Any]
     gate: dict[str, Any]
+    data_source: dict[str, Any]
 
 
 def parse(argv: list[str] | None):
@@ -112,15 +114,13 @@ def train(args, source: dict[str, Any]) -> Trained:
     """Train what the variant trains; see ``Trained``. ``source`` is the model's source.json."""
     import torch
 
-    from common import gate, models, padding, records, tokens, training
+    from common import gate, models, padding, quantization, records, tokens, training
 
-    quantization = Quantization(args.quantization, args.precision) if args.quantization else None
+    held = quantization.options(args.quantization, args.precision, args.model)
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)
-    classifier = models.load_classifier(
-        args.model, data.labels, data.pad_token_id, args.seed, quantization
-    )
+    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed, held)
     head = list(classifier.head_parameters())
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
@@ -130,8 +130,8 @@ def train(args, source: dict[str, Any]) -> Trained:
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()
     logits = padding.logits(model.eval(), gate.rows(data.splits["validation"]), padded)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
-    record = variants.Record(args.kind, head, source, padded.side, data.max_length, quantization)
-    return Trained(model, record, train_info, found)
+    record = variants.Record(args.kind, head, source, padded.side, data.max_length, held)
+    return Trained(model, record, train_info, found, data.source)
 
 
 def settings_of(args) -> dict[str, Any]:
@@ -146,6 +146,7 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
     from common import records
 
     adapted = args.kind == "adapter"
+    labels = list(trained.model.config.id2label.values())
     peft = plain(trained.model.peft_config["default"].to_dict()) if adapted else None
     return {
         "run_info": {
@@ -156,9 +157,7 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
             "peft_config": peft,
         },
         "train_info": trained.train_info,
-        "meta_info": records.meta_info(
-            list(trained.model.config.id2label.values()), trained.record.base_model
-        ),
+        "meta_info": records.meta_info(labels, trained.record.base_model, trained.data_source),
         "gate": trained.gate,
     }
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from rules import config
+from rules import config, expand, explain
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("config/*.yaml")) + sorted(ROOT.glob("config/recipes/*.yaml"))
@@ -40,8 +40,8 @@ def changed(place: str, value: object) -> dict:
 
 
 def message(made: dict) -> str:
-    with pytest.raises(config.ConfigError) as end:
-        config.expand(config.complete(made, []))
+    with pytest.raises(explain.ConfigError) as end:
+        expand.expand(config.complete(made, []))
     text = str(end.value)
     assert text.startswith("error: config: ")
     assert "\n" not in text
@@ -278,7 +278,7 @@ def test_a_file_that_is_no_yaml(tmp_path):
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.name)
 def test_every_config_of_the_project_is_valid(file):
-    made = config.expand(config.complete(yaml.safe_load(file.read_text()), [file]))
+    made = expand.expand(config.complete(yaml.safe_load(file.read_text()), [file]))
     assert made["variants"]
     sources = [body["source"] for kind in ("datasets", "models") for body in made[kind].values()]
     assert bool(made["packages"]) == any("package" in source for source in sources)
@@ -299,7 +299,7 @@ def test_published_figures_may_be_numerals_and_default_to_none():
 
 
 def test_ranks_become_variants():
-    variants = config.expand(config.complete(minimal(), []))["variants"]
+    variants = expand.expand(config.complete(minimal(), []))["variants"]
     assert list(variants) == ["lora-r4", "lora-r8"]
     assert json.loads(variants["lora-r8"]["peft"]) == {"lora_alpha": 16, "r": 8}
 
@@ -308,7 +308,7 @@ def test_every_model_is_trained_with_every_variant_on_every_dataset_unless_told_
     made = changed("models/gpt2", {"source": {"path": "."}, "datasets": ["sms"]})
     made["datasets"]["news"] = {"source": {"path": "."}}
     made["variants"]["full"] = {"kind": "full"}
-    expanded = config.expand(config.complete(made, []))
+    expanded = expand.expand(config.complete(made, []))
     assert expanded["cells"] == [
         "sms/bert/base,lora-r4,lora-r8,full/0,1",
         "news/bert/base,lora-r4,lora-r8,full/0,1",
@@ -330,7 +330,7 @@ def test_a_model_is_trained_with_the_variants_that_it_names(chosen, trained):
     made["variants"]["full"] = {"kind": "full"}
     made |= {"seeds": [3], "baselines": ["tfidf"]}
     made["predictions"] = {"new": {"input": ".", "dataset": "sms"}}
-    expanded = config.expand(config.complete(made, []))
+    expanded = expand.expand(config.complete(made, []))
     assert expanded["cells"] == [f"sms/bert/base,{trained}/3"]
     cells = [f"results/sms/bert/{variant}/seed3" for variant in trained.split(",")]
     assert expanded["metrics"] == [
@@ -345,7 +345,7 @@ def test_a_model_is_trained_with_the_variants_that_it_names(chosen, trained):
 
 def test_a_prediction_by_a_cell_reads_that_cell():
     cell = {"input": ".", "dataset": "sms", "cell": "bert/lora-r8/seed1", "best": "loss"}
-    expanded = config.expand(config.complete(changed("predictions/new", cell), []))
+    expanded = expand.expand(config.complete(changed("predictions/new", cell), []))
     body = expanded["predictions"]["new"]
     assert (body["model"], body["adapter"]) == (
         "resources/models/bert",
@@ -370,7 +370,7 @@ def test_a_prediction_by_the_best_reads_the_comparison_and_every_cell_of_its_dat
     made = changed("predictions/new", {"input": ".", "dataset": "sms"})
     made["datasets"]["other"] = {"source": {"path": "."}}
     made["models"]["gpt2"] = {"source": {"path": "."}, "datasets": ["other"]}
-    expanded = config.expand(config.complete(made, []))
+    expanded = expand.expand(config.complete(made, []))
     assert expanded["predictions"]["new"]["best"] == "macro_f1"
     first, *paths = expanded["classifiers"]["new"]
     assert first == "results/comparison.csv"

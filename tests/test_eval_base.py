@@ -118,6 +118,7 @@ def test_record_has_the_three_blocks(evaluated, tiny_models):
     assert record["train_info"] == {"num_trainable_params": 0, "num_total_params": total}
     assert record["run_info"]["options"]["seed"] == 3
     assert record["meta_info"]["model_info"]["name"] == "gpt2"
+    assert record["meta_info"]["dataset_info"]["source"] == {"kind": "path", "name": "rows.csv"}
 
 
 def test_batch_size_changes_nothing(evaluated, command, tmp_path):

@@ -87,6 +87,7 @@ def test_nothing_is_fitted_to_test_rows(data, evaluate, tmp_path, baseline):
         lambda row: {"text": "zyx zyx " + row["text"][::-1], "label": 1 - row["label"]}
     )
     datadict.save(datasets.DatasetDict({**splits, "test": other}), tmp_path / "other")
+    shutil.copy(data / "source.json", tmp_path / "other")
     after, _ = evaluate(baseline, rows=tmp_path / "other")
     timings = ("eval_seconds", "eval_samples_per_second")
     old, new = (
@@ -139,7 +140,10 @@ def test_three_classes(make_tokens, evaluate, baseline):
 def test_record_has_the_three_blocks(evaluate):
     record, frame = evaluate("tfidf")
     assert list(record) == ["run_info", "train_info", "meta_info", "metrics"]
-    assert record["meta_info"]["dataset_info"]["labels"] == ["ham", "spam"]
+    assert record["meta_info"]["dataset_info"] == {
+        "labels": ["ham", "spam"],
+        "source": {"kind": "path", "name": "rows.csv"},
+    }
     assert record["meta_info"]["model_info"] is None
     assert record["train_info"]["train_time"] > 0
     assert list(frame.columns) == [

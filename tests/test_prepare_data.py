@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import prepare_data
-from common import splits
+from common import datadict, splits
 from common.cli import InputError
 
 
@@ -79,6 +79,37 @@ def test_every_row_is_the_row_of_the_source_that_its_id_names(source, make_rows,
         split, _, number = name.partition("/")
         assert split == "train"
         assert given[int(number)] == (text, made.names[label])
+
+
+def test_the_source_is_a_name_without_its_path(source, tmp_path):
+    made = prepare(source, tmp_path / "out")
+    assert made.passport["source"] == {"kind": "path", "name": "rows.csv"}
+    assert datadict.read_source(tmp_path / "out" / "data") == made.passport["source"]
+
+
+def test_the_source_that_was_fetched_is_passed_on(write_csv, tmp_path):
+    write_csv(tmp_path / "rows" / "train.csv")
+    source = {"kind": "hub", "name": "org/mail", "revision": "a" * 40, "subset": None}
+    (tmp_path / "rows" / "source.json").write_text(json.dumps(source))
+    made = prepare(tmp_path / "rows", tmp_path / "out")
+    assert made.passport["source"] == source
+    assert datadict.read_source(tmp_path / "out" / "data") == source
+
+
+def test_what_was_fetched_from_the_hub_is_read_beside_its_source(source, tmp_path):
+    """Splits that were saved by the library, with a source.json among them."""
+    prepare(source, tmp_path / "first")
+    made = prepare(tmp_path / "first" / "data", tmp_path / "out", "--test", 10)
+    assert made.passport["rows_read"] == {"train": 72, "validation": 8, "test": 20}
+    assert made.passport["source"] == {"kind": "path", "name": "rows.csv"}
+
+
+@pytest.mark.parametrize("content", ['{"author": "me"}', "[1]", "no JSON"])
+def test_a_users_own_source_json_is_no_record(write_csv, tmp_path, content):
+    write_csv(tmp_path / "rows" / "train.csv")
+    (tmp_path / "rows" / "source.json").write_text(content)
+    made = prepare(tmp_path / "rows", tmp_path / "out")
+    assert made.passport["source"] == {"kind": "path", "name": "rows"}
 
 
 def test_splits_are_stratified_and_carved_from_train(source, tmp_path):
@@ -204,10 +235,11 @@ def test_every_type_of_file_gives_the_same_splits(source, tmp_path):
     frame.to_parquet(tmp_path / "rows.parquet")
     frame.to_csv(tmp_path / "rows.txt.csv", sep="|", index=False)
     expected = prepare(source, tmp_path / "csv").passport
-    for name in ("rows.tsv", "rows.jsonl", "rows.parquet"):
-        assert prepare(tmp_path / name, tmp_path / f"out-{name}").passport == expected
-    made = prepare(tmp_path / "rows.txt.csv", tmp_path / "out", "--delimiter", "|")
-    assert made.passport == expected
+    options = {"rows.tsv": [], "rows.jsonl": [], "rows.parquet": [], "rows.txt.csv": ["|"]}
+    for name, delimiter in options.items():
+        words = ["--delimiter", *delimiter] if delimiter else []
+        made = prepare(tmp_path / name, tmp_path / f"out-{name}", *words)
+        assert made.passport == expected | {"source": {"kind": "path", "name": name}}
 
 
 def test_latin_1_columns_and_filter(make_rows, tmp_path):

@@ -44,8 +44,9 @@ def test_clock_measures_from_its_start():
 
 
 def test_meta_info_names_classes_model_and_versions():
-    meta = records.meta_info(["ham", "spam"], {"name": "bert", "revision": "abc"})
-    assert meta["dataset_info"] == {"labels": ["ham", "spam"]}
+    model, dataset = {"name": "bert", "revision": "abc"}, {"kind": "path", "name": "rows.csv"}
+    meta = records.meta_info(["ham", "spam"], model, dataset)
+    assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": dataset}
     assert meta["model_info"] == {"name": "bert", "revision": "abc"}
     assert meta["package_info"]["torch-version"] == version("torch")
     assert meta["package_info"]["python-version"] == ".".join(map(str, sys.version_info[:3]))

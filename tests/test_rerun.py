@@ -114,6 +114,7 @@ EDITS = [
     code_edit("common/callbacks", TRAINED),
     code_edit("common/variants", TRAINED),
     code_edit("common/gate", TRAINED),
+    code_edit("common/card", EVALUATED),
     code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),
     code_edit("common/padding", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),

@@ -184,6 +184,17 @@ def test_saved_arrow_brings_class_names(tmp_path):
     assert found == expected
 
 
+@pytest.mark.parametrize("arrow", [True, False])
+def test_the_record_of_the_source_is_no_split(tmp_path, arrow):
+    if arrow:
+        save_arrow(tmp_path / "saved")
+    else:
+        text_file(tmp_path / "saved" / "train.csv", "text,label\na,1\n")
+    before = read(tmp_path / "saved")
+    (tmp_path / "saved" / "source.json").write_text('{"kind": "hub", "name": "org/mail"}')
+    assert read(tmp_path / "saved") == before
+
+
 def test_a_saved_dataset_without_splits_is_all_train(tmp_path):
     assert list(read(save_arrow(tmp_path / "saved", ()))) == ["train"]
 

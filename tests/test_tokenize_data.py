@@ -10,6 +10,9 @@ import pytest
 import tokenize_data
 from common import encoding, files
 from common.cli import InputError
+from common.tokens import load as load_tokens
+
+SOURCE = {"kind": "hub", "name": "org/mail", "revision": "a" * 40, "subset": None}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,7 @@ def save_splits(tmp_path_factory) -> Callable[..., Path]:
             splits[split] = datasets.Dataset.from_dict(content, features=features)
         path = tmp_path_factory.mktemp("data")
         datasets.DatasetDict(splits).save_to_disk(path)
+        files.write_json(SOURCE, path / "source.json")
         return path
 
     return save
@@ -118,7 +122,15 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
             "train": {"rows": 4, "tokens": 4 + 8 + 3 + 3, "truncated_share": 0.25},
             "test": {"rows": 1, "tokens": 3, "truncated_share": 0.0},
         },
+        "source": SOURCE,
     }
+
+
+def test_source_and_length_are_read_back(save_splits, tiny_models, tmp_path):
+    data = save_splits(train=["win cash", "see you"])
+    tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)
+    read = load_tokens(tmp_path / "tokens")
+    assert (read.source, read.max_length) == (SOURCE, 8)
 
 
 def test_a_decoder_without_padding_token_pads_with_its_end_of_text(

@@ -119,8 +119,14 @@ def count_parameters(model) -> dict[str, int]:
         "num_trainable_params": sum(trainable.values()),
         "num_adapter_params": sum(trainable.values()) - head,
         "num_head_params": head,
-        "num_total_params": sum(p.numel() for p in model.parameters()) - originals,
+        "num_total_params": sum(map(size, model.parameters())) - originals,
     }
+
+
+def size(parameter: Any) -> int:
+    """How many numbers a parameter holds; bitsandbytes packs two of 4 bits into a byte."""
+    packed = type(parameter).__name__ == "Params4bit"
+    return parameter.numel() * (2 * parameter.element_size() if packed else 1)
 
 
 def save(model, name: str, revision: str | None, directory: Path) -> None:
@@ -138,7 +144,8 @@ def save(model, name: str, revision: str | None, directory: Path) -> None:
     model.save_pretrained(directory, save_embedding_layers=False)
     # PEFT's card is a form to fill in; eval_lora writes one with the figures.
     (directory / "README.md").unlink(missing_ok=True)
-    base.config._name_or_path = base.name_or_path = name
+    # With it in the config, transformers would take the base model's file for quantised.
+    vars(base.config).pop("quantization_config", None)
     base.config.save_pretrained(directory)
 
 

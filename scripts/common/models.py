@@ -11,7 +11,6 @@ from typing import Any
 
 from common import cli, files
 from common.cli import InputError
-from common.quantization import Quantization
 
 SOURCE = "source.json"
 
@@ -45,7 +44,7 @@ def load_classifier(
     labels: Sequence[str],
     pad_token_id: int,
     seed: int,
-    quantization: Quantization | None = None,
+    quantization: dict[str, Any] | None = None,
 ) -> Classifier:
     """A pretrained model with a classification head drawn from ``seed``.
 
@@ -54,7 +53,7 @@ def load_classifier(
         labels: class names; the head has one output for each, in this order.
         pad_token_id: the token that the model skips when it looks for the end of a text.
         seed: set before the model is made, so that equal seeds draw equal heads.
-        quantization: how the weights of the backbone are held; None: as they are, in fp32.
+        quantization: as ``quantization.options`` gives it; None: weights in fp32.
 
     Raises:
         InputError: the directory holds no model that loads as a classifier.
@@ -68,7 +67,7 @@ def load_classifier(
     try:
         model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             directory,
-            **loading_options(directory, labels, pad_token_id, quantization),
+            **loading_options(labels, pad_token_id, quantization),
             output_loading_info=True,
         )
     except (OSError, ValueError, safetensors.SafetensorError) as error:
@@ -81,10 +80,11 @@ def load_classifier(
 
 
 def loading_options(
-    directory: Path, labels: Sequence[str], pad_token_id: int, quantization: Quantization | None
+    labels: Sequence[str], pad_token_id: int, quantization: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The options of ``from_pretrained`` that make a classifier of a pretrained model."""
     import torch
+    import transformers
 
     names = dict(enumerate(labels))
     options = {
@@ -99,7 +99,7 @@ def loading_options(
         "ignore_mismatched_sizes": True,  # a head for other classes is drawn anew
     }
     if quantization:
-        options["quantization_config"] = quantization.config(directory)
+        options["quantization_config"] = transformers.BitsAndBytesConfig(**quantization)
     return options
 
 

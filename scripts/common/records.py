@@ -42,12 +42,20 @@ class Clock:
         }
 
 
-def meta_info(labels: list[str], model: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Of what and where it was made: classes, source of the model, package versions, system."""
+def meta_info(
+    labels: list[str], model: dict[str, Any] | None = None, dataset: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Of what and where it was made.
+
+    Args:
+        labels: class names in order.
+        model: where the pretrained model came from; None for a baseline.
+        dataset: where the rows came from.
+    """
     versions = {f"{name}-version": installed_version(name) for name in PACKAGES}
     return {
         "model_info": model,
-        "dataset_info": {"labels": labels},
+        "dataset_info": {"labels": labels, "source": dataset},
         "package_info": {"python-version": platform.python_version(), **versions},
         "system_info": {
             "system": platform.system(),

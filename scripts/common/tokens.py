@@ -18,12 +18,14 @@ class Tokens:
         labels: class names, in the order of the class numbers.
         pad_token_id: the token that fills up the shorter rows of a batch.
         max_length: tokens kept of each text.
+        source: where the rows came from, as ``fetch_dataset`` recorded it.
     """
 
     splits: Any
     labels: list[str]
     pad_token_id: int
     max_length: int
+    source: dict[str, Any]
 
 
 def load(directory: Path) -> Tokens:
@@ -34,5 +36,5 @@ def load(directory: Path) -> Tokens:
     """
     splits = datadict.load(directory)
     statistics = files.read_json(directory / STATISTICS)
-    kept = {name: statistics[name] for name in ("pad_token_id", "max_length")}
+    kept = {name: statistics[name] for name in ("pad_token_id", "max_length", "source")}
     return Tokens(splits, datadict.class_names(splits), **kept)

