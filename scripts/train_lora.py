@@ -116,7 +116,7 @@ def train(args, source: dict[str, Any]) -> Trained:
 
     from common import gate, models, padding, quantization, records, tokens, training
 
-    held = quantization.options(args.quantization, args.precision, args.model)
+    held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)

@@ -82,10 +82,11 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(architecture: str, directory: Path) -> Path:
+def make(architecture: str, directory: Path, **changes: Any) -> Path:
     """Save a tiny model of random weights, without a head; returns its directory."""
     torch.manual_seed(0)
-    config = transformers.AutoConfig.for_model(architecture, **ARCHITECTURES[architecture][0])
+    values = ARCHITECTURES[architecture][0] | changes
+    config = transformers.AutoConfig.for_model(architecture, **values)
     transformers.AutoModel.from_config(config).save_pretrained(directory)
     return directory
 

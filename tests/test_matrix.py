@@ -46,8 +46,12 @@ def load(base: Path, classes: int) -> models.Classifier:
     return models.load_classifier(base, [f"c{number}" for number in range(classes)], PAD, 0)
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-@pytest.mark.parametrize(("architecture", "method"), POSSIBLE)
+# Heads differ with the architecture and not with the method: two classes with LoRA alone.
+TWO_CLASSES = [(name, "lora", 2) for name in ARCHITECTURES]
+FIVE_CLASSES = [(*case, 5) for case in POSSIBLE]
+
+
+@pytest.mark.parametrize(("architecture", "method", "classes"), FIVE_CLASSES + TWO_CLASSES)
 def test_a_trained_cell_passes_the_gate(bases, tokenizer, tmp_path, architecture, method, classes):
     data, classifier = splits(classes), load(bases[architecture], classes)
     assert classifier.head == ARCHITECTURES[architecture][1]
@@ -63,7 +67,7 @@ def test_a_trained_cell_passes_the_gate(bases, tokenizer, tmp_path, architecture
 
     loaded = variants.load(bases[architecture], tmp_path)
     assert (
-        gate.check(padding.logits(loaded.eval(), batch, padded), trained.tolist(), True)[
+        gate.check(padding.logits(loaded.eval(), batch, padded), trained.tolist(), 0.0)[
             "reload_difference"
         ]
         == 0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, models
+from common import cli, files, models, quantization
 from common.cli import InputError
 from common.models import Classifier
 
@@ -191,6 +191,7 @@ def load(base: Path, directory: Path, options: dict[str, Any], head: list[str], 
             f"{directory} does not load on this model: {cli.one_line(error)}; train the cell again"
         ) from error
     require_complete(model, saved, directory)
+    quantization.without_packing(model)
     return model
 
 

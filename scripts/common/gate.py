@@ -13,10 +13,6 @@ from common.cli import InputError
 from common.padding import Padding
 
 ROWS = 16
-# In fp32 on the machine that trained it, a reloaded model is the same program on the same numbers.
-EXACT = 0.0
-# Another processor, device or number of threads adds in another order; fp32 then agrees to this.
-ROUNDING = 1e-4
 
 
 def rows(split: Any) -> list[dict[str, Any]]:
@@ -24,13 +20,15 @@ def rows(split: Any) -> list[dict[str, Any]]:
     return [split[row] for row in range(min(ROWS, len(split)))]
 
 
-def check(found: Any, recorded: list[list[float]], same_machine: bool) -> dict[str, float]:
+def check(found: Any, recorded: list[list[float]], tolerance: float) -> dict[str, float]:
     """Compare the logits of the reloaded model with those of the trained one.
 
     Args:
         found: of the reloaded model, shape (rows, classes).
         recorded: of the trained one; a float32 is the same number in JSON.
-        same_machine: whether both were computed on one kind of processor, device and threads.
+        tolerance: what is allowed. On the machine that trained it, a reloaded model is the same
+            program on the same numbers: nothing. Another processor, device or number of threads
+            adds in another order: ``padding.rounding``.
 
     Returns:
         ``reload_difference``, the largest absolute difference, and its ``tolerance``.
@@ -41,7 +39,6 @@ def check(found: Any, recorded: list[list[float]], same_machine: bool) -> dict[s
     import numpy as np
 
     difference = float(np.abs(np.asarray(found) - np.asarray(recorded)).max())
-    tolerance = EXACT if same_machine else ROUNDING
     if not difference <= tolerance:  # also where a logit is no number
         raise InputError(
             f"the saved model is not the trained one: its logits differ by {difference:.3g}, "
@@ -60,10 +57,10 @@ def check_padding(model: Any, batch: Sequence[dict[str, Any]], collate: Padding)
         InputError: rounding does not explain the difference.
     """
     difference = padding.difference(model, batch, collate)
-    if not difference <= padding.TOLERANCE:
+    if not difference <= padding.rounding(model):
         raise InputError(
             f"padding moves the probabilities of the trained model by {difference:.2g}, "
-            f"{padding.TOLERANCE:g} is allowed: its figures would depend on the batch; choose "
-            "another `peft_type` or model"
+            f"{padding.rounding(model):g} is allowed: its figures would depend on the batch; "
+            "choose another `peft_type` or model"
         )
     return {"padding_side": collate.side, "padding_difference": difference}

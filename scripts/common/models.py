@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, quantization
 from common.cli import InputError
 
 SOURCE = "source.json"
@@ -44,7 +44,7 @@ def load_classifier(
     labels: Sequence[str],
     pad_token_id: int,
     seed: int,
-    quantization: dict[str, Any] | None = None,
+    quantized: dict[str, Any] | None = None,
 ) -> Classifier:
     """A pretrained model with a classification head drawn from ``seed``.
 
@@ -53,7 +53,7 @@ def load_classifier(
         labels: class names; the head has one output for each, in this order.
         pad_token_id: the token that the model skips when it looks for the end of a text.
         seed: set before the model is made, so that equal seeds draw equal heads.
-        quantization: as ``quantization.options`` gives it; None: weights in fp32.
+        quantized: as ``quantization.options`` gives it; None: weights in fp32.
 
     Raises:
         InputError: the directory holds no model that loads as a classifier.
@@ -67,20 +67,21 @@ def load_classifier(
     try:
         model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             directory,
-            **loading_options(labels, pad_token_id, quantization),
+            **loading_options(labels, pad_token_id, quantized),
             output_loading_info=True,
         )
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(
             f"{directory} holds no classifier that loads: {cli.one_line(error)}; fetch it again"
         ) from error
+    quantization.without_packing(model)
     # Both hold names; mismatched ones come with their shapes.
     drawn = sorted([*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])])
     return Classifier(model, head_modules(model, drawn), drawn)
 
 
 def loading_options(
-    labels: Sequence[str], pad_token_id: int, quantization: dict[str, Any] | None
+    labels: Sequence[str], pad_token_id: int, quantized: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The options of ``from_pretrained`` that make a classifier of a pretrained model."""
     import torch
@@ -98,8 +99,8 @@ def loading_options(
         "trust_remote_code": False,
         "ignore_mismatched_sizes": True,  # a head for other classes is drawn anew
     }
-    if quantization:
-        options["quantization_config"] = transformers.BitsAndBytesConfig(**quantization)
+    if quantized:
+        options["quantization_config"] = transformers.BitsAndBytesConfig(**quantized)
     return options
 
 

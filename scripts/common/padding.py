@@ -8,7 +8,10 @@ from common import cli
 from common.cli import InputError
 
 SIDES = ("right", "left")  # in the order they are tried
-TOLERANCE = 1e-4  # of a probability; rounding in fp32 stays below 1e-6
+# Of a probability, and of a logit on another machine. Rounding in fp32 stays below 1e-6.
+ROUNDING = 1e-4
+# Layers of 8 bits decide by the whole batch which columns they compute in full.
+QUANTIZED_ROUNDING = 0.05
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,18 @@ def choose(model: Any, rows: Any, token_id: int) -> tuple[Padding, float]:
                 f"this {model.config.model_type} does not run with this variant: "
                 f"{cli.one_line(error)}; choose another `peft_type` or model"
             ) from error
-        if gaps[side] <= TOLERANCE:
+        if gaps[side] <= rounding(model):
             return padding, gaps[side]
     raise InputError(
         f"padding moves the probabilities of this {model.config.model_type}, by "
         f"{gaps['right']:.2g} on the right and {gaps['left']:.2g} on the left: its figures would "
         "be chance; choose another `peft_type` or model"
     )
+
+
+def rounding(model: Any) -> float:
+    """How far a probability or a logit may move for no other reason than rounding."""
+    return QUANTIZED_ROUNDING if getattr(model, "is_quantized", False) else ROUNDING
 
 
 def probe(rows: Any) -> list[dict[str, Any]]:

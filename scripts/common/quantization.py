@@ -12,7 +12,9 @@ BITS = ("4bit", "8bit")
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-def options(bits: str | None, precision: str, directory: Path) -> dict[str, Any] | None:
+def options(
+    bits: str | None, precision: str, directory: Path, kind: str = "adapter"
+) -> dict[str, Any] | None:
     """The options of a ``BitsAndBytesConfig``, as JSON knows them; None without quantisation.
 
     4 bits are NormalFloat with double quantisation, as in QLoRA (arXiv 2305.14314); 8 bits are
@@ -22,12 +24,16 @@ def options(bits: str | None, precision: str, directory: Path) -> dict[str, Any]
         bits: one of BITS, or None.
         precision: of the arithmetic of 4-bit layers, one of PRECISIONS.
         directory: of the model.
+        kind: of the variant.
 
     Raises:
-        InputError: bitsandbytes is not installed, or cannot work on this machine.
+        InputError: the weights are to be trained, or bitsandbytes is not installed, or cannot work
+            on this machine.
     """
     if bits is None:
         return None
+    if kind != "adapter":
+        raise InputError(f"`quantization` is for adapters, not for `{kind}`: take the key out")
     require_bitsandbytes(bits)
     chosen: dict[str, Any] = {f"load_in_{bits}": True}
     if bits == "4bit":
@@ -66,3 +72,14 @@ def trained_in_full(directory: Path) -> list[str]:
         model = transformers.AutoModelForSequenceClassification.from_config(config)
     beside = [name for name, _ in model.named_children() if name != model.base_model_prefix]
     return [*beside, "pooler"]
+
+
+def without_packing(model: Any) -> None:
+    """Keep layers of 4 bits as they are where a CPU computes in bfloat16 (AVX512-BF16).
+
+    bitsandbytes (0.50) packs their weights there in the first evaluation, and from then on no
+    gradient passes: whatever lies below such a layer would not be trained, and without an error.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
