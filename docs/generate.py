@@ -2,10 +2,12 @@
 
     python docs/generate.py
 
-They are config/README.md, from config/schema.yaml; and in README.md the graph of the rules, from
-the workflow, and the table of what reruns when, from tests/test_rerun.py.
+They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py;
+and in README.md the graph of the rules, from the workflow, and the table of what reruns when, from
+tests/test_rerun.py.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -16,8 +18,10 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from rules.compatibility import why_not  # noqa: E402
 from rules.config import load_schema  # noqa: E402
 from rules.explain import describe  # noqa: E402
+from tests.architectures import ARCHITECTURES, METHODS, TRAINING  # noqa: E402
 from tests.test_rerun import EDITS, STAGES  # noqa: E402
 
 CONFIG_INTRODUCTION = """# Configuration
@@ -31,9 +35,27 @@ editor that knows YAML schemas completes and checks the config files, whose firs
 
 """
 
+METHODS_INTRODUCTION = """# PEFT methods and architectures
+
+Made by `make docs` from [rules/compatibility.py](../rules/compatibility.py), edit that file. Any
+method of PEFT is a variant, and any classifier that transformers knows is a model. Those below are
+tried, each on each, on tiny models of random weights (tests/test_matrix.py): trained, saved, loaded
+in another model with another head, and asked about padded and unpadded texts. What is marked `yes`
+comes back bit for bit. What is marked by a letter cannot be right, and is refused when the config
+is read, with the reason; `models.NAME.variants` keeps a variant from a model. Other pairs are put
+to the same proof when their first cell begins, and when it is evaluated. `head` and `full`, which
+are no adapters, pass on all of them.
+
+Layers are read off the model unless `target_modules` names some: all linear layers of the backbone;
+for LN_TUNING its norms; for IA3 what PEFT knows of the architecture, or else all linear layers,
+whose outputs are then scaled.
+
+"""
+
 
 def main() -> None:
     (ROOT / "config" / "README.md").write_text(config_readme(), encoding="utf-8")
+    (ROOT / "docs" / "methods.md").write_text(methods_page(), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_generated_parts(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
@@ -92,6 +114,26 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(as_yaml, value)) + "]"
     return words.get(value, str(value)) if isinstance(value, bool | None) else str(value)
+
+
+def methods_page() -> str:
+    """docs/methods.md: what was tried on what, and why some of it is refused."""
+    found = {m: [why_not(a, settings) for a in ARCHITECTURES] for m, settings in METHODS.items()}
+    reasons = sorted({reason for row in found.values() for reason in row if reason})
+    letters: dict[str | None, str] = {reason: "abcdefgh"[i] for i, reason in enumerate(reasons)}
+    lines = [
+        "| method | " + " | ".join(ARCHITECTURES) + " |",
+        "|---" * (len(ARCHITECTURES) + 1) + "|",
+    ]
+    for method, row in found.items():
+        lines.append(f"| {method} | {' | '.join(letters.get(reason, 'yes') for reason in row)} |")
+    notes = [f"- {letter}: {reason}." for reason, letter in letters.items()]
+    settings = [
+        f"- {method}: `{json.dumps(body | TRAINING.get(method, {}))}`"
+        for method, body in METHODS.items()
+    ]
+    parts = [*lines, "", *notes, "", "The settings that were tried:", "", *settings]
+    return METHODS_INTRODUCTION + "\n".join(parts) + "\n"
 
 
 def rule_graph() -> str:

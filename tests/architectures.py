@@ -5,11 +5,10 @@ has moved is still classified almost as before.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
-import torch
-import transformers
+if TYPE_CHECKING:
+    import datasets
 
 PAD, END = 0, 1  # token ids
 WORDS = range(2, 80)
@@ -66,6 +65,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "lora": {"r": 4},
     "rslora": {"r": 4, "use_rslora": True},
     "dora": {"r": 4, "use_dora": True},
+    "lora+": {"r": 4},
     "pissa": {"r": 4, "init_lora_weights": "pissa"},
     "olora": {"r": 4, "init_lora_weights": "olora"},
     "adalora": {"peft_type": "ADALORA", "init_r": 4, "target_r": 2},
@@ -80,10 +80,15 @@ METHODS: dict[str, dict[str, Any]] = {
     "prompt-tuning": {"peft_type": "PROMPT_TUNING", **VIRTUAL},
     "p-tuning": {"peft_type": "P_TUNING", "encoder_hidden_size": 16, **VIRTUAL},
 }
+# Keys of `training` that make a method.
+TRAINING: dict[str, dict[str, Any]] = {"lora+": {"lora_plus_ratio": 16.0}}
 
 
 def make(architecture: str, directory: Path, **changes: Any) -> Path:
     """Save a tiny model of random weights, without a head; returns its directory."""
+    import torch
+    import transformers
+
     torch.manual_seed(0)
     values = ARCHITECTURES[architecture][0] | changes
     config = transformers.AutoConfig.for_model(architecture, **values)
@@ -91,8 +96,11 @@ def make(architecture: str, directory: Path, **changes: Any) -> Path:
     return directory
 
 
-def rows(count: int, classes: int) -> datasets.Dataset:
+def rows(count: int, classes: int) -> "datasets.Dataset":
     """Tokenised rows of many lengths; the words tell the class, and each ends in the end token."""
+    import datasets
+    import torch
+
     draw = torch.Generator().manual_seed(count)
     texts, labels = [], []
     for number in range(count):

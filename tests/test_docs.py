@@ -12,12 +12,19 @@ sys.path.insert(0, str(ROOT / "docs"))
 import generate  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MARKDOWN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+MARKDOWN = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/methods.md")
+]
 
 
 def test_the_configuration_readme_is_in_step_with_the_schema():
     written = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
     assert written == generate.config_readme(), "run `make docs`"
+
+
+def test_the_table_of_methods_is_in_step_with_what_is_refused():
+    written = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert written == generate.methods_page(), "run `make docs`"
 
 
 def test_the_readme_is_in_step_with_the_rules_and_the_rerun_table():

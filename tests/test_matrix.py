@@ -4,6 +4,7 @@ There is no third case. What rules/compatibility.py refuses when the config is r
 right: it fails here too, and what it does not refuse passes the gate bit for bit.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -13,7 +14,7 @@ import torch
 from common import encoding, gate, models, padding, training, variants
 from common.cli import InputError
 from rules.compatibility import why_not
-from tests.architectures import ARCHITECTURES, END, METHODS, PAD, make, rows
+from tests.architectures import ARCHITECTURES, END, METHODS, PAD, TRAINING, make, rows
 
 torch.set_num_threads(1)
 
@@ -52,29 +53,41 @@ FIVE_CLASSES = [(*case, 5) for case in POSSIBLE]
 
 
 @pytest.mark.parametrize(("architecture", "method", "classes"), FIVE_CLASSES + TWO_CLASSES)
-def test_a_trained_cell_passes_the_gate(bases, tokenizer, tmp_path, architecture, method, classes):
-    data, classifier = splits(classes), load(bases[architecture], classes)
-    assert classifier.head == ARCHITECTURES[architecture][1]
-    names = list(classifier.head_parameters())
-    model = variants.adapt(classifier, "adapter", METHODS[method], STEPS)
-    padded, _ = padding.choose(model, data["train"], PAD)
-    batch = gate.rows(data["validation"])
-    untrained = padding.logits(model.eval(), batch, padded)
-    training.train(model, data, padded, SETTINGS, 0)
-    trained = padding.logits(model.eval(), batch, padded)
-    record = variants.Record("adapter", names, {"name": "org/base"}, padded.side, 16)
-    variants.save(model, tokenizer, record, tmp_path)
+def test_a_trained_adapter_passes_the_gate(go_through, architecture, method, classes):
+    go_through(architecture, classes, "adapter", METHODS[method], TRAINING.get(method, {}))
 
-    loaded = variants.load(bases[architecture], tmp_path)
-    assert (
-        gate.check(padding.logits(loaded.eval(), batch, padded), trained.tolist(), 0.0)[
-            "reload_difference"
-        ]
-        == 0
-    )
-    assert gate.check_padding(loaded, batch, padded)["padding_side"] == padded.side
-    assert loaded.config.num_labels == classes
-    assert not torch.equal(untrained, trained)
+
+@pytest.mark.parametrize("kind", ["head", "full"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_no_adapter_passes_the_gate(go_through, architecture, kind):
+    go_through(architecture, 3, kind, {}, {})
+
+
+@pytest.fixture
+def go_through(bases, tokenizer, tmp_path):
+    """Train, save, load anew, compare."""
+
+    def run(architecture: str, classes: int, kind: str, peft: dict, keys: dict) -> None:
+        data, classifier = splits(classes), load(bases[architecture], classes)
+        assert classifier.head == ARCHITECTURES[architecture][1]
+        names = list(classifier.head_parameters())
+        model = variants.adapt(classifier, kind, peft, STEPS)
+        padded, _ = padding.choose(model, data["train"], PAD)
+        batch = gate.rows(data["validation"])
+        untrained = padding.logits(model.eval(), batch, padded)
+        training.train(model, data, padded, replace(SETTINGS, **keys), 0)
+        trained = padding.logits(model.eval(), batch, padded)
+        record = variants.Record(kind, names, {"name": "org/base"}, padded.side, 16)
+        variants.save(model, tokenizer, record, tmp_path)
+
+        loaded = variants.load(bases[architecture], tmp_path)
+        found = padding.logits(loaded.eval(), batch, padded)
+        assert gate.check(found, trained.tolist(), 0.0)["reload_difference"] == 0
+        assert gate.check_padding(loaded, batch, padded)["padding_side"] == padded.side
+        assert loaded.config.num_labels == classes
+        assert not torch.equal(untrained, trained)
+
+    return run
 
 
 @pytest.mark.parametrize(("architecture", "method"), REFUSED)

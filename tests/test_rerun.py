@@ -113,6 +113,8 @@ EDITS = [
     code_edit("common/adapters", TRAINED),
     code_edit("common/training", TRAINED),
     code_edit("common/callbacks", TRAINED),
+    code_edit("common/losses", TRAINED),
+    code_edit("common/dropout", TRAINED),
     code_edit("common/variants", TRAINED),
     code_edit("common/gate", TRAINED),
     code_edit("common/card", EVALUATED),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from common import adapters, models, tokens, training
+from common import adapters, dropout, losses, models, tokens, training
 from common.callbacks import BestEpoch
 from common.cli import InputError
 from common.padding import Padding
@@ -105,7 +105,7 @@ def test_backbone_dropout_on(data, make_model):
 
 def test_a_pooler_that_is_trained_keeps_its_mode(make_model):
     model = make_model("bert", modules_to_save=["pooler"])
-    training.without_backbone_dropout(model)
+    dropout.without_backbone_dropout(model)
     model.train()
     bert = model.get_base_model().bert
     assert bert.pooler.modules_to_save["default"].training
@@ -245,7 +245,7 @@ def test_the_last_epoch_is_kept_unless_told_otherwise(data, make_model):
 def test_balanced_classes_count_alike(make_model):
     labels = [0] * 90 + [1] * 10
     model = make_model("bert")
-    loss = training.loss_function(model, replace(SETTINGS, class_weights="balanced"), labels)
+    loss = losses.loss_function(model, replace(SETTINGS, class_weights="balanced"), labels)
     assert loss is not None
 
     def outputs(rows: int) -> SimpleNamespace:
@@ -255,7 +255,7 @@ def test_balanced_classes_count_alike(make_model):
     assert float(loss(outputs(100), rows)) == pytest.approx(math.log(2), rel=1e-6)
     rare = float(loss(outputs(10), rows[-10:], 100))
     assert rare == pytest.approx(math.log(2) / 2, rel=1e-6)
-    plain = training.loss_function(model, SETTINGS, labels)
+    plain = losses.loss_function(model, SETTINGS, labels)
     assert plain is not None
     assert float(plain(outputs(10), rows[-10:], 100)) == pytest.approx(math.log(2) / 10, rel=1e-6)
 

@@ -105,6 +105,12 @@ def budget(steps: int) -> dict[str, int]:
     return {"total_step": steps, "tinit": steps // 5, "tfinal": steps // 5}
 
 
+def method_of(model) -> str | None:
+    """The PEFT method of a model; None if it has no adapter."""
+    configs = getattr(model, "peft_config", None)
+    return configs["default"].peft_type.value if configs else None
+
+
 def count_parameters(model) -> dict[str, int]:
     """Parameters of a model with an adapter: trainable, in the adapter, in the head, in all.
 

@@ -3,12 +3,13 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from common import cli
+from common import cli, dropout
+from common.adapters import method_of
 from common.cli import InputError
+from common.losses import loss_function
 from common.padding import Padding
 
 
@@ -71,9 +72,9 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
 
     require_precision(settings.precision)
     if settings.gradient_checkpointing:
-        base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
-    if not settings.backbone_dropout and has_frozen_parameters(model):
-        without_backbone_dropout(model)
+        dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
+    if not settings.backbone_dropout and dropout.has_frozen_parameters(model):
+        dropout.without_backbone_dropout(model)
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         trainer = transformers.Trainer(
@@ -129,57 +130,6 @@ def total_steps(rows: int, settings: Settings) -> int:
     return settings.max_steps or math.ceil(settings.epochs * per_epoch)
 
 
-def loss_function(model, settings: Settings, labels: list[int]) -> Callable[..., Any] | None:
-    """Cross-entropy over a step of the optimiser, its classes weighted or not.
-
-    The models' own losses are means over a batch, which the Trainer (transformers 5.23) adds up
-    over accumulated batches: twice the gradient for two of them. This one divides by the rows of
-    the step. Balanced weights are scikit-learn's: rows / (classes x rows of the class); over the
-    training rows their mean is 1.
-
-    Args:
-        model: a classifier.
-        settings: the hyper-parameters.
-        labels: class numbers of the training rows.
-
-    Returns:
-        A function of outputs, labels and the number of rows in the step; None for AdaLoRA, whose
-        own loss has a term more.
-
-    Raises:
-        InputError: that term would be lost.
-    """
-    import torch
-
-    if method(model) == "ADALORA":
-        if settings.class_weights != "none" or settings.gradient_accumulation_steps > 1:
-            raise InputError(
-                "`class_weights` and `gradient_accumulation_steps` cannot be used with ADALORA, "
-                "which has a loss of its own: leave them at their defaults"
-            )
-        return None
-    weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
-
-    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        logits = outputs.logits.float()
-        of_class = None if weights is None else weights.to(logits.device)
-        total = torch.nn.functional.cross_entropy(logits, labels, of_class, reduction="sum")
-        return total / (num_items_in_batch or len(labels))
-
-    return loss
-
-
-def balanced_weights(labels: list[int]) -> Any:
-    """A weight per class, the rarer the heavier, as a tensor of shape (classes,)."""
-    import numpy as np
-    import torch
-    from sklearn.utils.class_weight import compute_class_weight
-
-    classes = np.unique(labels)  # every class is in every split
-    weights = compute_class_weight("balanced", classes=classes, y=np.asarray(labels))
-    return torch.tensor(weights, dtype=torch.float32)
-
-
 def optimizer(model, settings: Settings) -> Any:
     """AdamW with LoRA+, where B learns faster than A; None for the Trainer's own AdamW.
 
@@ -188,7 +138,7 @@ def optimizer(model, settings: Settings) -> Any:
     """
     if settings.lora_plus_ratio is None:
         return None
-    if method(model) != "LORA":
+    if method_of(model) != "LORA":
         raise InputError("`lora_plus_ratio` is for LORA adapters: take it out of this variant")
     import torch
     from peft.optimizers import create_loraplus_optimizer
@@ -206,13 +156,7 @@ def schedules(model) -> list[Any]:
     """What a method does between steps."""
     from common.callbacks import AdaLoraSchedule
 
-    return [AdaLoraSchedule(model)] if method(model) == "ADALORA" else []
-
-
-def method(model) -> str | None:
-    """The PEFT method of a model; None if it has no adapter."""
-    configs = getattr(model, "peft_config", None)
-    return configs["default"].peft_type.value if configs else None
+    return [AdaLoraSchedule(model)] if method_of(model) == "ADALORA" else []
 
 
 def require_finite(log: list[dict[str, float]]) -> None:
@@ -268,47 +212,3 @@ def arguments(settings: Settings, seed: int, folder: str):
         seed=seed,
         data_seed=seed,
     )
-
-
-def base_model(model) -> Any:
-    """The classifier inside a model with an adapter; the model itself if it has none."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def has_frozen_parameters(model) -> bool:
-    """Whether some of a model is not trained: not so in full fine-tuning."""
-    return not all(parameter.requires_grad for parameter in model.parameters())
-
-
-def without_backbone_dropout(model) -> None:
-    """Keep the frozen backbone in eval mode while the adapter and the head train.
-
-    Dropout then acts only where something is learned. In a frozen backbone it costs a factor of two
-    to three on the CPU (it draws its mask on one thread, and turns the fused attention kernel off).
-    """
-    classifier = base_model(model)
-    frozen = list(frozen_modules(getattr(classifier, classifier.base_model_prefix)))
-    plain_train = model.train
-
-    def train(mode: bool = True):
-        plain_train(mode)
-        for module in frozen:
-            module.training = False
-        return model
-
-    model.train = train  # the Trainer calls it before every step
-
-
-def frozen_modules(module) -> Iterator[Any]:
-    """A module and all modules in it, but for adapters and modules that are trained in full."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils import ModulesToSaveWrapper
-
-    if isinstance(module, BaseTunerLayer):
-        yield from frozen_modules(module.get_base_layer())
-    elif not isinstance(module, ModulesToSaveWrapper):
-        # A checkpointed layer keeps its mode: in eval mode it would not be checkpointed.
-        if not getattr(module, "gradient_checkpointing", False):
-            yield module
-        for child in module.children():
-            yield from frozen_modules(child)
