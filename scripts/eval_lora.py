@@ -44,12 +44,12 @@ def main(argv: list[str] | None = None) -> None:
     logits = padding.logits(model.eval(), rows, padded)
     allowed = 0.0 if same_machine(training, args.threads) else padding.rounding(model)
     passed = gate.check(logits, training["gate"]["logits"], allowed)
-    passed |= gate.check_padding(model, rows, padded)
+    passed |= gate.check_padding(model, padding.probe(data.splits["validation"]), padded)
     predict = prediction.predictor(model, padded, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
-        "run_info": training["run_info"] | clock.run_info(args.metrics.parent, vars(args)),
+        "run_info": training["run_info"] | clock.run_info(args.training.parent, vars(args)),
         "train_info": training["train_info"],
         "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": passed,

@@ -8,6 +8,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from common import quantization
+
 ENVS = Path(__file__).parents[1] / "envs"
 WORKFLOW = yaml.safe_load((ENVS / "workflow.yaml").read_text())
 
@@ -43,6 +45,14 @@ def test_every_locked_version_is_exact_and_public():
 
 def test_the_lock_names_no_index():
     assert not re.search(r"https?:|--", (ENVS / "requirements.txt").read_text())
+
+
+def test_the_package_of_quantization_is_the_one_that_is_tested():
+    (tested,) = [
+        pin for name, pin in read("requirements-dev.txt").items() if name == "bitsandbytes"
+    ]
+    assert Requirement(quantization.PACKAGE).specifier.contains(version(tested))
+    assert Requirement(quantization.PACKAGE) == read("requirements-dev.in")["bitsandbytes"]
 
 
 def test_conda_is_asked_for_python_and_pip_alone():

@@ -113,7 +113,7 @@ def without_kernels(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("missing", "complaint"),
     [
-        (without_package, "needs the package bitsandbytes, which is not installed: install it"),
+        (without_package, "needs a package that is not installed: pip install .bitsandbytes>=0.50"),
         (without_kernels, "bitsandbytes does not work on this machine: libcudart.so.12"),
     ],
 )

@@ -1,5 +1,7 @@
 """What training minimises."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 

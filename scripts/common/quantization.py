@@ -9,6 +9,7 @@ from common import cli
 from common.cli import InputError
 
 BITS = ("4bit", "8bit")
+PACKAGE = "bitsandbytes>=0.50,<0.51"
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -50,8 +51,8 @@ def require_bitsandbytes(bits: str) -> None:
     key = f"`quantization: {bits}`"
     if importlib.util.find_spec("bitsandbytes") is None:
         raise InputError(
-            f"{key} needs the package bitsandbytes, which is not installed: install it, or take "
-            "the key out of the variant"
+            f"{key} needs a package that is not installed: pip install "
+            f"'{PACKAGE}', or take the key out of the variant"
         )
     try:
         importlib.import_module("bitsandbytes")  # loads its kernels
