@@ -47,11 +47,14 @@ def in_cache(source: dict[str, Any]) -> str | None:
     """In the hub's cache."""
     if "hub" not in source:
         return None
-    import huggingface_hub
+    try:
+        import huggingface_hub  # with --use-conda, perhaps in the environment of the rules alone
 
-    path = huggingface_hub.try_to_load_from_cache(
-        source["hub"], "config.json", revision=source["revision"]
-    )
+        path = huggingface_hub.try_to_load_from_cache(
+            source["hub"], "config.json", revision=source["revision"]
+        )
+    except (ImportError, ValueError):  # the hub's rules for names are stricter than the schema's
+        return None
     return type_in(Path(path).read_bytes()) if isinstance(path, str) else None
 
 
@@ -63,8 +66,13 @@ def as_fetched(name: str, source: dict[str, Any]) -> str | None:
         content = (directory / "config.json").read_bytes()
     except (OSError, ValueError):
         return None
-    wanted = source.get("hub") or source.get("package")
-    return type_in(content) if wanted in (record.get("name"), record.get("version")) else None
+    same = {
+        "hub": record.get("name") == source.get("hub")
+        and record.get("revision") == source.get("revision"),
+        "package": record.get("version") == source.get("package")
+        and record.get("member") == source.get("member"),
+    }
+    return type_in(content) if same.get(record.get("kind")) else None
 
 
 def type_in(content: bytes) -> str | None:

@@ -1,11 +1,13 @@
 """Mistakes in a configuration that take more than one key to see."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rules import compatibility
 from rules.architecture import model_type
 from rules.cells import by_rank, cells, chosen, peft_keys
+from rules.compatibility import METHODS
 from rules.explain import ConfigError, suggestion
 
 # Names beside those of the user, in the directory of a dataset and in that of a model.
@@ -26,6 +28,7 @@ def check(config: Config) -> None:
     check_paths(config)
     check_predictions(config)
     check_variants(config)
+    check_training(config)
     check_pairs(config)
 
 
@@ -102,8 +105,22 @@ def check_variants(config: Config) -> None:
             raise ConfigError(
                 f"variants.{name}: `{min(misplaced)}` has no place in a `{body['kind']}` variant"
             )
+        require(compatibility.method_of(body), list(METHODS), f"variants.{name}.peft_type")
         if reason := compatibility.never(peft_keys(body)):
             raise ConfigError(f"variants.{name}: {reason}")
+
+
+def check_training(config: Config) -> None:
+    """Refuse settings of training that do not go with the PEFT method of a cell."""
+    for dataset, model, variant, peft in adapters(config):
+        sections = (config, config["datasets"][dataset], config["models"][model], variant["body"])
+        training: Config = {}
+        for section in sections:
+            training |= section.get("training", {})
+        if reason := compatibility.clash(peft, training):
+            raise ConfigError(
+                f"variants.{variant['name']}: {reason}; set them apart in `training` of the variant"
+            )
 
 
 def check_pairs(config: Config) -> None:
@@ -112,17 +129,23 @@ def check_pairs(config: Config) -> None:
     The architecture of a model that is yet to be fetched is not known here: its cells refuse such a
     pair when they begin.
     """
+    found: dict[str, str | None] = {}
+    for _, model, variant, peft in adapters(config):
+        reasons = compatibility.reasons(peft)
+        if reasons and model not in found:
+            found[model] = model_type(model, config["models"][model]["source"])
+        if reasons and (reason := reasons.get(found[model] or "")):
+            raise ConfigError(
+                f"variants.{variant['name']}: {compatibility.method_of(peft)} cannot be right on "
+                f"{model!r}, a {found[model]}: {reason}; set `models.{model}.variants` to the "
+                "others"
+            )
+
+
+def adapters(config: Config) -> Iterator[tuple[str, str, Config, Config]]:
+    """Each dataset, model and adapter to train: its ``name`` and ``body``, and its PEFT config."""
     for model, body in config["models"].items():
-        pairs = [
-            (name, peft_keys(variant))
-            for name, variant in config["variants"].items()
-            if variant["kind"] == "adapter" and chosen(name, variant, body["variants"])
-        ]
-        doubtful = [(name, peft) for name, peft in pairs if compatibility.reasons(peft)]
-        found = model_type(model, body["source"]) if doubtful else None
-        for name, peft in doubtful:
-            if found and (reason := compatibility.why_not(found, peft)):
-                raise ConfigError(
-                    f"variants.{name}: {compatibility.method_of(peft)} cannot be right on "
-                    f"{model!r}, a {found}: {reason}; set `models.{model}.variants` to the others"
-                )
+        for dataset in body["datasets"] or config["datasets"]:
+            for name, variant in config["variants"].items():
+                if variant["kind"] == "adapter" and chosen(name, variant, body["variants"]):
+                    yield dataset, model, {"name": name, "body": variant}, peft_keys(variant)

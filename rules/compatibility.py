@@ -1,13 +1,22 @@
 """Which PEFT methods cannot be right on which architectures, and why.
 
-Known before anything is downloaded or trained. tests/test_matrix.py keeps the table honest: it
-trains every method on every architecture, and what is not refused here must come back from disk bit
-for bit, padded or not; what is refused must fail. Pairs that no one has listed are put to the same
-proof when their cell begins to train (scripts/common/padding.py) and when it is evaluated
-(scripts/common/gate.py).
+Known before anything is downloaded or trained. tests/test_matrix.py keeps the table honest: what is
+not refused here must come back from disk bit for bit, padded or not; what is refused must fail.
+Pairs that no one has listed are put to the same proof (scripts/common/gate.py) when their cell
+begins to train and when it is evaluated.
 """
 
 from typing import Any
+
+# The methods of PEFT 0.21.
+METHODS = (
+    "ADALORA", "ADAMSS", "ADAPTION_PROMPT", "BEFT", "BOFT", "C3A", "CARTRIDGE", "CPT", "DEFT",
+    "DELORA", "FOURIERFT", "FROD", "GLORA", "GRALORA", "HIRA", "HRA", "IA3", "LILY", "LN_TUNING",
+    "LOHA", "LOKR", "LORA", "MISS", "MULTITASK_PROMPT_TUNING", "OFT", "OSF", "PEANUT", "POLY",
+    "PREFIX_TUNING", "PROMPT_TUNING", "PSOFT", "PVERA", "P_TUNING", "RANDLORA", "ROAD", "SHADOW",
+    "SHIRA", "SUPERTUNING", "TINYLORA", "TRAINABLE_TOKENS", "UNILORA", "VBLORA", "VERA", "WAVEFT",
+    "XLORA",
+)  # fmt: skip
 
 # By PEFT method, then by the `model_type` of the model's config.json: the reason.
 NO_PAST = "it takes no past keys and values, in which the prefix is handed over"
@@ -21,21 +30,25 @@ NO_CONV1D = "its layers are of the kind Conv1D, which this method does not know"
 PROMPTS = {"t5": NO_EMBEDDINGS} | dict.fromkeys(
     ("gpt2", "llama", "qwen2", "qwen3", "gpt_neox", "xlnet"), NO_SIDE
 )
+WITHOUT_CONV1D = (
+    "ADAMSS", "BEFT", "BOFT", "C3A", "DELORA", "GLORA", "HRA", "LILY", "LOHA", "LOKR", "MISS",
+    "OFT", "OSF", "PEANUT", "PSOFT", "ROAD", "SHIRA", "SUPERTUNING",
+)  # fmt: skip
 REASONS: dict[str, dict[str, str]] = {
     "PREFIX_TUNING": dict.fromkeys(
         ("albert", "deberta-v2", "distilbert", "modernbert", "mpnet", "t5", "xlnet"), NO_PAST
     ),
     "PROMPT_TUNING": PROMPTS,
     "P_TUNING": PROMPTS,
-    "LOHA": {"gpt2": NO_CONV1D},
-    "LOKR": {"gpt2": NO_CONV1D},
-    "OFT": {"gpt2": NO_CONV1D},
+    **{method: {"gpt2": NO_CONV1D} for method in WITHOUT_CONV1D},
 }
 OLORA = {"gpt2": NO_CONV1D}  # LORA with `init_lora_weights: olora`
 
 # Starts that are drawn at random, or made of data, anew whenever the adapter is loaded: what was
 # trained on top of one start would be put on top of another.
 MOVING_STARTS = ("corda", "eva", "loftq", "lora_ga", "pissa_niter")
+# Methods that need more than a config, or that do not train a classifier.
+NOT_HERE = ("CPT", "MULTITASK_PROMPT_TUNING", "POLY", "TRAINABLE_TOKENS", "XLORA")
 
 
 def why_not(model_type: str, peft: dict[str, Any]) -> str | None:
@@ -50,15 +63,19 @@ def why_not(model_type: str, peft: dict[str, Any]) -> str | None:
 
 def reasons(peft: dict[str, Any]) -> dict[str, str]:
     """By architecture, why a PEFT config cannot be right on it."""
-    if method_of(peft) == "LORA" and peft.get("init_lora_weights") == "olora":
+    if method_of(peft) == "LORA" and start_of(peft) == "olora":
         return OLORA
     return REASONS.get(method_of(peft), {})
 
 
 def never(peft: dict[str, Any]) -> str | None:
     """Why a PEFT config cannot be right on any architecture; None where it can."""
-    start = str(peft.get("init_lora_weights", "")).lower()
-    if method_of(peft) == "LORA" and start.startswith(MOVING_STARTS):
+    method, start = method_of(peft), start_of(peft)
+    if method in NOT_HERE:
+        return f"{method} needs more than a config, or does not train a classifier; choose another"
+    if method == "ADALORA" and "r" in peft:
+        return "ADALORA does not read `r`: set `init_r` and `target_r`"
+    if method == "LORA" and start.startswith(MOVING_STARTS):
         return (
             f"`init_lora_weights: {start}` starts from another point whenever it is loaded; use "
             "`pissa`, `olora` or the default"
@@ -66,6 +83,27 @@ def never(peft: dict[str, Any]) -> str | None:
     return None
 
 
+def clash(peft: dict[str, Any], training: dict[str, Any]) -> str | None:
+    """Why a PEFT config cannot be trained with some settings; None where it can."""
+    method = method_of(peft)
+    if training["lora_plus_ratio"] is not None and method != "LORA":
+        return f"`lora_plus_ratio` is for LORA, not for {method}"
+    if training["gradient_checkpointing"] and method == "PREFIX_TUNING":
+        return "`gradient_checkpointing` drops what PREFIX_TUNING hands over"
+    own_loss = training["class_weights"] == "none" and training["gradient_accumulation_steps"] == 1
+    if method == "ADALORA" and not own_loss:
+        return (
+            "`class_weights` and `gradient_accumulation_steps` do not go with ADALORA, which has a "
+            "loss of its own"
+        )
+    return None
+
+
 def method_of(peft: dict[str, Any]) -> str:
     """The PEFT method of a literal PEFT config."""
     return str(peft.get("peft_type", "LORA")).upper()
+
+
+def start_of(peft: dict[str, Any]) -> str:
+    """How the matrices of a LoRA start."""
+    return str(peft.get("init_lora_weights", "")).lower()

@@ -68,7 +68,8 @@ def locate_classifiers(config: Config) -> dict[str, list[str]]:
         located[name] = [
             *([] if cell else ["results/comparison.csv"]),
             *(f"resources/models/{model}" for model in models),
-            *(f"results/{dataset}/{model}/tokens" for model in models),
             *(f"results/{dataset}/{candidate}/adapter" for candidate in candidates),
+            # The cell has passed its gate.
+            *(f"results/{dataset}/{candidate}/metrics.json" for candidate in candidates if cell),
         ]
     return located

@@ -5,7 +5,8 @@
         --predictions results/sms-spam/minilm/base/seed0/predictions.parquet \\
         --metrics results/sms-spam/minilm/base/seed0/metrics.json
 
-The figures are those of a random head, and swing widely from seed to seed: never show one alone.
+The figures are those of a random head, and swing widely from seed to seed: never show one alone. A
+head that came with the model, for as many classes, is kept; the record says so.
 """
 
 import logging
@@ -23,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import models, padding, prediction, records, tokens
+    from common import gate, models, prediction, records, tokens
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
@@ -31,18 +32,24 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
-    padded, gap = padding.choose(classifier.model, data.splits["train"], data.pad_token_id)
+    padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
     predict = prediction.predictor(classifier.model, padded, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args)),
-        "train_info": {"num_trainable_params": 0, "num_total_params": total},
+        "train_info": {
+            "num_trainable_params": 0,
+            "num_total_params": total,
+            "pretrained_head": classifier.pretrained_head,
+        },
         "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": {"padding_side": padded.side, "padding_difference": gap},
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)
+    if classifier.pretrained_head:
+        log.warning("the head came with the model, trained: see that its classes are in this order")
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 

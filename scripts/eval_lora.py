@@ -22,6 +22,8 @@ from common import cli, evaluation, files
 
 log = logging.getLogger("eval_lora")
 
+BLOCKS = ("run_info", "train_info", "meta_info", "gate")  # of training.json
+
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
@@ -32,20 +34,18 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import card, gate, models, padding, prediction, records, tokens, variants
+    from common import card, forward, gate, models, prediction, records, tokens, variants
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
-    source, training = models.read_source(args.model), files.read_json(args.training)
+    source, training = models.read_source(args.model), files.read_json(args.training, BLOCKS)
     data = tokens.load(args.tokens)
-    model, padded = variants.load(args.model, args.adapter), variants.padding_of(args.adapter)
+    model = forward.on_device(variants.load(args.model, args.adapter))
+    padding = variants.padding_of(args.adapter)
     files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
-    rows = gate.rows(data.splits["validation"])
-    logits = padding.logits(model.eval(), rows, padded)
-    allowed = 0.0 if same_machine(training, args.threads) else padding.rounding(model)
-    passed = gate.check(logits, training["gate"]["logits"], allowed)
-    passed |= gate.check_padding(model, padding.probe(data.splits["validation"]), padded)
-    predict = prediction.predictor(model, padded, args.batch_size)
+    allowed = 0.0 if same_program(training, args.threads) else gate.rounding(model)
+    passed = gate.passed(model, data.splits["validation"], padding, training["gate"], allowed)
+    predict = prediction.predictor(model, padding, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
@@ -55,7 +55,6 @@ def main(argv: list[str] | None = None) -> None:
         "gate": passed,
         "metrics": results,
     }
-    evaluation.write(record, predictions, args.metrics, args.predictions)
     card.write(
         args.adapter,
         record,
@@ -63,21 +62,24 @@ def main(argv: list[str] | None = None) -> None:
         train_rows=len(data.splits["train"]),
         max_length=data.max_length,
     )
+    evaluation.write(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 
-def same_machine(training: dict[str, Any], threads: int) -> bool:
-    """Whether the model was trained where it is evaluated now, so that sums are added alike."""
+def same_program(training: dict[str, Any], threads: int) -> bool:
+    """Whether the model is evaluated as it was trained, so that sums are added alike.
+
+    That is on the CPU, with the same packages, processor and number of threads; a GPU chooses its
+    kernels by the shapes and by what else it does.
+    """
     from common import records
 
     here, there = records.meta_info([]), training["meta_info"]
-    alike = (
-        ("package_info", "torch-version"),
-        ("system_info", "processor"),
-        ("system_info", "accelerator"),
-    )
-    return training["gate"]["threads"] == threads and all(
-        here[block][key] == there[block][key] for block, key in alike
+    parts = ("package_info", "system_info")
+    return (
+        here["system_info"]["accelerator"] is None
+        and training["gate"]["threads"] == threads
+        and all(here[part] == there[part] for part in parts)
     )
 
 

@@ -197,9 +197,12 @@ def require_model(model: Path, adapter: Path) -> None:
     from common import models, variants
 
     source, record = models.read_source(model), variants.read_record(adapter).base_model
-    name, wanted = (each.get("version") or each["name"] for each in (source, record))
-    if (name, source.get("revision")) != (wanted, record.get("revision")):
-        raise InputError(f"{adapter} was trained on {wanted}, and {model} is {name}: name that one")
+    found, wanted = (
+        " at ".join(filter(None, [each.get("version") or each["name"], each.get("revision")]))
+        for each in (source, record)
+    )
+    if found != wanted:
+        raise InputError(f"{adapter} was trained on {wanted}, and {model} is {found}: name that")
 
 
 class BadRows:

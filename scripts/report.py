@@ -159,6 +159,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
         **{key: evaluation[key] for key in EVALUATION},
         **{column: train.get(key) for column, key in TRAINING.items()},
         "trainable_share": trainable / total if total else None,
+        "pretrained_head": train.get("pretrained_head"),
         "classes": json.dumps(record["meta_info"]["dataset_info"]["labels"]),
         "confusion_matrix": json.dumps(evaluation["confusion_matrix"]),
         "published": False,
@@ -230,7 +231,7 @@ def summary(rows: "pd.DataFrame", metrics: list[str], published: list[Reference]
         first = group.iloc[0]
         return {
             "model": first["model"],
-            "variant": first["variant"] + collapse(group),
+            "variant": first["variant"] + own_head(group) + collapse(group),
             "seeds": str(group["seed"].count() or ""),
             **{metric: spread(group[metric]) for metric in metrics},
             "adapter parameters": thousands(first["adapter_parameters"]),
@@ -243,6 +244,12 @@ def summary(rows: "pd.DataFrame", metrics: list[str], published: list[Reference]
     lines = [line(group) for _, group in groups]
     lines += [reference_line(reference, metrics) for reference in published]
     return pd.DataFrame(lines).fillna("")
+
+
+def own_head(group: "pd.DataFrame") -> str:
+    """A note beside a `base` that is no coin: its head came with the model."""
+    own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
+    return " (head of the model)" if own.all() else ""
 
 
 def collapse(group: "pd.DataFrame") -> str:

@@ -114,7 +114,7 @@ def train(args, source: dict[str, Any]) -> Trained:
     """Train what the variant trains; see ``Trained``. ``source`` is the model's source.json."""
     import torch
 
-    from common import gate, models, padding, quantization, records, tokens, training
+    from common import forward, gate, models, quantization, records, tokens, training
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
@@ -124,13 +124,14 @@ def train(args, source: dict[str, Any]) -> Trained:
     head = list(classifier.head_parameters())
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
-    padded, gap = padding.choose(model, data.splits["train"], data.pad_token_id)
-    train_info = training.train(model, data.splits, padded, settings, args.seed)
+    padding, gap = gate.choose_padding(model, data.splits["train"], data.pad_token_id)
+    train_info = training.train(model, data.splits, padding, settings, args.seed)
     train_info |= variants.count_parameters(model, classifier, args.kind)
+    train_info["pretrained_head"] = classifier.pretrained_head
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()
-    logits = padding.logits(model.eval(), gate.rows(data.splits["validation"]), padded)
+    logits = forward.logits(model, gate.rows(data.splits["validation"]), padding)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
-    record = variants.Record(args.kind, head, source, padded.side, data.max_length, held)
+    record = variants.Record(args.kind, head, source, padding.side, data.max_length, held)
     return Trained(model, record, train_info, found, data.source)
 
 

@@ -144,6 +144,23 @@ MISTAKES = {
         "3bit",
         ["variants.lora.quantization", "one of 4bit, 8bit, null"],
     ),
+    "an unknown method": (
+        "variants/lora/peft_type",
+        "LORRA",
+        ["variants.lora.peft_type", "'LORRA'", "did you mean 'LORA'"],
+    ),
+    "a method that wants more": ("variants/lora/peft_type", "cpt", ["variants.lora", "CPT needs"]),
+    "a rank for AdaLoRA": ("variants/lora/peft_type", "ADALORA", ["`init_r` and `target_r`"]),
+    "LoRA+ without LoRA": (
+        "variants/ia3",
+        {"peft_type": "IA3", "training": {"lora_plus_ratio": 16}},
+        ["variants.ia3", "`lora_plus_ratio` is for LORA, not for IA3"],
+    ),
+    "class weights for AdaLoRA": (
+        "variants/ada",
+        {"peft_type": "ADALORA", "training": {"class_weights": "balanced"}},
+        ["variants.ada", "`class_weights`", "ADALORA"],
+    ),
     "a start that moves": (
         "variants/lora/init_lora_weights",
         "pissa_niter_4",
@@ -370,8 +387,8 @@ def test_a_prediction_by_a_cell_reads_that_cell():
     assert not {"best", "cell", "comparison"} & body.keys()
     assert expanded["classifiers"]["new"] == [
         "resources/models/bert",
-        "results/sms/bert/tokens",
         "results/sms/bert/lora-r8/seed1/adapter",
+        "results/sms/bert/lora-r8/seed1/metrics.json",  # there is one if it passed its gate
     ]
 
 
@@ -517,7 +534,11 @@ def in_the_cache(root: Path) -> dict:
 def fetched(root: Path) -> dict:
     save_config(root / "resources" / "models" / "bert" / "config.json", "gpt2")
     record = root / "resources" / "models" / "bert" / "source.json"
-    record.write_text(json.dumps({"kind": "package", "version": "other-model==2.0"}))
+    record.write_text(
+        json.dumps(
+            {"kind": "package", "version": "other-model==2.0", "member": "other_model/decoder.gguf"}
+        )
+    )
     member = "other_model/decoder.gguf"
     return {"package": "other-model==2.0", "sha256": "b" * 64, "member": member}
 
@@ -545,4 +566,17 @@ def test_a_model_that_is_not_here_yet_is_put_to_the_proof_later(tmp_path, monkey
     made["variants"]["prompt"] = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}
     config.complete(made, [])
     fetched(tmp_path)  # of another source, under the same name
+    config.complete(made, [])
+
+
+@pytest.mark.parametrize("place", ["", "datasets/sms/", "models/bert/", "variants/prefix/"])
+def test_settings_that_clash_are_found_wherever_they_stand(place):
+    made = minimal()
+    made["variants"]["prefix"] = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}
+    section = made
+    for key in place.split("/")[:-1]:
+        section = section[key]
+    section["training"] = {"gradient_checkpointing": True}
+    assert "variants.prefix: `gradient_checkpointing` drops" in message(made)
+    made["variants"]["prefix"]["training"] = {"gradient_checkpointing": False}
     config.complete(made, [])

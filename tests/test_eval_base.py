@@ -115,7 +115,11 @@ def test_record_has_the_three_blocks(evaluated, tiny_models):
         tiny_models["gpt2"], num_labels=2
     )
     total = sum(parameter.numel() for parameter in model.parameters())
-    assert record["train_info"] == {"num_trainable_params": 0, "num_total_params": total}
+    assert record["train_info"] == {
+        "num_trainable_params": 0,
+        "num_total_params": total,
+        "pretrained_head": False,
+    }
     assert record["run_info"]["options"]["seed"] == 3
     assert record["meta_info"]["model_info"]["name"] == "gpt2"
     assert record["meta_info"]["dataset_info"]["source"] == {"kind": "path", "name": "rows.csv"}

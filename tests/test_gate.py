@@ -5,14 +5,16 @@ import math
 import shutil
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 
 import eval_lora
 import train_lora
-from common import adapters, gate, padding, tokens
+from common import adapters, gate, models, tokens
 from common.cli import InputError
-from tests.architectures import make
+from common.padding import Padding
+from tests.architectures import PAD, make, rows
 
 torch.set_num_threads(1)
 
@@ -41,6 +43,7 @@ def inputs(request, make_tokens, tiny_models) -> tuple[Path, Path]:
 
 KINDS = {
     "adapter": ["--peft", '{"r": 4, "lora_dropout": 0.1}'],
+    "bf16": ["--peft", '{"r": 4}', "--precision", "bf16"],
     "head": ["--kind", "head"],
     "full": ["--kind", "full"],
 }
@@ -111,8 +114,8 @@ def test_another_head_in_the_files_is_caught(inputs, tmp_path):
 def test_another_number_of_threads_is_allowed_its_rounding(inputs, tmp_path):
     cell = train(tmp_path, *inputs, "--kind", "head")
     record = evaluate(cell, *inputs, "--threads", "2")
-    assert record["gate"]["tolerance"] == padding.ROUNDING
-    assert record["gate"]["reload_difference"] <= padding.ROUNDING
+    assert record["gate"]["tolerance"] == gate.ROUNDING
+    assert record["gate"]["reload_difference"] <= gate.ROUNDING
 
 
 def test_no_number_does_not_pass():
@@ -122,7 +125,7 @@ def test_no_number_does_not_pass():
 
 def test_a_difference_within_rounding_passes_on_another_machine_alone():
     found, recorded = [[0.5, 0.0]], [[0.50001, 0.0]]
-    assert gate.check(found, recorded, padding.ROUNDING)["reload_difference"] > 0
+    assert gate.check(found, recorded, gate.ROUNDING)["reload_difference"] > 0
     with pytest.raises(InputError):
         gate.check(found, recorded, 0.0)
 
@@ -130,3 +133,56 @@ def test_a_difference_within_rounding_passes_on_another_machine_alone():
 def test_the_gate_reads_a_few_rows_only(inputs):
     _, data = inputs
     assert len(gate.rows(tokens.load(data).splits["train"])) == gate.ROWS
+
+
+def classifier(architecture: str, directory: Path, **changes: object) -> models.Classifier:
+    return models.load_classifier(make(architecture, directory, **changes), ["a", "b"], PAD, 0)
+
+
+def test_a_decoder_is_padded_on_the_right(tmp_path):
+    """On the left, GPT-2 gives other logits and no error."""
+    model = classifier("gpt2", tmp_path).model
+    chosen, gap = gate.choose_padding(model, rows(20, 2), PAD)
+    assert chosen == Padding(PAD, "right")
+    assert gap < 1e-6
+    short_and_long = gate.probe(rows(20, 2))
+    assert gate.difference(model, short_and_long, Padding(PAD, "left")) > 0.01
+
+
+def test_xlnet_is_padded_on_the_left(tmp_path):
+    """It classifies by the last position, padding or not."""
+    chosen, gap = gate.choose_padding(classifier("xlnet", tmp_path).model, rows(20, 2), PAD)
+    assert chosen.side == "left"
+    assert gap < 1e-6
+
+
+def test_a_tuned_prompt_of_gpt2_has_no_right_side(tmp_path):
+    prompt = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}
+    model = adapters.attach(classifier("gpt2", tmp_path), prompt)
+    with pytest.raises(InputError, match=r"moves .* this gpt2, by .* on the right and .* chance"):
+        gate.choose_padding(model, rows(20, 2), PAD)
+
+
+def test_rows_of_one_length_are_probed_too(tmp_path):
+    """The rows to come may be of others."""
+    alike = datasets.Dataset.from_dict(
+        {"input_ids": [[9, 8, 7, 1], [5, 5, 5, 1]], "label": [0, 1], "length": [4, 4]}
+    )
+    assert [row["input_ids"] for row in gate.probe(alike)] == [[9, 7, 1], [9, 8, 7, 1]]
+    chosen, _ = gate.choose_padding(classifier("xlnet", tmp_path).model, alike, PAD)
+    assert chosen.side == "left"
+
+
+def test_a_variant_that_does_not_run_is_refused_in_one_line(tmp_path):
+    prefix = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}
+    model = adapters.attach(classifier("albert", tmp_path), prefix)
+    with pytest.raises(InputError, match="this albert does not run on texts of ") as caught:
+        gate.choose_padding(model, rows(20, 2), PAD)
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_beyond_the_positions_of_a_model_are_refused_in_one_line(tmp_path):
+    model = classifier("gpt2", tmp_path, n_positions=8).model
+    with pytest.raises(InputError, match=r"texts of 12 tokens: .* lower `max_length`") as caught:
+        gate.choose_padding(model, rows(20, 2), PAD)
+    assert "\n" not in str(caught.value)

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import datasets
+import peft
 import pytest
 import torch
 
-from common import encoding, gate, models, padding, training, variants
+from common import encoding, forward, gate, models, training, variants
 from common.cli import InputError
+from rules import compatibility
 from rules.compatibility import why_not
 from tests.architectures import ARCHITECTURES, END, METHODS, PAD, TRAINING, make, rows
 
@@ -26,6 +28,15 @@ STEPS = 3
 CASES = [(name, method) for name in ARCHITECTURES for method in METHODS]
 POSSIBLE = [case for case in CASES if why_not(case[0], METHODS[case[1]]) is None]
 REFUSED = [case for case in CASES if case not in POSSIBLE]
+
+
+# How it shows that the reason given is the true one.
+FAILS = {
+    compatibility.NO_PAST: "does not run .*past key values|exactly one of input_ids",
+    compatibility.NO_EMBEDDINGS: "does not run .*input embeddings",
+    compatibility.NO_SIDE: "padding moves the probabilities",
+    compatibility.NO_CONV1D: "Conv1D|shapes cannot be multiplied",
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +83,16 @@ def go_through(bases, tokenizer, tmp_path):
         assert classifier.head == ARCHITECTURES[architecture][1]
         names = list(classifier.head_parameters())
         model = variants.adapt(classifier, kind, peft, STEPS)
-        padded, _ = padding.choose(model, data["train"], PAD)
+        padded, _ = gate.choose_padding(model, data["train"], PAD)
         batch = gate.rows(data["validation"])
-        untrained = padding.logits(model.eval(), batch, padded)
+        untrained = forward.logits(model, batch, padded)
         training.train(model, data, padded, replace(SETTINGS, **keys), 0)
-        trained = padding.logits(model.eval(), batch, padded)
+        trained = forward.logits(model, batch, padded)
         record = variants.Record(kind, names, {"name": "org/base"}, padded.side, 16)
         variants.save(model, tokenizer, record, tmp_path)
 
         loaded = variants.load(bases[architecture], tmp_path)
-        found = padding.logits(loaded.eval(), batch, padded)
+        found = forward.logits(loaded, batch, padded)
         assert gate.check(found, trained.tolist(), 0.0)["reload_difference"] == 0
         assert gate.check_padding(loaded, batch, padded)["padding_side"] == padded.side
         assert loaded.config.num_labels == classes
@@ -93,9 +104,26 @@ def go_through(bases, tokenizer, tmp_path):
 @pytest.mark.parametrize(("architecture", "method"), REFUSED)
 def test_what_is_refused_cannot_be_right(bases, architecture, method):
     """The table must not forbid what works."""
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=FAILS[str(why_not(architecture, METHODS[method]))]):
         model = variants.adapt(load(bases[architecture], 2), "adapter", METHODS[method], STEPS)
-        padding.choose(model, splits(2)["train"], PAD)
+        gate.choose_padding(model, splits(2)["train"], PAD)
+
+
+@pytest.mark.parametrize("method", compatibility.WITHOUT_CONV1D)
+def test_what_does_not_know_conv1d_is_refused(bases, method):
+    with pytest.raises(InputError, match=f"PEFT refuses this {method} config"):
+        variants.adapt(load(bases["gpt2"], 2), "adapter", {"peft_type": method}, STEPS)
+
+
+@pytest.mark.parametrize("method", compatibility.NOT_HERE)
+def test_what_is_not_for_here_fails(bases, method):
+    with pytest.raises(InputError):
+        model = variants.adapt(load(bases["bert"], 2), "adapter", {"peft_type": method}, STEPS)
+        gate.choose_padding(model, splits(2)["train"], PAD)
+
+
+def test_every_method_of_peft_is_known():
+    assert set(compatibility.METHODS) == {method.value for method in peft.PeftType}
 
 
 def test_padding_goes_where_each_model_wants_it(bases):
@@ -103,7 +131,7 @@ def test_padding_goes_where_each_model_wants_it(bases):
         classifier = load(bases[architecture], 2)
         kind = "adapter" if method else "full"
         model = variants.adapt(classifier, kind, METHODS.get(method or "", {}), STEPS)
-        return padding.choose(model, splits(2)["train"], PAD)[0].side
+        return gate.choose_padding(model, splits(2)["train"], PAD)[0].side
 
     assert {name: side(name) for name in ARCHITECTURES if side(name) == "left"} == {"xlnet": "left"}
     assert side("opt", "prompt-tuning") == side("bloom", "p-tuning") == "left"

@@ -56,6 +56,18 @@ def test_a_pooler_that_the_checkpoint_lacks_is_part_of_the_head(tiny_models, tmp
     assert classifier.head == ["classifier", "bert.pooler.dense"]
 
 
+def test_a_head_that_came_with_the_model_is_kept_and_told_of(tiny_models, tmp_path):
+    first = models.load_classifier(tiny_models["bert"], LABELS, 0, 0)
+    assert not first.pretrained_head
+    first.model.save_pretrained(tmp_path)
+    again = models.load_classifier(tmp_path, LABELS, 0, 1)
+    assert again.pretrained_head
+    assert torch.equal(
+        parameters(again)["classifier.weight"], parameters(first)["classifier.weight"]
+    )
+    assert not models.load_classifier(tmp_path, LABELS[:2], 0, 1).pretrained_head
+
+
 def test_a_head_for_other_classes_is_drawn_anew(tiny_models, tmp_path):
     two = models.load_classifier(tiny_models["bert"], LABELS[:2], 0, 0).model
     two.save_pretrained(tmp_path)
@@ -93,7 +105,9 @@ def cut(path: Path) -> None:
 )
 def test_a_damaged_model_is_refused_in_one_line(copied, file, damage):
     damage(copied / file)
-    with pytest.raises(InputError, match=r"holds no classifier that loads: .*fetch it again") as e:
+    with pytest.raises(
+        InputError, match=r"no classifier that loads: .*fetch or train it again"
+    ) as e:
         models.load_classifier(copied, LABELS, 0, 0)
     assert "\n" not in str(e.value)
 

@@ -158,7 +158,7 @@ COLUMNS = [
     *("mcc", "loss", "collapsed", "eval_seconds", "eval_samples_per_second", "adapter_parameters"),
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
     *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
-    *("trainable_share", "classes", "confusion_matrix", "published", "source"),
+    *("trainable_share", "pretrained_head", "classes", "confusion_matrix", "published", "source"),
 ]
 
 
@@ -228,6 +228,14 @@ def test_kinds_that_are_no_adapters_have_no_peft_config(results, run, kind):
     table, _ = run(f"sms/bert/base,{kind}/0")
     assert list(dict.fromkeys(table["kind"])) == ["baseline", "base", kind]
     assert set(table["scale"]) == {""}
+
+
+def test_a_base_with_a_head_of_its_own_is_marked(results, run):
+    """It is no coin that every seed tosses anew."""
+    assert "(head of the model)" not in run("sms/bert/base,lora-r4/0,1")[1]
+    for seed in (0, 1):
+        results(f"sms/bert/base/seed{seed}", 5, train=BASE | {"pretrained_head": True})
+    assert "| base (head of the model) |" in run("sms/bert/base,lora-r4/0,1")[1]
 
 
 def test_a_collapsed_variant_is_marked(results, run):

@@ -12,6 +12,7 @@ from common import adapters, dropout, losses, models, tokens, training
 from common.callbacks import BestEpoch
 from common.cli import InputError
 from common.padding import Padding
+from tests.architectures import make
 
 torch.set_num_threads(1)  # more of them wait for each other where other jobs run
 
@@ -314,3 +315,36 @@ def test_adalora_keeps_its_own_loss(data, tiny_models, changes):
     model = adapters.attach(classifier, {"peft_type": "ADALORA"}, steps=20)
     with pytest.raises(InputError, match="cannot be used with ADALORA"):
         train(model, some, **changes)
+
+
+def test_the_best_epoch_keeps_the_ranks_that_it_had(data, tiny_models):
+    """AdaLoRA takes ranks away later: what it masks then, the best epoch still had."""
+    some = data["bert"]
+    classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
+    config = {"peft_type": "ADALORA", "init_r": 4, "target_r": 1, "deltaT": 1, "tinit": 8}
+    model = adapters.attach(classifier, config, steps=20)
+    best = BestEpoch(model, None)
+    control = SimpleNamespace(should_training_stop=False)
+    best.on_evaluate(None, SimpleNamespace(epoch=1.0), control, {"eval_loss": 0.5})
+    model.peft_config["default"].rank_pattern = {"layer": [True, False]}
+    best.restore()
+    assert model.peft_config["default"].rank_pattern is None
+
+
+def test_prefixes_are_not_checkpointed(data, tiny_models):
+    some = data["bert"]
+    classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
+    prefix = {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}
+    with pytest.raises(InputError, match="`gradient_checkpointing` drops what PREFIX_TUNING"):
+        train(adapters.attach(classifier, prefix), some, gradient_checkpointing=True)
+
+
+def test_checkpointing_drops_nothing_out_of_a_frozen_layer(tmp_path):
+    """OPT's layers call dropout themselves, and a checkpointed layer stays in training mode."""
+    base = make("opt", tmp_path, dropout=0.5)
+    model = adapters.attach(models.load_classifier(base, ["a", "b"], 0, 0), {"r": 4})
+    dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
+    dropout.without_backbone_dropout(model)
+    model.train()
+    first, second = (model(torch.tensor([[5, 6, 7]])).logits for _ in range(2))
+    assert torch.equal(first, second)

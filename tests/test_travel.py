@@ -144,7 +144,6 @@ rows = []
 with torch.inference_mode():
     for text in json.load(open("texts.json")):
         inputs = tokenizer(text, truncation=True, return_tensors="pt")
-        inputs.pop("token_type_ids", None)
         rows.append(model(**inputs).logits.double().softmax(dim=1)[0].tolist())
 assert model.base_model.model.config.id2label == names
 assert not any(name.startswith("common") for name in sys.modules)

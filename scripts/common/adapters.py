@@ -34,12 +34,12 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
     """
     import peft
 
-    kind = str(settings.get("peft_type", "LORA")).upper()
+    method = str(settings.get("peft_type", "LORA")).upper()
     try:
-        config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)]
+        config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(method)]
         values = {key: value for key, value in settings.items() if key != "peft_type"}
-        values = fitting(kind, config_class, classifier.model) | values
-        if kind == "ADALORA" and steps:
+        values = fitting(method, config_class, classifier.model) | values
+        if method == "ADALORA" and steps:
             values = budget(steps) | values
         config = config_class(**completed(values, classifier))
         model = peft.get_peft_model(classifier.model, config)
@@ -48,11 +48,11 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
         return model
     except REFUSALS as error:
         raise InputError(
-            f"PEFT refuses this {kind} config: {cli.one_line(error)}; mend the variant"
+            f"PEFT refuses this {method} config: {cli.one_line(error)}; mend the variant"
         ) from error
 
 
-def fitting(kind: str, config_class: Any, model: Any) -> dict[str, Any]:
+def fitting(method: str, config_class: Any, model: Any) -> dict[str, Any]:
     """What a PEFT config holds unless it is told otherwise, read off the model.
 
     Methods that adapt layers are told which. A tuned prompt is as wide as the embeddings, which in
@@ -60,8 +60,8 @@ def fitting(kind: str, config_class: Any, model: Any) -> dict[str, Any]:
     """
     known = config_class.__dataclass_fields__
     if "target_modules" in known:
-        return targets(kind, model)
-    if kind in ("PROMPT_TUNING", "P_TUNING"):
+        return targets(method, model)
+    if method in ("PROMPT_TUNING", "P_TUNING"):
         return {
             "token_dim": model.get_input_embeddings().embedding_dim,
             "num_layers": model.config.num_hidden_layers,
@@ -70,7 +70,7 @@ def fitting(kind: str, config_class: Any, model: Any) -> dict[str, Any]:
     return {}
 
 
-def targets(kind: str, model: Any) -> dict[str, Any]:
+def targets(method: str, model: Any) -> dict[str, Any]:
     """The layers that a method adapts: every linear one, unless it is made for others.
 
     PEFT's own reading of "all-linear" takes heads too, and fails on DistilBERT. LN_TUNING adapts
@@ -79,9 +79,9 @@ def targets(kind: str, model: Any) -> dict[str, Any]:
     """
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING
 
-    if kind == "LN_TUNING":
+    if method == "LN_TUNING":
         return {"target_modules": models.norms(model)}
-    if kind != "IA3":
+    if method != "IA3":
         return {"target_modules": ALL_LINEAR}
     if model.config.model_type in TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING:
         return {}
@@ -95,6 +95,8 @@ def completed(values: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
     if values.setdefault("task_type", "SEQ_CLS") != "SEQ_CLS":
         # Under another task the head stays frozen and is not saved.
         raise ValueError(f"`task_type` is {values['task_type']!r}, and a classifier's is SEQ_CLS")
+    if isinstance(values.get("modules_to_save"), str):
+        raise ValueError("`modules_to_save` is a text: make it a list of names")
     # A list of its own: PEFT appends to the one that it is given.
     values["modules_to_save"] = [*classifier.head, *(values.get("modules_to_save") or [])]
     return values
@@ -146,6 +148,8 @@ def save(model, name: str, revision: str | None, directory: Path) -> None:
     """
     config, base = model.peft_config["default"], model.get_base_model()
     config.base_model_name_or_path, config.revision = name, revision
+    if getattr(config, "tokenizer_name_or_path", None):
+        config.tokenizer_name_or_path = name
     sort_names(config)
     model.save_pretrained(directory, save_embedding_layers=False)
     # PEFT's card is a form to fill in; eval_lora writes one with the figures.

@@ -36,7 +36,7 @@ class BestEpoch(transformers.TrainerCallback):
         """Put the weights of the best epoch back, and the ranks that AdaLoRA had left it."""
         for name, value in self.best.items():
             self.trained[name].data.copy_(value)
-        if self.best and self.ranks is not None:
+        if self.best and hasattr(self.peft_config, "rank_pattern"):
             self.peft_config.rank_pattern = self.ranks
 
 

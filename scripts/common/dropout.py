@@ -41,8 +41,19 @@ def frozen_modules(module) -> Iterator[Any]:
     if isinstance(module, BaseTunerLayer):
         yield from frozen_modules(module.get_base_layer())
     elif not isinstance(module, ModulesToSaveWrapper):
-        # A checkpointed layer keeps its mode: in eval mode it would not be checkpointed.
-        if not getattr(module, "gradient_checkpointing", False):
+        if getattr(module, "gradient_checkpointing", False):
+            without_own_dropout(module)
+        else:
             yield module
         for child in module.children():
             yield from frozen_modules(child)
+
+
+def without_own_dropout(layer: Any) -> None:
+    """Keep a checkpointed layer from dropping anything out itself, as OPT's does.
+
+    Its mode must stay: in eval mode it would not be checkpointed.
+    """
+    for name, value in vars(layer).items():
+        if "dropout" in name and isinstance(value, float):
+            setattr(layer, name, 0.0)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,14 +54,18 @@ def require_directory(directory: Path) -> None:
         raise InputError(f"{directory} is no directory: name one that `fetch_model` wrote")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, keys: Collection[str] = ()) -> Any:
     """The content of a JSON file.
 
+    Args:
+        path: of the file.
+        keys: that it must have at its top.
+
     Raises:
-        InputError: the file is not there, or it is not whole.
+        InputError: the file is not there, or not whole, or lacks a key: another version wrote it.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): run the stage that writes it"
@@ -70,6 +74,11 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"{path} is no whole JSON file ({cli.one_line(error)}): delete it and run again"
         ) from error
+    if missing := [key for key in keys if key not in content]:
+        raise InputError(
+            f"{path} has no {missing[0]!r}: another version wrote it; run the stage that writes it"
+        )
+    return content
 
 
 def sha256(path: Path) -> str:

@@ -30,6 +30,11 @@ class Classifier:
     head: list[str]
     drawn: list[str]
 
+    @property
+    def pretrained_head(self) -> bool:
+        """Whether the head came with the model, for as many classes: no seed draws it."""
+        return not self.drawn
+
     def head_parameters(self) -> dict[str, Any]:
         """The parameters of the head, by their full names."""
         return {
@@ -46,7 +51,7 @@ def load_classifier(
     seed: int,
     quantized: dict[str, Any] | None = None,
 ) -> Classifier:
-    """A pretrained model with a classification head drawn from ``seed``.
+    """A pretrained model with a classification head, drawn from ``seed`` where it has none.
 
     Args:
         directory: config and safetensors weights, as ``fetch_model`` leaves them.
@@ -70,9 +75,10 @@ def load_classifier(
             **loading_options(labels, pad_token_id, quantized),
             output_loading_info=True,
         )
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    except (AssertionError, OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{directory} holds no classifier that loads: {cli.one_line(error)}; fetch it again"
+            f"{directory} holds no classifier that loads: {cli.one_line(error)}; fetch or "
+            "train it again"
         ) from error
     quantization.without_packing(model)
     # Both hold names; mismatched ones come with their shapes.
@@ -100,6 +106,7 @@ def loading_options(
         "ignore_mismatched_sizes": True,  # a head for other classes is drawn anew
     }
     if quantized:
+        quantization.require_bitsandbytes()
         options["quantization_config"] = transformers.BitsAndBytesConfig(**quantized)
     return options
 
@@ -157,9 +164,8 @@ def linear_layers(model) -> list[str]:
 
 def norms(model) -> list[str]:
     """Full names of the normalisation layers of the backbone: LayerNorm, LlamaRMSNorm ..."""
-    kind = "Norm"
     return [
-        name for name, module in backbone_modules(model) if type(module).__name__.endswith(kind)
+        name for name, module in backbone_modules(model) if type(module).__name__.endswith("Norm")
     ]
 
 

@@ -4,15 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from common import cli
-from common.padding import Padding, logits
+from common import cli, forward
+from common.padding import Padding
 
 
 def predictor(model, padding: Padding, batch_size: int) -> Callable[[Any], dict[str, Any]]:
     """``predict`` with everything given but the rows, on the device that the job was given."""
-    # A quantised model is loaded to its device, and some cannot be moved.
-    on_device = model if model.device.type == device().type else model.to(device())
-    return lambda rows: predict(on_device, rows, padding, batch_size)
+    placed = forward.on_device(model)
+    return lambda rows: predict(placed, rows, padding, batch_size)
 
 
 def predict(model, rows, padding: Padding, batch_size: int) -> dict[str, Any]:
@@ -34,24 +33,13 @@ def predict(model, rows, padding: Padding, batch_size: int) -> dict[str, Any]:
     import torch
     from tqdm import tqdm
 
-    model.eval()
     order = np.argsort(-np.asarray(rows["length"]), kind="stable")
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     outputs: list[Any] = []
     started = time.perf_counter()
-    with torch.inference_mode():
-        # `leave=None`: under the bar of a caller, this one vanishes when it is full.
-        for batch in tqdm(
-            batches, desc="predict", unit="batch", leave=None, disable=not cli.watched()
-        ):
-            outputs.append(logits(model, [rows[int(row)] for row in batch], padding))
+    # `leave=None`: under the bar of a caller, this one vanishes when it is full.
+    for batch in tqdm(batches, desc="predict", unit="batch", leave=None, disable=not cli.watched()):
+        outputs.append(forward.logits(model, [rows[int(row)] for row in batch], padding))
     in_order = torch.cat(outputs)[torch.as_tensor(np.argsort(order))]
     seconds = time.perf_counter() - started
     return {"probabilities": in_order.double().softmax(dim=1).numpy(), "seconds": seconds}
-
-
-def device():
-    """The device to compute on: the GPU that the job was given, else the CPU."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -35,7 +35,7 @@ def options(
         return None
     if kind != "adapter":
         raise InputError(f"`quantization` is for adapters, not for `{kind}`: take the key out")
-    require_bitsandbytes(bits)
+    require_bitsandbytes()
     chosen: dict[str, Any] = {f"load_in_{bits}": True}
     if bits == "4bit":
         chosen |= {
@@ -46,20 +46,19 @@ def options(
     return chosen | {"llm_int8_skip_modules": trained_in_full(directory)}  # of 4 bits too
 
 
-def require_bitsandbytes(bits: str) -> None:
+def require_bitsandbytes() -> None:
     """Refuse quantisation where it cannot be done, before anything is loaded."""
-    key = f"`quantization: {bits}`"
     if importlib.util.find_spec("bitsandbytes") is None:
         raise InputError(
-            f"{key} needs a package that is not installed: pip install "
-            f"'{PACKAGE}', or take the key out of the variant"
+            f"`quantization` needs a package that is not installed: pip install '{PACKAGE}', or "
+            "take the key out of the variant"
         )
     try:
         importlib.import_module("bitsandbytes")  # loads its kernels
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(
-            f"{key}: bitsandbytes does not work on this machine: {cli.one_line(error)}; mend it, "
-            "or take the key out of the variant"
+            "`quantization`: bitsandbytes does not work on this machine: "
+            f"{cli.one_line(error)}; mend it, or take the key out of the variant"
         ) from error
 
 

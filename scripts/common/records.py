@@ -14,7 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("transformers", "peft", "datasets", "torch", "evaluate", "accelerate", "scikit-learn")
+PACKAGES = (
+    "transformers",
+    "peft",
+    "datasets",
+    "torch",
+    "evaluate",
+    "accelerate",
+    "scikit-learn",
+    "bitsandbytes",
+)
 KIB = 1024
 
 

@@ -35,6 +35,8 @@ def load(directory: Path) -> Tokens:
         InputError: the directory holds no such thing.
     """
     splits = datadict.load(directory)
-    statistics = files.read_json(directory / STATISTICS)
-    kept = {name: statistics[name] for name in ("pad_token_id", "max_length", "source")}
-    return Tokens(splits, datadict.class_names(splits), **kept)
+    names = ("pad_token_id", "max_length", "source")
+    statistics = files.read_json(directory / STATISTICS, names)
+    return Tokens(
+        splits, datadict.class_names(splits), **{name: statistics[name] for name in names}
+    )

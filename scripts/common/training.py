@@ -72,6 +72,11 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
 
     require_precision(settings.precision)
     if settings.gradient_checkpointing:
+        if method_of(model) == "PREFIX_TUNING":
+            raise InputError(
+                "`gradient_checkpointing` drops what PREFIX_TUNING hands over: take it out of this "
+                "variant's `training`"
+            )
         dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
     if not settings.backbone_dropout and dropout.has_frozen_parameters(model):
         dropout.without_backbone_dropout(model)
@@ -90,6 +95,8 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started
+    # Else the model would go on computing in the precision of its training, as no saved one does.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     require_finite(trainer.state.log_history)
     best.restore()
     for schedule in between_steps:

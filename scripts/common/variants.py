@@ -115,6 +115,7 @@ def prepared(tokenizer: Any, record: Record) -> Any:
         "model_max_length": record.max_length,
         "padding_side": record.padding_side,
         "split_special_tokens": True,
+        "model_input_names": ["input_ids", "attention_mask"],  # no cell sees token types
     }
     for name, value in used.items():
         setattr(tokenizer, name, value)
