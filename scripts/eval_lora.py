@@ -15,6 +15,7 @@ are known only now, and only a cell that passed the gate has a card.
 """
 
 import logging
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,13 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import card, forward, gate, models, prediction, records, tokens, variants
+    from common import card, models, prediction, records, tokens
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
     source, training = models.read_source(args.model), files.read_json(args.training, BLOCKS)
     data = tokens.load(args.tokens)
-    model = forward.on_device(variants.load(args.model, args.adapter))
-    padding = variants.padding_of(args.adapter)
-    files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
-    allowed = 0.0 if same_program(training, args.threads) else gate.rounding(model)
-    passed = gate.passed(model, data.splits["validation"], padding, training["gate"], allowed)
+    model, padding, passed = load(args, training, data.splits["validation"])
     predict = prediction.predictor(model, padding, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
@@ -64,6 +61,17 @@ def main(argv: list[str] | None = None) -> None:
     )
     evaluation.write(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """The model of a cell that passed its gate, its padding, and the figures of the gate."""
+    from common import card, forward, gate, variants
+
+    model = forward.on_device(variants.load(args.model, args.adapter))
+    padding = variants.padding_of(args.adapter)
+    files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
+    tolerance = 0.0 if same_program(training, args.threads) else gate.rounding(model)
+    return model, padding, gate.passed(model, split, padding, training["gate"], tolerance)
 
 
 def same_program(training: dict[str, Any], threads: int) -> bool:

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-import eval_lora
-import train_lora
 from common import adapters, models, quantization, variants
 from common.cli import InputError
 from tests.architectures import make
+from tests.test_gate import evaluate, train
 
 torch.set_num_threads(1)
 
@@ -35,22 +34,11 @@ def base(request, tiny_models, make_tokens, tmp_path_factory) -> tuple[Path, Pat
     return directory, make_tokens(name, ("ham", "spam", "other"), 90)
 
 
-def train(root: Path, base: tuple[Path, Path], *more: str) -> Path:
-    """Train a cell; returns its directory."""
-    words = ["--model", base[0], "--tokens", base[1], "--max-steps", "4", "--learning-rate", "1e-2"]
-    words += ["--output", root / "adapter", "--record", root / "training.json", *more]
-    train_lora.main([str(word) for word in words])
-    return root
-
-
 @pytest.mark.parametrize("bits", quantization.BITS)
 @pytest.mark.parametrize("peft", ['{"r": 4}', '{"peft_type": "IA3"}'])
 def test_a_quantized_cell_passes_the_gate(base, tmp_path, bits, peft):
-    cell = train(tmp_path, base, "--quantization", bits, "--peft", peft)
-    words = ["--model", base[0], "--tokens", base[1], "--adapter", cell / "adapter"]
-    words += ["--training", cell / "training.json", "--metrics", cell / "metrics.json"]
-    eval_lora.main([str(w) for w in [*words, "--predictions", cell / "predictions.parquet"]])
-    record = json.loads((cell / "metrics.json").read_text())
+    cell = train(tmp_path, *base, "--quantization", bits, "--peft", peft)
+    record = evaluate(cell, *base)
     assert record["gate"]["reload_difference"] == 0
     assert record["run_info"]["quantization"] == bits
 
@@ -70,7 +58,7 @@ def test_the_backbone_is_held_in_few_bits_and_the_head_is_not(base, bits, kind):
 def test_parameters_are_counted_as_if_they_were_whole(base, tmp_path):
     counts = []
     for name, more in {"whole": [], "4bit": ["--quantization", "4bit"]}.items():
-        cell = train(tmp_path / name, base, "--peft", '{"r": 4}', *more)
+        cell = train(tmp_path / name, *base, "--peft", '{"r": 4}', *more)
         info = json.loads((cell / "training.json").read_text())["train_info"]
         counts.append([info[f"num_{part}_params"] for part in ("trainable", "adapter", "total")])
     assert counts[0] == counts[1]
@@ -120,13 +108,13 @@ def without_kernels(monkeypatch) -> None:
 def test_where_it_cannot_be_done_it_is_refused(base, tmp_path, monkeypatch, missing, complaint):
     missing(monkeypatch)
     with pytest.raises(InputError, match=complaint) as caught:
-        train(tmp_path, base, "--quantization", "4bit")
+        train(tmp_path, *base, "--quantization", "4bit")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_quantized_cell_is_not_loaded_without_the_package(base, tmp_path, monkeypatch):
-    cell = train(tmp_path, base, "--quantization", "4bit")
+    cell = train(tmp_path, *base, "--quantization", "4bit")
     without_package(monkeypatch)
     with pytest.raises(InputError, match="pip install"):
         variants.load(base[0], cell / "adapter")
@@ -135,10 +123,10 @@ def test_a_quantized_cell_is_not_loaded_without_the_package(base, tmp_path, monk
 @pytest.mark.parametrize("kind", ["head", "full"])
 def test_only_adapters_are_trained_on_a_quantized_model(base, tmp_path, kind):
     with pytest.raises(InputError, match=f"`quantization` is for adapters, not for `{kind}`"):
-        train(tmp_path, base, "--quantization", "8bit", "--kind", kind)
+        train(tmp_path, *base, "--quantization", "8bit", "--kind", kind)
 
 
 def test_what_a_method_cannot_do_is_refused_in_one_line(base, tmp_path):
     with pytest.raises(InputError, match="does not run on texts of") as caught:
-        train(tmp_path, base, "--quantization", "4bit", "--peft", '{"peft_type": "LOHA"}')
+        train(tmp_path, *base, "--quantization", "4bit", "--peft", '{"peft_type": "LOHA"}')
     assert "\n" not in str(caught.value)

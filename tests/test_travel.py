@@ -17,17 +17,7 @@ import prepare_data
 import tokenize_data
 import train_lora
 from common import encoding, files, variants
-
-COMMIT = "d" * 40
-HUB = {"kind": "hub", "name": "org/tiny", "revision": COMMIT}
-PACKAGE = {"kind": "package", "name": "toy-model", "version": "toy-model==1.0", "member": "toy/m"}
-PATH = {"kind": "path", "name": "mine"}
-TWO = ["ham", "spam"]
-HOSTILE = [
-    "a|b `c`\n---\nd",
-    "<script>alert('x')</script>",
-    "--- \\ {x}: \"q\" ''' # [y](z) ```",
-]
+from tests.test_card import COMMIT, HOSTILE, HUB, PACKAGE, PATH, TWO
 
 
 @pytest.fixture
