@@ -59,7 +59,7 @@ def choose_padding(model: Any, rows: Any, token_id: int) -> tuple[Padding, float
     pair = probe(rows)
     try:
         gaps = {right: difference(model, pair, right)}
-        if gaps[right] > ROUNDING:
+        if not gaps[right] <= ROUNDING:  # also where it is no number
             gaps[left] = difference(model, pair, left)
     except FAILURES as error:
         longest = max(rows["length"])
