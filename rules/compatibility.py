@@ -20,6 +20,7 @@ METHODS = (
 
 # By PEFT method, then by the `model_type` of the model's config.json: the reason.
 NO_PAST = "it takes no past keys and values, in which the prefix is handed over"
+NO_MASK = "with the prefix, its keys are longer than the mask that it makes for them"
 NO_EMBEDDINGS = "it takes token ids alone, and the prompt is made of embeddings"
 NO_SIDE = (
     "it is handed embeddings, in which it cannot see where a text ends: padded on the right it "
@@ -35,8 +36,9 @@ WITHOUT_CONV1D = (
     "OFT", "OSF", "PEANUT", "PSOFT", "ROAD", "SHIRA", "SUPERTUNING",
 )  # fmt: skip
 REASONS: dict[str, dict[str, str]] = {
-    "PREFIX_TUNING": dict.fromkeys(
-        ("albert", "deberta-v2", "distilbert", "modernbert", "mpnet", "t5", "xlnet"), NO_PAST
+    "PREFIX_TUNING": {"t5": NO_MASK}
+    | dict.fromkeys(
+        ("albert", "deberta-v2", "distilbert", "modernbert", "mpnet", "xlnet"), NO_PAST
     ),
     "PROMPT_TUNING": PROMPTS,
     "P_TUNING": PROMPTS,

@@ -139,6 +139,7 @@ def convert_gguf(gguf: Path, target: Path) -> None:
     model.load_state_dict(loaded.state_dict())
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    files.share(target)
 
 
 def weights_sha256(directory: Path) -> dict[str, str]:

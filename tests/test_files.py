@@ -1,6 +1,7 @@
 """A file or directory is whole or not there, and hashes and sizes are exact."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,16 @@ def test_remove_takes_files_directories_and_nothing(tmp_path):
     for name in ("a", "d", "nothing"):
         files.remove(tmp_path / name)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o007, 0o660)])
+def test_shared_files_are_as_open_as_the_umask_lets_them(tmp_path, mask, mode):
+    file = tmp_path / "weights"
+    file.touch(0o600)
+    before = os.umask(mask)
+    try:
+        files.share(tmp_path)
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == mode

@@ -56,14 +56,17 @@ def fitting(method: str, config_class: Any, model: Any) -> dict[str, Any]:
     """What a PEFT config holds unless it is told otherwise, read off the model.
 
     Methods that adapt layers are told which. A tuned prompt is as wide as the embeddings, which in
-    some models (ALBERT, ELECTRA, OPT-350M) are narrower than the layers; PEFT takes the layers'.
+    some models (ALBERT, ELECTRA, OPT-350M) are narrower than the layers; PEFT takes the layers'
+    width, and does not find that of DistilBERT.
     """
     known = config_class.__dataclass_fields__
     if "target_modules" in known:
         return targets(method, model)
-    if method in ("PROMPT_TUNING", "P_TUNING"):
+    if "num_virtual_tokens" in known:
+        embedded = method in ("PROMPT_TUNING", "P_TUNING")
+        width = model.get_input_embeddings().embedding_dim if embedded else model.config.hidden_size
         return {
-            "token_dim": model.get_input_embeddings().embedding_dim,
+            "token_dim": width,
             "num_layers": model.config.num_hidden_layers,
             "num_attention_heads": model.config.num_attention_heads,
         }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,17 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.replace(path)
     finally:
         remove(aside)
+
+
+def share(directory: Path) -> None:
+    """Let others read the files of a directory, as far as the user's umask lets them.
+
+    safetensors writes its files for their owner alone, which on a cluster is not who evaluates.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in directory.iterdir():
+        file.chmod(0o666 & ~mask)
 
 
 def remove(path: Path) -> None:

@@ -66,10 +66,33 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
         train_time (seconds, validation included), samples and real tokens per second, and
         ``metrics``: the log of losses.
     """
-    import transformers
-
     from common.callbacks import BestEpoch
 
+    prepare(model, settings)
+    best, between_steps = BestEpoch(model, settings.patience), schedules(model)
+    callbacks = [*between_steps, *([best] if settings.keeps_best else [])]
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
+        for callback in callbacks:
+            trainer.add_callback(callback)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    # Else the model would go on computing in the precision of its training, as no saved one does.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    require_finite(trainer.state.log_history)
+    best.restore()
+    for schedule in between_steps:
+        schedule.finish()
+    return summary(trainer.state, splits["train"], seconds, best.epoch)
+
+
+def prepare(model: Any, settings: Settings) -> None:
+    """Put a model into the state that the settings ask for.
+
+    Raises:
+        InputError: this machine or the model's adapter does not allow it.
+    """
     require_precision(settings.precision)
     if settings.gradient_checkpointing:
         if method_of(model) == "PREFIX_TUNING":
@@ -80,37 +103,40 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
         dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
     if not settings.backbone_dropout and dropout.has_frozen_parameters(model):
         dropout.without_backbone_dropout(model)
-    best, between_steps = BestEpoch(model, settings.patience), schedules(model)
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        trainer = transformers.Trainer(
-            model,
-            arguments(settings, seed, folder),
-            data_collator=padding,
-            train_dataset=splits["train"],
-            eval_dataset=splits["validation"],
-            compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
-            optimizers=(optimizer(model, settings), None),
-            callbacks=[*between_steps, *([best] if settings.keeps_best else [])],
-        )
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
-    # Else the model would go on computing in the precision of its training, as no saved one does.
-    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    require_finite(trainer.state.log_history)
-    best.restore()
-    for schedule in between_steps:
-        schedule.finish()
-    rows = trainer.state.epoch * len(splits["train"])
-    tokens = trainer.state.epoch * sum(splits["train"]["length"])
+
+
+def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings: Settings) -> Any:
+    """The Trainer of transformers; ``words`` are the settings as it wants them."""
+    import transformers
+
+    return transformers.Trainer(
+        model,
+        words,
+        data_collator=padding,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
+        optimizers=(optimizer(model, settings), None),
+    )
+
+
+def summary(state: Any, rows: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
+    """What training took.
+
+    Args:
+        state: of the Trainer, at the end.
+        rows: the training rows.
+        seconds: from the first step to the end.
+        kept_epoch: the epoch whose weights were kept; 0 for the last.
+    """
     return {
         "train_time": round(seconds, 3),
-        "train_samples_per_second": round(rows / seconds, 2),
-        "train_tokens_per_second": round(tokens / seconds, 1),
-        "steps": trainer.state.global_step,
-        "epochs": round(trainer.state.epoch, 4),
-        "kept_epoch": round(best.epoch or trainer.state.epoch, 4),
-        "metrics": trainer.state.log_history,
+        "train_samples_per_second": round(state.epoch * len(rows) / seconds, 2),
+        "train_tokens_per_second": round(state.epoch * sum(rows["length"]) / seconds, 1),
+        "steps": state.global_step,
+        "epochs": round(state.epoch, 4),
+        "kept_epoch": round(kept_epoch or state.epoch, 4),
+        "metrics": state.log_history,
         "status": "success",
     }
 

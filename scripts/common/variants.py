@@ -97,6 +97,7 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
         save_head(model, record.head, directory)
     prepared(tokenizer, record).save_pretrained(directory)
     files.write_json(asdict(record), directory / RECORD)
+    files.share(directory)
 
 
 def save_head(model: Any, names: list[str], directory: Path) -> None:
