@@ -81,14 +81,20 @@ def locate_metrics(config: Config) -> list[str]:
 
 def compared(config: Config) -> Iterator[tuple[str, str, list[str]]]:
     """Each dataset and model to compare, with the expanded names of the variants, `base` first."""
-    for model, body in config["models"].items():
+    for dataset, model in pairs(config):
         trained = [
             full_name
             for name, variant in config["variants"].items()
-            for full_name in chosen(name, variant, body["variants"])
+            for full_name in chosen(name, variant, config["models"][model]["variants"])
         ]
+        yield dataset, model, ["base", *trained]
+
+
+def pairs(config: Config) -> Iterator[tuple[str, str]]:
+    """Each dataset with each model that is compared on it, a model after the other."""
+    for model, body in config["models"].items():
         for dataset in body["datasets"] or config["datasets"]:
-            yield dataset, model, ["base", *trained]
+            yield dataset, model
 
 
 def chosen(name: str, variant: Config, wanted: list[str] | None) -> list[str]:

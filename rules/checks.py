@@ -6,7 +6,7 @@ from typing import Any
 
 from rules import compatibility
 from rules.architecture import model_type
-from rules.cells import by_rank, cells, chosen, peft_keys
+from rules.cells import by_rank, cells, chosen, pairs, peft_keys
 from rules.compatibility import METHODS
 from rules.explain import ConfigError, suggestion
 
@@ -144,8 +144,8 @@ def check_pairs(config: Config) -> None:
 
 def adapters(config: Config) -> Iterator[tuple[str, str, Config, Config]]:
     """Each dataset, model and adapter to train: its ``name`` and ``body``, and its PEFT config."""
-    for model, body in config["models"].items():
-        for dataset in body["datasets"] or config["datasets"]:
-            for name, variant in config["variants"].items():
-                if variant["kind"] == "adapter" and chosen(name, variant, body["variants"]):
-                    yield dataset, model, {"name": name, "body": variant}, peft_keys(variant)
+    for dataset, model in pairs(config):
+        for name, variant in config["variants"].items():
+            wanted = config["models"][model]["variants"]
+            if variant["kind"] == "adapter" and chosen(name, variant, wanted):
+                yield dataset, model, {"name": name, "body": variant}, peft_keys(variant)

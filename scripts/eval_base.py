@@ -11,7 +11,7 @@ head that came with the model, for as many classes, is kept; the record says so.
 
 import logging
 
-from common import cli, evaluation
+from common import cli, evaluation, files
 
 log = logging.getLogger("eval_base")
 
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
-    source = models.read_source(args.model)
+    source = files.read_source(args.model)
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import cli, evaluation
+from common import cli, evaluation, files
 
 log = logging.getLogger("eval_baseline")
 
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     from common import datadict, records
 
     clock = records.Clock()
-    splits, source = datadict.load(args.data), datadict.read_source(args.data)
+    splits, source = datadict.load(args.data), files.read_source(args.data)
     names = datadict.class_names(splits)
     positive = evaluation.class_number(args.positive_label, names)
     classifier, train_info = fit(args.baseline, splits)

@@ -35,11 +35,11 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import card, models, prediction, records, tokens
+    from common import card, prediction, records, tokens
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
-    source, training = models.read_source(args.model), files.read_json(args.training, BLOCKS)
+    source, training = files.read_source(args.model), files.read_json(args.training, BLOCKS)
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
     predict = prediction.predictor(model, padding, args.batch_size)

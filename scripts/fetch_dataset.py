@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         tempfile.TemporaryDirectory(prefix="dataset-") as cache,
         files.written_aside(args.output) as aside,
     ):
-        files.write_json(bring(args, aside, Path(cache)), aside / datadict.SOURCE)
+        files.write_json(bring(args, aside, Path(cache)), aside / files.SOURCE)
     log.info("%s: %d bytes", args.output, files.size_bytes(args.output))
 
 

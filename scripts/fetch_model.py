@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     ):
         origin, source = locate(args, Path(folder))
         bring(origin, aside, source["name"])
-        files.write_json({**source, "weights_sha256": weights_sha256(aside)}, aside / "source.json")
+        files.write_json({**source, "weights_sha256": weights_sha256(aside)}, aside / files.SOURCE)
     log.info("%s: %d bytes in %s", source["name"], files.size_bytes(args.output), args.output)
 
 

@@ -194,9 +194,9 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
 
 def require_model(model: Path, adapter: Path) -> None:
     """Refuse a model that the adapter was not trained on: it might fit, and answer nonsense."""
-    from common import models, variants
+    from common import variants
 
-    source, record = models.read_source(model), variants.read_record(adapter).base_model
+    source, record = files.read_source(model), variants.read_record(adapter).base_model
     found, wanted = (
         " at ".join(filter(None, [each.get("version") or each["name"], each.get("revision")]))
         for each in (source, record)

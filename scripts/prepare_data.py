@@ -21,7 +21,7 @@ log = logging.getLogger("prepare_data")
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import datadict, tables
+    from common import tables
 
     layout = tables.Layout(args.text, args.label, args.filter, args.encoding, args.delimiter)
     origin = origin_of(args.source)
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     passport = {"source": origin, **passport}
     with files.written_aside(args.output) as aside:
         save(parts, names, aside)
-        files.write_json(origin, aside / datadict.SOURCE)
+        files.write_json(origin, aside / files.SOURCE)
         files.write_json(passport, args.passport)
     log.info("%s", passport["splits"])
 
@@ -61,9 +61,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 
     A file called source.json may be anything in a directory that a user brought.
     """
-    from common import datadict
-
-    recorded = path / datadict.SOURCE
+    recorded = path / files.SOURCE
     if recorded.is_file():
         try:
             source = files.read_json(recorded)

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = encoding.load_tokenizer(args.model)
     splits = tokenize(datadict.load(args.data), tokenizer, args.max_length)
     statistics = describe(splits, tokenizer, args.max_length)
-    statistics["source"] = datadict.read_source(args.data)
+    statistics["source"] = files.read_source(args.data)
     with files.written_aside(args.output) as aside:
         datadict.save(splits.remove_columns("truncated"), aside)
         files.write_json(statistics, aside / tokens.STATISTICS)

@@ -28,10 +28,10 @@ SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import encoding, models, records
+    from common import encoding, records
 
     clock = records.Clock()
-    source = models.read_source(args.model)
+    source = files.read_source(args.model)
     tokenizer = encoding.load_tokenizer(args.model)
     trained = train(args, source)
     with files.written_aside(args.output) as aside:

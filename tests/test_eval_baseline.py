@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import datasets
@@ -175,10 +174,3 @@ def test_mistake_ends_in_one_line(run_script, data, tmp_path):
     assert str(broken) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.json"))
-
-
-def test_help_is_instant(run_script):
-    began = time.perf_counter()
-    done = run_script("eval_baseline", "--help")
-    assert time.perf_counter() - began < 1
-    assert "tfidf" in done.stdout

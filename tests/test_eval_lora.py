@@ -139,10 +139,3 @@ def test_mistake_ends_in_one_line(run_script, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/model/source.json cannot")
     assert "Traceback" not in done.stderr
-
-
-def test_help_is_instant(run_script):
-    began = time.perf_counter()
-    done = run_script("eval_lora", "--help")
-    assert time.perf_counter() - began < 1
-    assert "--adapter" in done.stdout

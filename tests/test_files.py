@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common import files
+from common.cli import InputError
 
 
 def names(directory: Path) -> list[str]:
@@ -119,3 +120,9 @@ def test_shared_files_are_as_open_as_the_umask_lets_them(tmp_path, mask, mode):
     finally:
         os.umask(before)
     assert file.stat().st_mode & 0o777 == mode
+
+
+def test_source_is_what_fetch_model_recorded(tiny_models, tmp_path):
+    assert files.read_source(tiny_models["gpt2"])["name"] == "gpt2"
+    with pytest.raises(InputError, match=r"source\.json cannot be read"):
+        files.read_source(tmp_path)

@@ -139,9 +139,3 @@ def test_pickled_weights_are_not_loaded(copied):
 def test_a_missing_directory_is_not_taken_for_a_hub_id(tmp_path):
     with pytest.raises(InputError, match="is no directory: name one that `fetch_model` wrote"):
         models.load_classifier(tmp_path / "none", LABELS, 0, 0)
-
-
-def test_source_is_what_fetch_model_recorded(tiny_models, tmp_path):
-    assert models.read_source(tiny_models["gpt2"])["name"] == "gpt2"
-    with pytest.raises(InputError, match=r"source\.json cannot be read"):
-        models.read_source(tmp_path)

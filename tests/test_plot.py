@@ -2,7 +2,6 @@
 
 import csv
 import json
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -196,10 +195,3 @@ def test_mistake_ends_in_one_line(run_script, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/none.csv is no comparison")
     assert "Traceback" not in done.stderr
-
-
-def test_help_is_instant(run_script):
-    began = time.perf_counter()
-    done = run_script("plot", "--help")
-    assert time.perf_counter() - began < 1
-    assert "--confusion" in done.stdout

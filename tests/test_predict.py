@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import shutil
-import time
 import tracemalloc
 from pathlib import Path
 
@@ -318,13 +317,6 @@ def test_mistake_ends_in_one_line(run_script, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/new.csv cannot be read")
     assert "Traceback" not in done.stderr
-
-
-def test_help_is_instant(run_script):
-    began = time.perf_counter()
-    done = run_script("predict", "--help")
-    assert time.perf_counter() - began < 1
-    assert "--adapter" in done.stdout
 
 
 PREDICTIONS = """

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import prepare_data
-from common import datadict, splits
+from common import files, splits
 from common.cli import InputError
 
 
@@ -84,7 +83,7 @@ def test_every_row_is_the_row_of_the_source_that_its_id_names(source, make_rows,
 def test_the_source_is_a_name_without_its_path(source, tmp_path):
     made = prepare(source, tmp_path / "out")
     assert made.passport["source"] == {"kind": "path", "name": "rows.csv"}
-    assert datadict.read_source(tmp_path / "out" / "data") == made.passport["source"]
+    assert files.read_source(tmp_path / "out" / "data") == made.passport["source"]
 
 
 def test_the_source_that_was_fetched_is_passed_on(write_csv, tmp_path):
@@ -93,7 +92,7 @@ def test_the_source_that_was_fetched_is_passed_on(write_csv, tmp_path):
     (tmp_path / "rows" / "source.json").write_text(json.dumps(source))
     made = prepare(tmp_path / "rows", tmp_path / "out")
     assert made.passport["source"] == source
-    assert datadict.read_source(tmp_path / "out" / "data") == source
+    assert files.read_source(tmp_path / "out" / "data") == source
 
 
 def test_what_was_fetched_from_the_hub_is_read_beside_its_source(source, tmp_path):
@@ -322,14 +321,6 @@ def test_a_refusal_leaves_the_splits_in_place(source, tmp_path):
 def test_a_file_without_permission_is_refused(source, tmp_path):
     source.chmod(0)
     assert "cannot be read: permission denied" in refusal(source, tmp_path / "out")
-
-
-def test_help_is_instant(run_script):
-    started = time.perf_counter()
-    done = run_script("prepare_data", "--help")
-    assert time.perf_counter() - started < 1
-    assert done.returncode == 0
-    assert "--on-bad-rows" in done.stdout
 
 
 def test_a_mistake_ends_in_one_line_and_status_1(source, tmp_path, run_script):

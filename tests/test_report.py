@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -445,10 +444,3 @@ def test_mistake_ends_in_one_line(run_script, tmp_path):
     assert last.startswith("error: ")
     assert "sms/bert/base/seed1/metrics.json" in last
     assert "Traceback" not in done.stderr
-
-
-def test_help_is_instant(run_script):
-    began = time.perf_counter()
-    done = run_script("report", "--help")
-    assert time.perf_counter() - began < 1
-    assert "--baselines" in done.stdout

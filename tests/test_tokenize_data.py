@@ -1,7 +1,6 @@
 """Rows become tokens: unpadded, in order, cut at the maximum, no special tokens but around them."""
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,14 +270,6 @@ def test_a_tokenizer_with_nothing_to_pad_with_is_refused(save_splits, tmp_path):
     tokenizer.save_pretrained(tmp_path / "model")
     message = refusal(save_splits(train=["win"]), tmp_path / "model", tmp_path / "out" / "tokens")
     assert "neither a padding nor an end-of-text token: set `pad_token`" in message
-
-
-def test_help_is_instant(run_script):
-    started = time.perf_counter()
-    done = run_script("tokenize_data", "--help")
-    assert time.perf_counter() - started < 1
-    assert done.returncode == 0
-    assert "--max-length" in done.stdout
 
 
 def test_a_mistake_ends_in_one_line_and_status_1(tiny_models, tmp_path, run_script):

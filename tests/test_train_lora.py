@@ -264,10 +264,3 @@ def test_mistake_ends_in_one_line(command, run_script, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: PEFT refuses this LORA config: ")
     assert "Traceback" not in done.stderr
-
-
-def test_help_is_instant(run_script):
-    began = time.perf_counter()
-    done = run_script("train_lora", "--help")
-    assert time.perf_counter() - began < 1
-    assert "--backbone-dropout" in done.stdout

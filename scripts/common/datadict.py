@@ -1,12 +1,9 @@
 """Saved splits: a ``datasets.DatasetDict`` in Arrow, read and written without progress bars."""
 
 from pathlib import Path
-from typing import Any
 
-from common import cli, files
+from common import cli
 from common.cli import InputError
-
-SOURCE = "source.json"  # beside the splits: where their rows came from
 
 
 def library():
@@ -34,11 +31,6 @@ def save(splits, directory: Path) -> None:
     """Save a ``DatasetDict``."""
     library()
     splits.save_to_disk(directory)
-
-
-def read_source(directory: Path) -> dict[str, Any]:
-    """Where the rows in a directory came from, as ``prepare_data`` recorded it."""
-    return files.read_json(directory / SOURCE)
 
 
 def class_names(splits) -> list[str]:

@@ -13,6 +13,7 @@ from common import cli
 from common.cli import InputError
 
 CHUNK_BYTES = 1 << 20
+SOURCE = "source.json"  # in a directory of rows or of a model: where they came from
 
 
 @contextmanager
@@ -91,6 +92,11 @@ def read_json(path: Path, keys: Collection[str] = ()) -> Any:
             f"{path} has no {missing[0]!r}: another version wrote it; run the stage that writes it"
         )
     return content
+
+
+def read_source(directory: Path) -> dict[str, Any]:
+    """Where the rows or the model in a directory came from, as they were fetched or prepared."""
+    return read_json(directory / SOURCE)
 
 
 def sha256(path: Path) -> str:

@@ -12,8 +12,6 @@ from typing import Any
 from common import cli, files, quantization
 from common.cli import InputError
 
-SOURCE = "source.json"
-
 
 @dataclass(frozen=True)
 class Classifier:
@@ -109,11 +107,6 @@ def loading_options(
         quantization.require_bitsandbytes()
         options["quantization_config"] = transformers.BitsAndBytesConfig(**quantized)
     return options
-
-
-def read_source(directory: Path) -> dict[str, Any]:
-    """Where a model came from, as ``fetch_model`` recorded it."""
-    return files.read_json(directory / SOURCE)
 
 
 def quietly(transformers) -> None:
