@@ -1,0 +1,202 @@
+"""Groups of duplicate texts: exact, normalised and near; each kind holds the groups of the last.
+
+Normalised texts are equal but for case, digits, punctuation and white space. Near texts share most
+runs of letters: candidates are found by MinHash and banding (Leskovec, Rajaraman and Ullman, Mining
+of Massive Datasets, chapter 3), then compared in full. No step looks at all pairs, so the time
+grows with the number of texts.
+"""
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+KINDS = ("exact", "normalised", "near")
+
+SHINGLE = 5  # letters; a text of fewer is one shingle
+PERMUTATIONS = 128  # numbers per signature
+MISSED = 0.005  # share of the pairs exactly at the threshold that no band may show
+COMPARED = 8  # texts of a bucket that all others in it are compared with
+CHUNK = 1024  # texts, shingles or pairs at a time, which bounds the memory
+SEED = 1  # of the permutations; part of what makes results equal everywhere
+# Digits, punctuation, separators, controls, and the symbols that keyboards have. Letters and their
+# marks stay, and so do emoji: they carry what a text says.
+IGNORED = ("N", "P", "Z", "C", "Sc", "Sk", "Sm")
+BASE = 0x9E3779B97F4A7C15  # odd; of the polynomials that hash
+
+
+def groups(texts: pd.Series, threshold: float | None) -> pd.DataFrame:
+    """The group of every text, one column per kind: equal numbers mean one group.
+
+    Args:
+        texts: strings; the index is kept.
+        threshold: Jaccard similarity from which texts are near, above 0 and at most 1; None: the
+            kind "near" is left out.
+    """
+    exact, distinct = factorized(texts)
+    normalised, keys = factorized(distinct.map(normalise))
+    found = {"exact": exact, "normalised": normalised[exact]}
+    if threshold is not None:
+        found["near"] = near(keys, threshold)[normalised][exact]
+    return pd.DataFrame(found, index=texts.index)
+
+
+def factorized(texts: pd.Series) -> tuple[np.ndarray, pd.Series]:
+    """The number of each text among the distinct ones, and those in order of appearance."""
+    numbers, distinct = pd.factorize(texts)
+    return numbers, pd.Series(distinct, dtype="str")
+
+
+class Ignoring(dict):
+    """A table for ``str.translate`` that takes out what does not count; fills itself."""
+
+    def __missing__(self, code: int) -> int | None:
+        kept = not unicodedata.category(chr(code)).startswith(IGNORED)
+        self[code] = code if kept else None
+        return self[code]
+
+
+COUNTING = Ignoring()
+
+
+def normalise(text: str) -> str:
+    """The letters, marks and emoji of a text, in Unicode NFKC and without case.
+
+    A text without any is left as it is: "1" and "2" are not equal, nor are "?" and ":)".
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return folded.translate(COUNTING) or text
+
+
+def near(texts: pd.Series, threshold: float) -> np.ndarray:
+    """The group of each of some distinct texts: the components of the graph of similar pairs.
+
+    Args:
+        texts: distinct and normalised.
+        threshold: Jaccard similarity of the sets of shingles, from which a pair is similar.
+
+    Returns:
+        a group number per text, shape (texts,).
+    """
+    labels = np.arange(len(texts))
+    for buckets in banded(texts, rows_per_band(threshold)).T:
+        for left, right in candidates(buckets):
+            apart = labels[left] != labels[right]
+            left, right = left[apart], right[apart]
+            similar = are_similar(texts, left, right, threshold)
+            if similar.any():
+                labels = merged(labels, left[similar], right[similar])
+    return labels
+
+
+def rows_per_band(threshold: float) -> int:
+    """How many numbers of a signature make a band: the most at which few similar pairs are missed.
+
+    A pair of similarity s agrees in a band of r numbers with probability s ** r.
+    """
+    for rows in range(PERMUTATIONS, 1, -1):
+        if (1 - threshold**rows) ** (PERMUTATIONS // rows) <= MISSED:
+            return rows
+    return 1
+
+
+def banded(texts: pd.Series, rows: int) -> np.ndarray:
+    """The buckets of every text: uint64, shape (texts, bands). Equal numbers are one bucket."""
+    bands = PERMUTATIONS // rows
+    found = np.empty((len(texts), bands), dtype=np.uint64)
+    for start in range(0, len(texts), CHUNK):
+        signed = signatures(texts.iloc[start : start + CHUNK].tolist())
+        parts = signed[:, : bands * rows].reshape(len(signed), bands, rows)
+        found[start : start + CHUNK] = polynomial([parts[:, :, i] for i in range(rows)])
+    return found
+
+
+def signatures(texts: list[str]) -> np.ndarray:
+    """The MinHash signature of each text: uint32, shape (texts, PERMUTATIONS).
+
+    Shingles are hashed here, in NumPy: quicker than one by one, and the same in every process.
+    """
+    from datasketch import MinHash
+
+    sketch = MinHash(num_perm=PERMUTATIONS, seed=SEED, hashfunc=int, scheme="affine32")
+    found = np.empty((len(texts), PERMUTATIONS), dtype=np.uint32)
+    for number, hashes in enumerate(shingle_hashes(texts)):
+        sketch.clear()
+        for start in range(0, len(hashes), CHUNK):  # a text may have millions
+            sketch.update_batch(hashes[start : start + CHUNK].tolist())
+        found[number] = sketch.hashvalues
+    return found
+
+
+def shingle_hashes(texts: list[str]) -> Iterator[np.ndarray]:
+    """The hashes of each text's shingles, in order: uint64 below 2 ** 32."""
+    filled = [text.ljust(SHINGLE, "\0") for text in texts]
+    order = f"utf-32-{sys.byteorder[0]}e"
+    letters = np.frombuffer("".join(filled).encode(order, "surrogatepass"), dtype=np.uint32)
+    windows = len(letters) - SHINGLE + 1
+    hashes = polynomial([letters[i : i + windows] for i in range(SHINGLE)]) >> np.uint64(32)
+    end = 0
+    for text in filled:
+        start, end = end, end + len(text)
+        yield hashes[start : end - SHINGLE + 1]
+
+
+def polynomial(columns: list[np.ndarray]) -> np.ndarray:
+    """A hash of numbers side by side, modulo 2 ** 64; its upper half is the better one."""
+    total = np.zeros(columns[0].shape, dtype=np.uint64)
+    for column in columns:
+        total = (total + column.astype(np.uint64) + np.uint64(1)) * np.uint64(BASE)
+    return total
+
+
+def candidates(buckets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of texts that share a bucket, as positions, in COMPARED rounds.
+
+    In a bucket of up to COMPARED + 1 texts all pairs are given; of a larger one, the pairs with its
+    first texts, so that a bucket of n texts has not n ** 2 pairs.
+    """
+    order = np.argsort(buckets, kind="stable")
+    places = np.arange(len(order))
+    begins = np.diff(buckets[order], prepend=buckets[order][:1]) != 0
+    first = np.maximum.accumulate(np.where(begins, places, 0))
+    for number in range(COMPARED):
+        later = places[first + number < places]
+        if not len(later):
+            return
+        yield order[first[later] + number], order[later]
+
+
+def are_similar(
+    texts: pd.Series, left: np.ndarray, right: np.ndarray, threshold: float
+) -> np.ndarray:
+    """Which pairs have a Jaccard similarity of at least the threshold: booleans, shape (pairs,)."""
+    found: list[bool] = []
+    for start in range(0, len(left), CHUNK):
+        pairs = [texts.iloc[side[start : start + CHUNK]].tolist() for side in (left, right)]
+        found += [jaccard(*pair) >= threshold for pair in zip(*pairs, strict=True)]
+    return np.array(found, dtype=bool)
+
+
+def jaccard(left: str, right: str) -> float:
+    """The shingles that two texts share, as a share of all that they have."""
+    ours, theirs = shingles(left), shingles(right)
+    both = len(ours & theirs)
+    return both / (len(ours) + len(theirs) - both)
+
+
+def shingles(text: str) -> set[str]:
+    """The runs of SHINGLE letters in a text; of a shorter text, the text."""
+    return {text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))}
+
+
+def merged(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The labels with the groups of each pair made one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ones: Any = np.ones(len(left), dtype=bool)
+    pairs = coo_array((ones, (labels[left], labels[right])), shape=(len(labels), len(labels)))
+    return connected_components(pairs, directed=False)[1][labels]
