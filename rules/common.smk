@@ -83,6 +83,12 @@ def rows(wildcards) -> list[str]:
     return source("datasets/{dataset}/source")(wildcards) if local else downloaded
 
 
+def near_duplicates(wildcards) -> list[str]:
+    """Param: the word that switches near duplicates off; flags() leave a null out."""
+    off = config["datasets"][wildcards.dataset]["near_duplicates"] is None
+    return ["--no-near-duplicates"] if off else []
+
+
 def published() -> list[str]:
     """Param: the published figures as one JSON word, sorted; no word where there are none."""
     figures = config["published"]

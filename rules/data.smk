@@ -66,7 +66,7 @@ rule fetch_model:
 
 
 rule prepare_data:
-    """Remove duplicates and split one dataset into train, validation and test.
+    """See to the duplicates of one dataset and split it into train, validation and test.
 
     First of all that can run: a mistake in a dataset shows before anything is trained.
     """
@@ -75,6 +75,8 @@ rule prepare_data:
     output:
         data=directory("results/{dataset}/data"),
         passport="results/{dataset}/passport.json",
+        markdown="results/{dataset}/passport.md",
+        csv="results/{dataset}/leakage.csv",
     log:
         "results/{dataset}/prepare_data.log",
     benchmark:
@@ -85,12 +87,15 @@ rule prepare_data:
     params:
         **code("prepare_data"),
         flags=flags("datasets/{dataset}"),
+        near_duplicates=near_duplicates,
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags:q} {params.near_duplicates:q} \\
             --source {input.rows[0]:q} \\
             --output {output.data:q} \\
             --passport {output.passport:q} \\
+            --markdown {output.markdown:q} \\
+            --csv {output.csv:q} \\
             &> {log:q}
         """
 

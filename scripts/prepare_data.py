@@ -1,21 +1,32 @@
-"""Read one dataset, remove its duplicates, and split it into train, validation and test.
+"""Read one dataset, see to its duplicates, and split it into train, validation and test.
 
     python scripts/prepare_data.py --source resources/datasets/sms-spam --encoding latin-1 \\
         --text v2 --label v1 --labels ham spam --test 0.2 --validation 0.1 --train-rows 1000 \\
-        --output results/sms-spam/data --passport results/sms-spam/passport.json
+        --output results/sms-spam/data --passport results/sms-spam/passport.json \\
+        --markdown results/sms-spam/passport.md --csv results/sms-spam/leakage.csv
 
-The order is: read, drop bad rows, drop duplicates, split, draw the subsets. So a text is in one
-split only, and the splits do not depend on how many rows of them are used. Where the rows came from
-stands in the passport, and in source.json beside the splits.
+The order is: read, drop bad rows and conflicting labels, drop repeated texts, split, drop what
+straddles the splits, draw the subsets. So no text that is trained on is tested on, and the splits
+do not depend on how many rows of them are used. Other policies than `drop` (--leakage) leave the
+rows in: `group` splits by groups of duplicates, `warn` marks them, `error` ends.
+
+What the rows are like and what was done to them stands in the passport; each row that was dropped
+or marked as a duplicate, in the CSV; where the rows came from, in the passport and in source.json
+beside the splits.
 """
 
+import argparse
+import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from common import cli, files
 
 log = logging.getLogger("prepare_data")
+
+POLICIES = ("drop", "group", "warn", "error")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -25,13 +36,12 @@ def main(argv: list[str] | None = None) -> None:
 
     layout = tables.Layout(args.text, args.label, args.filter, args.encoding, args.delimiter)
     origin = origin_of(args.source)
-    parts, names, passport = prepare(tables.read_source(args.source, layout), args)
-    passport = {"source": origin, **passport}
+    parts, names, actions, described = prepare(tables.read_source(args.source, layout), args)
     with files.written_aside(args.output) as aside:
         save(parts, names, aside)
         files.write_json(origin, aside / files.SOURCE)
-        files.write_json(passport, args.passport)
-    log.info("%s", passport["splits"])
+        write_records({"source": origin, **described}, actions, args)
+    log.info("%s", described["splits"])
 
 
 def parse(argv: list[str] | None):
@@ -45,6 +55,14 @@ def parse(argv: list[str] | None):
     parser.add_argument("--labels", nargs="+", help="class names in order")
     parser.add_argument("--filter", nargs="+", default=[], help="keep rows with COLUMN=VALUE")
     parser.add_argument("--on-bad-rows", choices=["error", "skip"], default="error")
+    parser.add_argument("--leakage", choices=POLICIES, default="drop", help="of duplicates")
+    near = parser.add_mutually_exclusive_group()
+    near.add_argument(
+        "--near-duplicates", type=similarity, default=0.8, help="Jaccard, from 0 to 1"
+    )
+    near.add_argument("--no-near-duplicates", dest="near_duplicates", action="store_const",
+                      const=None, help="they do not count")  # fmt: skip
+    parser.add_argument("--conflicting-labels", choices=["drop", "keep"], default="drop")
     parser.add_argument("--test", type=float, default=0.2, help="share or count, if not given")
     parser.add_argument("--validation", type=float, default=0.1, help="share or count, likewise")
     parser.add_argument("--train-rows", type=int, help="size of a stratified subset")
@@ -53,7 +71,17 @@ def parse(argv: list[str] | None):
     parser.add_argument("--split-seed", type=int, default=0, help="of splits and subsets")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     parser.add_argument("--passport", required=True, type=Path, help="JSON file to write")
+    parser.add_argument("--markdown", type=Path, help="the passport for people, a file to write")
+    parser.add_argument("--csv", type=Path, help="rows dropped or marked, a file to write")
     return parser.parse_args(argv)
+
+
+def similarity(text: str) -> float:
+    """The type of --near-duplicates: a number above 0, at most 1."""
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) <= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and at most 1")
 
 
 def origin_of(path: Path) -> dict[str, Any]:
@@ -72,78 +100,120 @@ def origin_of(path: Path) -> dict[str, Any]:
     return {"kind": "path", "name": path.resolve().name}
 
 
-def prepare(source: dict, args) -> tuple[dict, list[str], dict]:
-    """The three splits, the class names, and the passport: what was read, dropped and kept.
+def prepare(source: dict, args) -> tuple[dict, list[str], Any, dict]:
+    """The three splits, the class names, what became of duplicate rows, and the passport.
 
     Args:
         source: tables by split, as ``tables.read_source`` gives them.
         args: the options of the command line.
-    """
-    from common import splits
 
-    rows_read = {name: len(table) for name, table in source.items()}
+    Returns:
+        tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and all of
+        the passport but the source.
+    """
+    from common import leakage, passport, splits
+
     good, bad = splits.drop_bad_rows(source, args.on_bad_rows)
-    unique, dropped = splits.drop_duplicates(good)
-    numbered, names = splits.encode_labels(unique, args.labels)
-    whole = splits.split(numbered, args.test, args.validation, args.split_seed)
+    given = leakage.with_groups(good, args.near_duplicates)
+    cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
+    numbered, names = splits.encode_labels(cleared, args.labels)
+    parts, actions = divided(numbered, args, actions)
+    settings = ("leakage", "near_duplicates", "conflicting_labels", "on_bad_rows")
+    described = {
+        "settings": {key: getattr(args, key) for key in settings},
+        "rows_read": {name: len(table) for name, table in source.items()},
+        **passport.done(actions, bad),
+        "labels": names,
+        "splits": {name: passport.kept(table, names, name) for name, table in parts.items()},
+        "found": passport.found(source),
+        "conflicting_labels": passport.conflicting(given),
+        "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
+    }
+    return parts, names, actions, described
+
+
+def before_the_split(args) -> list[Callable]:
+    """What is done to the rows of a source before it is split, by the policy."""
+    from common import leakage
+
+    steps: list[Callable] = []
+    if args.conflicting_labels == "drop":
+        steps.append(leakage.drop_conflicting)
+    if args.leakage == "drop":
+        steps.append(leakage.drop_repeated)
+    if args.leakage == "group":  # only splits that the source gives can be straddled yet
+        steps.append(leakage.drop_straddling)
+    return steps
+
+
+def applied(tables: dict, steps: list[Callable], actions) -> tuple[dict, Any]:
+    """The tables after each step in turn, and the actions with those of the steps."""
+    import pandas as pd
+
+    for step in steps:
+        tables, more = step(tables)
+        actions = pd.concat([actions, more], ignore_index=True)
+    return tables, actions
+
+
+def divided(tables: dict, args, actions) -> tuple[dict, Any]:
+    """The splits as they are saved, and the actions with what was done to keep them apart.
+
+    Raises:
+        InputError: with the policy "error", a group straddles the splits.
+    """
+    from common import leakage, splits
+
+    group = leakage.kinds(tables)[-1] if args.leakage == "group" else None
+    whole = splits.split(tables, args.test, args.validation, args.split_seed, group)
+    if args.leakage == "error":
+        leakage.refuse_straddling(whole)
+    if args.leakage == "drop":
+        whole, actions = applied(whole, [leakage.drop_straddling], actions)
     wanted = {"train": args.train_rows, "validation": args.validation_rows, "test": args.test_rows}
     parts = {
         name: splits.sample(table, wanted[name], args.split_seed, name)
         for name, table in whole.items()
     }
-    passport = {
-        "rows_read": rows_read,
-        "rows_dropped": {"bad": bad, **dropped},
-        "labels": names,
-        "splits": {name: describe(table, names, name) for name, table in parts.items()},
-    }
-    return parts, names, passport
-
-
-def describe(table, names: list[str], split: str) -> dict:
-    """One split in figures: its rows, its rows per class, its characters, its hash.
-
-    Raises:
-        InputError: it has no row of some class.
-    """
-    from common import splits
-
-    counts = table["label"].value_counts()
-    if missing := [name for number, name in enumerate(names) if number not in counts.index]:
-        raise cli.InputError(
-            f"{split} ({len(table)} rows) holds no row of class {missing[0]!r}: use more rows, or "
-            "take it out of `labels`"
-        )
-    return {
-        "rows": len(table),
-        "classes": {name: int(counts[number]) for number, name in enumerate(names)},
-        "mean_characters": round(float(table["text"].str.len().mean()), 1),
-        "sha256": splits.content_sha256(table),
-    }
+    # The rows drawn, since what was not drawn is not trained on.
+    return applied(parts, [leakage.mark] if args.leakage == "warn" else [], actions)
 
 
 def save(parts: dict, names: list[str], directory: Path) -> None:
-    """Save the splits as an Arrow ``DatasetDict``: id, text, and label as ClassLabel."""
+    """Save the splits as an Arrow ``DatasetDict``: id, text, and label as ClassLabel.
+
+    Where rows were marked, with the column clean too.
+    """
     import datasets
 
     from common import datadict
 
-    kinds = {"id": "string", "text": "string"}
-    features = datasets.Features(
-        {
-            **{name: datasets.Value(kind) for name, kind in kinds.items()},
-            "label": datasets.ClassLabel(names=names),
-        }
-    )
+    kinds = {"id": datasets.Value("string"), "text": datasets.Value("string")}
+    kinds["label"] = datasets.ClassLabel(names=names)
+    if "clean" in parts["train"]:
+        kinds["clean"] = datasets.Value("bool")
     dataset_dict = datasets.DatasetDict(
         {
             name: datasets.Dataset.from_pandas(
-                table[["id", "text", "label"]], features=features, preserve_index=False
+                table[[*kinds]], features=datasets.Features(kinds), preserve_index=False
             )
             for name, table in parts.items()
         }
     )
     datadict.save(dataset_dict, directory)
+
+
+def write_records(described: dict, actions, args) -> None:
+    """Write the passport as JSON, and where they are asked for, as Markdown and the actions."""
+    from common import passport
+
+    if args.csv:
+        with files.written_aside(args.csv) as aside:
+            actions.to_csv(aside, index=False)
+    if args.markdown:
+        with files.written_aside(args.markdown) as aside:
+            aside.write_text(passport.markdown(described), encoding="utf-8")
+    files.write_json(described, args.passport)
 
 
 if __name__ == "__main__":

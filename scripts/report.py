@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli, files
 from common.cli import InputError
+from common.markdown import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ TRAINING = {
     "peak_memory_bytes": "peak_memory_bytes",
     "adapter_bytes": "file_size",
 }
-WHOLE_NUMBERS = ("seed", "rank", "rows", "adapter_bytes", "peak_memory_bytes",
+WHOLE_NUMBERS = ("seed", "rank", "rows", "clean_rows", "adapter_bytes", "peak_memory_bytes",
                  *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
 CELLS = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 EVALUATION = ("rows", *METRICS, "collapsed", "eval_seconds", "eval_samples_per_second")
@@ -147,6 +148,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
     run, train = record["run_info"], record["train_info"]
     peft = run.get("peft_config") or {}
     evaluation = record["metrics"][split]
+    clean = evaluation.get("clean", {})
     trainable, total = train.get("num_trainable_params"), train.get("num_total_params")
     return {
         **row,
@@ -157,6 +159,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
         "alpha": peft.get("lora_alpha"),
         "scale": scale(peft),
         **{key: evaluation[key] for key in EVALUATION},
+        **{f"clean_{key}": clean.get(key) for key in ("rows", *METRICS)},
         **{column: train.get(key) for column, key in TRAINING.items()},
         "trainable_share": trainable / total if total else None,
         "pretrained_head": train.get("pretrained_head"),
@@ -204,12 +207,13 @@ def markdown(table: "pd.DataFrame", metrics: list[str], published: list[Referenc
     for dataset, rows in test.groupby("dataset", sort=False):
         classes, matrix = rows["classes"].iloc[0], rows["confusion_matrix"].iloc[0]
         counts = [sum(line) for line in json.loads(matrix)]
-        names = map(plain, json.loads(classes))
+        names = map(shown, json.loads(classes))
         beside = [reference for reference in published if reference["dataset"] == dataset]
         shares = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
         parts += [
             f"## {dataset}\n",
             f"{rows['rows'].iloc[0]} test rows ({shares}).\n",
+            *clean_line(rows),
             summary(rows, metrics, beside).to_markdown(index=False, disable_numparse=True) + "\n",
             *sources(beside),
             "Confusion matrices, summed over seeds; a row per true class, a column per "
@@ -233,7 +237,7 @@ def summary(rows: "pd.DataFrame", metrics: list[str], published: list[Reference]
             "model": first["model"],
             "variant": first["variant"] + own_head(group) + collapse(group),
             "seeds": str(group["seed"].count() or ""),
-            **{metric: spread(group[metric]) for metric in metrics},
+            **figures(group, metrics),
             "adapter parameters": thousands(first["adapter_parameters"]),
             "head parameters": thousands(first["head_parameters"]),
             "train seconds": spread(group["train_seconds"], 1),
@@ -244,6 +248,27 @@ def summary(rows: "pd.DataFrame", metrics: list[str], published: list[Reference]
     lines = [line(group) for _, group in groups]
     lines += [reference_line(reference, metrics) for reference in published]
     return pd.DataFrame(lines).fillna("")
+
+
+def figures(group: "pd.DataFrame", metrics: list[str]) -> dict[str, str]:
+    """The metrics of one line; where rows are marked, each on the clean rows beside it."""
+    of = {metric: [metric] for metric in metrics}
+    if group["clean_rows"].notna().any():
+        of = {metric: [metric, f"clean_{metric}"] for metric in metrics}
+    names = [name for both in of.values() for name in both]
+    return {name.replace("clean_", "clean "): spread(group[name]) for name in names}
+
+
+def clean_line(rows: "pd.DataFrame") -> list[str]:
+    """The line that tells how many test rows are clean, where rows are marked at all."""
+    clean = rows["clean_rows"].iloc[0]
+    if rows["clean_rows"].isna().all():
+        return []
+    leaked = rows["rows"].iloc[0] - clean
+    return [
+        f"**{leaked} of these rows have a duplicate that was trained on.** Figures named *clean* "
+        f"are those of the other {clean}.\n"
+    ]
 
 
 def own_head(group: "pd.DataFrame") -> str:
@@ -265,8 +290,8 @@ def reference_line(reference: Reference, metrics: list[str]) -> dict[str, str]:
     """The line of the table for one published result; a figure that is unknown stays empty."""
     figures = reference["metrics"]
     return {
-        "model": plain(reference.get("model", "")),
-        "variant": f"{plain(reference['variant'])} (published)",
+        "model": shown(reference.get("model", "")),
+        "variant": f"{shown(reference['variant'])} (published)",
         **{metric: f"{figures[metric]:.3f}" for metric in metrics if metric in figures},
     }
 
@@ -275,7 +300,7 @@ def sources(published: list[Reference]) -> list[str]:
     """The line below a table that names the sources of its published results, if it has any."""
     if not published:
         return []
-    noted = [(plain(row["source"]), plain(row.get("note", ""))) for row in published]
+    noted = [(shown(row["source"]), shown(row.get("note", ""))) for row in published]
     named = [f"{source} ({note})" if note else source for source, note in noted]
     return [f"Published elsewhere, and not measured here: {'; '.join(dict.fromkeys(named))}.\n"]
 
@@ -289,11 +314,6 @@ def spread(values: "pd.Series", digits: int = 3) -> str:
     return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
 
 
-def plain(name: str) -> str:
-    """A class name that Markdown shows as it is, in a table too: on one line, escaped."""
-    return re.sub(r"([\\`*\[\]<|])", r"\\\1", " ".join(name.split()))
-
-
 def thousands(count: Any) -> str:
     """A count with its thousands apart; empty where there is none."""
     import pandas as pd
@@ -305,7 +325,7 @@ def confusion(rows: "pd.DataFrame") -> "pd.DataFrame":
     """The confusion matrices of a dataset, one below the other."""
     import pandas as pd
 
-    classes = [plain(name) for name in json.loads(rows["classes"].iloc[0])]
+    classes = [shown(name) for name in json.loads(rows["classes"].iloc[0])]
     lines = []
     for (model, variant), group in rows.groupby(["model", "variant"], sort=False):
         matrices = [json.loads(matrix) for matrix in group["confusion_matrix"]]

@@ -128,6 +128,45 @@ def test_regularisation_is_chosen_on_validation(data):
     assert len(set(losses.values())) == len(eval_baseline.INVERSE_REGULARISATION)
 
 
+def test_marked_rows_give_every_metric_twice(data, evaluate, tmp_path):
+    """The clean block is what the clean rows alone would give."""
+    splits = datasets.load_from_disk(data)
+    marked = datasets.DatasetDict(
+        {
+            split: rows.add_column("clean", [number % 3 > 0 for number in range(len(rows))])
+            for split, rows in splits.items()
+        }
+    )
+    alone = {
+        split: rows if split == "train" else rows.filter(lambda row: row["clean"])
+        for split, rows in marked.items()
+    }
+    for name, content in (("marked", marked), ("alone", datasets.DatasetDict(alone))):
+        datadict.save(content.remove_columns([] if name == "marked" else "clean"), tmp_path / name)
+        shutil.copy(data / "source.json", tmp_path / name)
+    both, expected = (evaluate("majority", rows=tmp_path / n)[0] for n in ("marked", "alone"))
+    plain = evaluate("majority")[0]["metrics"]["test"]
+    found = both["metrics"]["test"]
+    assert "clean" not in plain
+    assert found["accuracy"] == plain["accuracy"]
+    assert found["clean"]["rows"] == len(alone["test"])
+    timings = {"eval_seconds", "eval_samples_per_second"}
+    wanted = {k: v for k, v in expected["metrics"]["test"].items() if k not in timings}
+    assert found["clean"] == wanted
+
+
+def test_a_split_without_a_clean_row_says_so(data, evaluate, tmp_path):
+    splits = datasets.load_from_disk(data)
+    marked = {
+        split: rows.add_column("clean", [False] * len(rows)) for split, rows in splits.items()
+    }
+    datadict.save(datasets.DatasetDict(marked), tmp_path / "none")
+    shutil.copy(data / "source.json", tmp_path / "none")
+    assert evaluate("majority", rows=tmp_path / "none")[0]["metrics"]["test"]["clean"] == {
+        "rows": 0
+    }
+
+
 @pytest.mark.parametrize("baseline", eval_baseline.BASELINES)
 def test_three_classes(make_tokens, evaluate, baseline):
     record, frame = evaluate(baseline, rows=make_tokens("bert", LABELS).parent / "data")

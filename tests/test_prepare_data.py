@@ -32,6 +32,11 @@ def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
     )
 
 
+def dropped(made: SimpleNamespace) -> dict[str, int]:
+    """How many rows were dropped, by reason; reasons without rows are left out."""
+    return {reason: rows for reason, rows in made.passport["rows_dropped"].items() if rows}
+
+
 def refusal(source: Path, output: Path, *words: object) -> str:
     """The one line of a refusal, which leaves nothing behind."""
     with pytest.raises(InputError) as error:
@@ -147,7 +152,7 @@ def test_no_text_is_in_two_splits_or_twice_in_one(make_rows, tmp_path):
     texts = list(itertools.chain(*made.texts.values()))
     assert len(texts) == len(set(texts)) == 60
     assert made.passport["rows_read"] == {"train": 100}
-    assert made.passport["rows_dropped"] == {"bad": 0, "duplicates": 40, "conflicting": 0}
+    assert dropped(made) == {"exact": 40}
 
 
 def test_texts_with_contradicting_labels_are_dropped_and_counted(make_rows, tmp_path):
@@ -156,7 +161,7 @@ def test_texts_with_contradicting_labels_are_dropped_and_counted(make_rows, tmp_
     made = prepare(write(tmp_path / "rows.csv", rows + contradicted), tmp_path / "out")
     texts = set(itertools.chain(*made.texts.values()))
     assert texts == {text for text, _ in rows[3:]}
-    assert made.passport["rows_dropped"] == {"bad": 0, "duplicates": 0, "conflicting": 6}
+    assert dropped(made) == {"conflicting": 6}
 
 
 def test_a_given_test_split_stays_and_train_loses_its_texts(make_rows, tmp_path):
@@ -170,7 +175,7 @@ def test_a_given_test_split_stays_and_train_loses_its_texts(make_rows, tmp_path)
     assert {name.partition("/")[0] for name in made.ids["validation"]} == {"train"}
     assert len(made.ids["validation"]) == 10
     assert made.passport["rows_read"] == {"test": 20, "train": 70}
-    assert made.passport["rows_dropped"]["duplicates"] == 10
+    assert dropped(made) == {"exact": 10}
 
 
 def test_subsets_are_stratified_and_independent_of_each_other(source, tmp_path):
@@ -260,14 +265,16 @@ def test_bad_rows_are_skipped_when_asked(make_rows, tmp_path):
     assert message.startswith("3 rows have an empty text or label (train/60, train/61, train/62,")
     assert "mend them, or set `on_bad_rows: skip`" in message
     made = prepare(path, tmp_path / "out", "--on-bad-rows", "skip")
-    assert made.passport["rows_dropped"] == {"bad": 3, "duplicates": 0, "conflicting": 0}
+    assert dropped(made) == {"bad": 3}
     assert sum(part["rows"] for part in made.passport["splits"].values()) == 60
 
 
-def test_mean_characters_are_counted(make_rows, tmp_path):
-    rows = [(f"{number:06d}", label) for number, (_, label) in enumerate(make_rows(60))]
-    made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out")
-    assert {part["mean_characters"] for part in made.passport["splits"].values()} == {6.0}
+def test_lengths_are_counted(make_rows, tmp_path):
+    rows = [(f"{number:06d} x", label) for number, (_, label) in enumerate(make_rows(60))]
+    made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out", "--leakage", "warn")
+    for part in (*made.passport["splits"].values(), *made.passport["found"].values()):
+        assert part["characters"] == {"mean": 8.0, "median": 8.0, "p95": 8.0, "max": 8}
+        assert part["words"] == {"mean": 2.0, "median": 2.0, "p95": 2.0, "max": 2}
 
 
 @pytest.mark.parametrize(
@@ -321,6 +328,124 @@ def test_a_refusal_leaves_the_splits_in_place(source, tmp_path):
 def test_a_file_without_permission_is_refused(source, tmp_path):
     source.chmod(0)
     assert "cannot be read: permission denied" in refusal(source, tmp_path / "out")
+
+
+@pytest.fixture
+def leaky(make_rows, tmp_path) -> Path:
+    """80 rows of train and 20 of test, of which 3 repeat a training row: one of each kind."""
+    rows = make_rows(100)
+    long = "you are a winner and have been specially selected to receive a holiday, call our office"
+    train = [*rows[:79], (long, "spam")]
+    test = [*rows[79:96], rows[0], (rows[2][0].upper() + "!", rows[2][1])]
+    test.append((long.replace("office", "desk"), "spam"))
+    write(
+        tmp_path / "data" / "train.csv", [(text.replace(",", ""), label) for text, label in train]
+    )
+    write(tmp_path / "data" / "test.csv", [(text.replace(",", ""), label) for text, label in test])
+    return tmp_path / "data"
+
+
+def listed(path: Path) -> list[tuple[str, ...]]:
+    """The rows of leakage.csv without its header, sorted."""
+    lines = path.read_text().splitlines()
+    assert lines[0] == "id,split,action,reason,duplicate_of,duplicate_split"
+    return sorted(tuple(line.split(",")) for line in lines[1:])
+
+
+def test_drop_takes_out_of_train_what_is_in_test(leaky, tmp_path):
+    made = prepare(leaky, tmp_path / "out", "--csv", tmp_path / "leakage.csv", "--validation", 8)
+    assert dropped(made) == {"exact": 1, "normalised": 1, "near": 1}
+    assert len(made.ids["test"]) == 20
+    assert listed(tmp_path / "leakage.csv")[:2] == [
+        ("train/0", "train", "dropped", "exact", "test/17", "test"),
+        ("train/2", "train", "dropped", "normalised", "test/18", "test"),
+    ]
+    (near,) = listed(tmp_path / "leakage.csv")[2:]
+    assert (near[0], near[2:5]) == ("train/79", ("dropped", "near", "test/19"))
+    before, after = (made.passport["duplicates"][stage] for stage in ("before", "after"))
+    assert [before[kind]["across"]["test in train"] for kind in before] == [1, 2, 3]
+    assert {count for kind in after.values() for count in kind["across"].values()} == {0}
+
+
+def test_near_duplicates_may_count_from_elsewhere_or_not_at_all(leaky, tmp_path):
+    made = prepare(leaky, tmp_path / "off", "--no-near-duplicates")
+    assert dropped(made) == {"exact": 1, "normalised": 1}
+    assert list(made.passport["duplicates"]["before"]) == ["exact", "normalised"]
+    made = prepare(leaky, tmp_path / "high", "--near-duplicates", 0.99)
+    assert dropped(made) == {"exact": 1, "normalised": 1}
+
+
+@pytest.mark.parametrize("number", ["0", "1.1", "nan", "much"])
+def test_a_similarity_is_a_share(source, tmp_path, capsys, number):
+    with pytest.raises(SystemExit):
+        prepare(source, tmp_path / "out", "--near-duplicates", number)
+    assert f"{number!r} is no number above 0 and at most 1" in capsys.readouterr().err
+
+
+def test_warn_marks_what_repeats_a_training_row_and_drops_nothing(leaky, tmp_path):
+    words = ["--leakage", "warn", "--csv", tmp_path / "leakage.csv", "--validation", 8]
+    made = prepare(leaky, tmp_path / "out", *words)
+    assert dropped(made) == {}
+    assert sum(len(ids) for ids in made.ids.values()) == 100
+    marked = [row["id"] for row in made.saved["test"] if not row["clean"]]
+    in_train = {"test/17": "train/0", "test/18": "train/2", "test/19": "train/79"}
+    assert marked == [name for name, of in in_train.items() if of in made.ids["train"]]
+    assert all(made.saved["train"]["clean"])
+    assert [row[0] for row in listed(tmp_path / "leakage.csv")] == marked
+    assert made.passport["splits"]["test"]["clean_rows"] == 20 - len(marked)
+    assert sum(made.passport["rows_marked"].values()) == len(marked) > 0
+
+
+def test_group_drops_nothing_and_divides_no_group(make_rows, tmp_path):
+    rows = make_rows(100)
+    rows += [(f"{text.upper()}!", label) for text, label in rows[:40]]
+    made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out", "--leakage", "group")
+    assert dropped(made) == {}
+    assert sum(len(ids) for ids in made.ids.values()) == 140
+    after = made.passport["duplicates"]["after"]["near"]
+    assert set(after["across"].values()) == {0}
+    assert sum(after["within"].values()) >= 40
+    assert abs(len(made.ids["test"]) - 28) <= 2
+    assert abs(len(made.ids["validation"]) - 11) <= 2
+
+
+def test_group_drops_from_train_what_a_given_test_split_has(leaky, tmp_path):
+    made = prepare(leaky, tmp_path / "out", "--leakage", "group")
+    assert dropped(made) == {"exact": 1, "normalised": 1, "near": 1}
+    assert len(made.ids["test"]) == 20
+
+
+def test_error_names_counts_and_the_first_pair(leaky, tmp_path):
+    message = refusal(leaky, tmp_path / "out", "--leakage", "error", "--validation", 8)
+    assert message.startswith("3 rows have a duplicate in a split that matters more (1 exact, 1 n")
+    assert "the first: train/0 in " in message
+    assert "test/17 in test): mend the data, or set `leakage` to drop, group or warn" in message
+
+
+def test_error_has_nothing_against_clean_splits(source, tmp_path):
+    made = prepare(source, tmp_path / "out", "--leakage", "error", "--no-near-duplicates")
+    assert sum(len(ids) for ids in made.ids.values()) == 100
+
+
+def test_conflicting_labels_may_be_kept_as_duplicates_like_any_other(make_rows, tmp_path):
+    rows = make_rows(60)
+    other = [(text, "spam" if label == "ham" else "ham") for text, label in rows[:3]]
+    path = write(tmp_path / "rows.csv", rows + other)
+    made = prepare(path, tmp_path / "out", "--conflicting-labels", "keep")
+    assert dropped(made) == {"exact": 3}
+    assert made.passport["conflicting_labels"] == {"texts": 3, "rows": 6}
+
+
+def test_the_passport_is_the_same_in_every_process(leaky, tmp_path, run_script):
+    written = []
+    for seed in ("0", "1"):
+        out = tmp_path / seed
+        words = ["--source", leaky, "--output", out / "data", "--passport", out / "passport.json"]
+        words += ["--markdown", out / "passport.md", "--csv", out / "leakage.csv"]
+        done = run_script("prepare_data", *words, env=os.environ | {"PYTHONHASHSEED": seed})
+        assert done.returncode == 0, done.stderr
+        written.append([(out / f).read_text() for f in ("passport.json", "passport.md")])
+    assert written[0] == written[1]
 
 
 def test_a_mistake_ends_in_one_line_and_status_1(source, tmp_path, run_script):

@@ -154,7 +154,9 @@ COLUMNS = [
     *("dataset", "model", "variant", "seed", "split", "kind", "peft_type", "rank", "alpha"),
     *("scale", "rows"),
     *("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision", "recall"),
-    *("mcc", "loss", "collapsed", "eval_seconds", "eval_samples_per_second", "adapter_parameters"),
+    *("mcc", "loss", "collapsed", "eval_seconds", "eval_samples_per_second", "clean_rows"),
+    *(f"clean_{metric}" for metric in report.METRICS),
+    *("adapter_parameters",),
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
     *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
     *("trainable_share", "pretrained_head", "classes", "confusion_matrix", "published", "source"),
@@ -444,3 +446,46 @@ def test_mistake_ends_in_one_line(run_script, tmp_path):
     assert last.startswith("error: ")
     assert "sms/bert/base/seed1/metrics.json" in last
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def leaky(results, tmp_path):
+    """All metrics of the dataset given on the clean rows too, of which one test row in four is."""
+    for path in (tmp_path / "results").rglob("metrics.json"):
+        record = json.loads(path.read_text())
+        for split in record["metrics"].values():
+            split["clean"] = dict.fromkeys(report.METRICS, 0.25) | {"rows": 5}
+        path.write_text(json.dumps(record))
+    return results
+
+
+@pytest.mark.usefixtures("leaky")
+def test_figures_of_clean_rows_stand_beside_those_of_all(run):
+    table, text = run("sms/bert/base,lora-r4/0,1")
+    assert list(table.columns) == COLUMNS
+    assert set(table["clean_rows"]) == {"5"}
+    assert set(table["clean_macro_f1"]) == {"0.25"}
+    assert "**15 of these rows have a duplicate that was trained on.**" in text
+    header = table_lines(text)[0]
+    assert header[3:7] == ["macro_f1", "clean macro_f1", "accuracy", "clean accuracy"]
+    assert {line[4] for line in table_lines(text)[2:6]} == {"0.250", "0.250 ± 0.000"}
+
+
+@pytest.mark.usefixtures("results")
+def test_without_marked_rows_nothing_is_said_of_clean_ones(run):
+    table, text = run("sms/bert/base,lora-r4/0,1")
+    assert set(table["clean_rows"]) == set(table["clean_f1"]) == {""}
+    assert "clean" not in text
+
+
+@pytest.mark.usefixtures("leaky")
+def test_a_dataset_without_a_clean_row(run, tmp_path):
+    for path in (tmp_path / "results").rglob("metrics.json"):
+        record = json.loads(path.read_text())
+        for split in record["metrics"].values():
+            split["clean"] = {"rows": 0}
+        path.write_text(json.dumps(record))
+    table, text = run("sms/bert/base,lora-r4/0,1")
+    assert set(table["clean_rows"]) == {"0"}
+    assert "**20 of these rows" in text
+    assert {line[4] for line in table_lines(text)[2:6]} == {""}

@@ -1,4 +1,4 @@
-"""Duplicates, labels and splits: nothing is lost silently, nothing stands in two splits."""
+"""Labels and splits: nothing is lost silently, nothing stands in two splits."""
 
 import itertools
 from collections import Counter
@@ -51,42 +51,6 @@ def test_good_rows_raise_nothing():
     good, count = splits.drop_bad_rows({"train": table([("a", "x")])}, "error")
     assert ids(good) == {"train": ["train/0"]}
     assert count == 0
-
-
-def test_of_equal_texts_the_first_is_kept():
-    found, counts = splits.drop_duplicates({"train": table([("a", "x"), ("b", "y"), ("a", "x")])})
-    assert ids(found) == {"train": ["train/0", "train/1"]}
-    assert counts == {"duplicates": 1, "conflicting": 0}
-
-
-def test_equal_texts_of_two_labels_are_all_dropped():
-    rows = [("a", "x"), ("b", "y"), ("a", "y"), ("a", "x")]
-    found, counts = splits.drop_duplicates({"train": table(rows)})
-    assert ids(found) == {"train": ["train/1"]}
-    assert counts == {"duplicates": 0, "conflicting": 3}
-
-
-def test_a_text_stays_in_test_before_validation_before_train():
-    found, counts = splits.drop_duplicates(
-        {
-            "train": table([("a", "x"), ("b", "x"), ("c", "y")]),
-            "validation": table([("a", "x"), ("b", "x")], "validation"),
-            "test": table([("d", "y"), ("a", "x")], "test"),
-        }
-    )
-    assert ids(found) == {
-        "train": ["train/2"],
-        "validation": ["validation/1"],
-        "test": ["test/0", "test/1"],
-    }
-    assert counts == {"duplicates": 3, "conflicting": 0}
-
-
-def test_a_label_that_contradicts_another_split_drops_both():
-    given = {"train": table([("a", "x"), ("b", "x")]), "test": table([("a", "y")], "test")}
-    found, counts = splits.drop_duplicates(given)
-    assert ids(found) == {"train": ["train/1"], "test": []}
-    assert counts["conflicting"] == 2
 
 
 @pytest.mark.parametrize(
@@ -186,6 +150,36 @@ def test_given_splits_are_left_alone(numbered):
     assert set(found["validation"]["id"]) < set(given["train"]["id"])
     given["validation"] = table([("v", 0), ("w", 1)], "validation")
     assert ids(splits.split(given, 0.5, 0.5, seed=0)) == ids(given)
+
+
+def test_groups_are_not_divided(numbered):
+    given = {"train": numbered(100)["train"].assign(topic=[number // 3 for number in range(100)])}
+    found = splits.split(given, test=0.2, validation=0.1, seed=0, group="topic")
+    topics = [set(rows["topic"]) for rows in found.values()]
+    assert not any(one & other for one, other in itertools.combinations(topics, 2))
+    assert sorted(itertools.chain(*ids(found).values())) == sorted(given["train"]["id"])
+    assert abs(len(found["test"]) - 20) <= 3
+    assert abs(len(found["validation"]) - 8) <= 3
+
+
+def test_groups_of_one_row_are_drawn_by_the_seed_and_stratified(numbered):
+    given = {"train": numbered(100)["train"].assign(topic=range(100))}
+    first, again, other = (splits.split(given, 20, 8, seed, "topic") for seed in (0, 0, 1))
+    assert ids(first) == ids(again)
+    assert ids(first)["test"] != ids(other)["test"]
+    assert first["test"]["label"].mean() == 0.25
+    assert len(first["test"]) == 20
+
+
+def test_a_group_too_large_for_test_stays_in_train(numbered):
+    given = {"train": numbered(100)["train"].assign(topic=[min(n, 20) for n in range(100)])}
+    found = splits.split(given, 10, 6, 0, "topic")
+    assert (found["train"]["topic"] == 20).sum() == 80
+
+
+def test_one_group_cannot_be_split(numbered):
+    with pytest.raises(InputError, match="change `test` or bring more rows"):
+        splits.split({"train": numbered()["train"].assign(topic=1)}, 0.2, 0.1, 0, "topic")
 
 
 @pytest.mark.parametrize("size", [1, 500, 79, 0.001])

@@ -75,6 +75,19 @@ def test_rows_keep_order_ids_and_labels_and_stay_unpadded(save_splits, tiny_mode
     ]
 
 
+def test_marks_of_clean_rows_are_carried_on(save_splits, tiny_models, tmp_path):
+    import datasets
+
+    from common import datadict
+
+    data = save_splits(train=["win cash", "win"], test=["free", "cash"])
+    marked = datasets.load_from_disk(data).map(lambda row: {"clean": row["text"] != "cash"})
+    datadict.save(marked, tmp_path / "marked")
+    shutil.copy(data / "source.json", tmp_path / "marked")
+    tokens = tokenize(tmp_path / "marked", tiny_models["bert"], tmp_path / "tokens")
+    assert list(tokens["test"]["clean"]) == [True, False]
+
+
 def test_more_rows_than_a_batch_keep_their_order(save_splits, tiny_models, tmp_path):
     texts = [LONG if number % 3 else f"win number{number}" for number in range(2100)]
     data = save_splits(train=texts)

@@ -4,14 +4,13 @@ The head is YAML that the Hugging Face hub reads (base model, datasets, results)
 people. A card tells nothing that the records of the cell do not.
 """
 
-import html
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from common import files
-from common.snippet import HUB, flat, usage
+from common.markdown import flat, shown, table
+from common.snippet import HUB, usage
 
 CARD = "README.md"
 
@@ -258,19 +257,6 @@ def origin(source: dict[str, Any] | None) -> str:
     return f"{name}, a local file or directory"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table of texts as they are."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(shown, line))} |" for line in lines)
-
-
 def as_json(value: Any) -> str:
     """A setting as one would write it in the config; a text goes without quotes."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def shown(value: Any) -> str:
-    """Text that Markdown shows letter by letter: no table, tag or mark comes of a name."""
-    escaped = html.escape(flat(value), quote=False)
-    # An underscore within a word marks nothing; a hyphen or a dot does at the start of a line only.
-    return re.sub(r"[\\`*\[\]|~$#!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", escaped)

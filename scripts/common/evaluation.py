@@ -54,12 +54,14 @@ def evaluate(
     Args:
         predict: takes the rows of a split; returns ``probabilities``, shape (rows, classes), and
             ``seconds``.
-        splits: a ``DatasetDict`` whose splits have id and label.
+        splits: a ``DatasetDict`` whose splits have id and label; and perhaps clean, false for rows
+            that repeat one that was trained on.
         names: class names in order.
         positive: number of the positive class.
 
     Returns:
-        metrics by split; and a frame with id, label, prediction (class names) and one column
+        metrics by split, with those of the clean rows in a block ``clean`` where rows are marked;
+        and a frame with id, label, prediction (class names) and one column
         ``probability_{class}`` per class, in row order.
     """
     from common.metrics import classification_metrics
@@ -67,14 +69,32 @@ def evaluate(
     outcomes = {split: predict(splits[split]) for split in SPLITS}
     results = {}
     for split, outcome in outcomes.items():
-        labels = splits[split]["label"]
+        rows, labels = splits[split], splits[split]["label"]
         results[split] = {
             **classification_metrics(outcome["probabilities"], labels, positive),
+            **of_clean_rows(outcome["probabilities"], rows, positive),
             "rows": len(labels),
             "eval_seconds": round(outcome["seconds"], 3),
             "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
         }
     return results, tabulate(splits["test"], outcomes["test"]["probabilities"], names)
+
+
+def of_clean_rows(probabilities: np.ndarray, rows, positive: int) -> dict[str, Any]:
+    """The metrics and the number of the clean rows, under ``clean``; {} where none are marked.
+
+    Where no row is clean, their number alone: 0.
+    """
+    import numpy as np
+
+    from common.metrics import classification_metrics
+
+    if "clean" not in rows.column_names:
+        return {}
+    clean = np.array(rows["clean"], dtype=bool)
+    labels = np.array(rows["label"])[clean].tolist()
+    found = classification_metrics(probabilities[clean], labels, positive) if labels else {}
+    return {"clean": {**found, "rows": len(labels)}}
 
 
 def tabulate(rows, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from common import variants
+from common.markdown import flat
 
 HUB = "hub"  # the kind of a source that has an id there
 FLOAT32 = 'dtype="float32"'  # transformers takes that of the file unless told
@@ -94,8 +95,3 @@ def quantized(options: dict[str, Any] | None) -> str:
     """The argument that quantises the base model as it was in training; "" for none."""
     words = ", ".join(f"{key}={value!r}" for key, value in (options or {}).items())
     return f"quantization_config=BitsAndBytesConfig({words})" if options else ""
-
-
-def flat(value: Any) -> str:
-    """A text on one line."""
-    return " ".join(str(value).split())

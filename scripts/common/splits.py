@@ -1,4 +1,4 @@
-"""Duplicates, labels and splits of a table (see ``common.tables``); nothing here reads a file."""
+"""Bad rows, labels and splits of a table (see ``common.tables``); nothing here reads a file."""
 
 import hashlib
 import math
@@ -30,22 +30,6 @@ def drop_bad_rows(tables: Tables, on_bad_rows: str) -> tuple[Tables, int]:
             "set `on_bad_rows: skip`"
         )
     return {split: table[~bad[split]] for split, table in tables.items()}, len(ids)
-
-
-def drop_duplicates(tables: Tables) -> tuple[Tables, dict[str, int]]:
-    """The tables with every text once, in the split that matters most, and how many rows went.
-
-    Of equal texts with one label the first is kept: in test if it is there, else in validation,
-    else in train, so that no training row can be a test row. Equal texts whose labels contradict
-    each other are all dropped: nobody can say which label is right.
-    """
-    order = [split for split in reversed(SPLITS) if split in tables]
-    rows = pd.concat([tables[split].assign(split=split) for split in order])
-    conflicting = rows.groupby("text", sort=False)["label"].transform("nunique") > 1
-    repeated = rows.duplicated("text") & ~conflicting
-    kept = rows[~conflicting & ~repeated]
-    counts = {"duplicates": int(repeated.sum()), "conflicting": int(conflicting.sum())}
-    return {s: kept[kept["split"] == s].drop(columns="split") for s in tables}, counts
 
 
 def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
@@ -83,7 +67,9 @@ def as_number(label: str) -> tuple[float, str]:
     return number if math.isfinite(number) else math.inf, label  # "nan" may be a name, too
 
 
-def split(tables: Tables, test: float, validation: float, seed: int) -> Tables:
+def split(
+    tables: Tables, test: float, validation: float, seed: int, group: str | None = None
+) -> Tables:
     """Train, validation and test; what the source does not give is carved from train.
 
     Args:
@@ -91,6 +77,7 @@ def split(tables: Tables, test: float, validation: float, seed: int) -> Tables:
         test: size of a carved test split: a share of the rows if below 1, else a count.
         validation: the same for validation, out of the rows that test left.
         seed: of the draw, which is stratified by label.
+        group: a column; rows that are equal in it stay together.
     """
     parts = {"train": tables["train"]}
     for name, size in (("test", test), ("validation", validation)):
@@ -98,14 +85,16 @@ def split(tables: Tables, test: float, validation: float, seed: int) -> Tables:
             parts[name] = tables[name]
         else:
             count = round(size * len(parts["train"])) if size < 1 else int(size)
-            parts[name], parts["train"] = draw(parts["train"], count, seed, name)
+            parts[name], parts["train"] = draw(parts["train"], count, seed, name, group)
     return {name: parts[name] for name in SPLITS}
 
 
 def draw(
-    table: pd.DataFrame, count: int, seed: int, purpose: str
+    table: pd.DataFrame, count: int, seed: int, purpose: str, group: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A stratified sample of ``count`` rows, and the rest; both in the table's own order.
+
+    With a column ``group``, the sample has about as many: its groups are whole.
 
     Raises:
         InputError: a class would have no row in the sample, or none in the rest.
@@ -113,6 +102,8 @@ def draw(
     from sklearn.model_selection import train_test_split
 
     try:
+        if group is not None:
+            return draw_groups(table, count, seed, group)
         rest, drawn = train_test_split(
             table, test_size=count, random_state=seed, stratify=table["label"]
         )
@@ -124,6 +115,34 @@ def draw(
             f"needs a row in the sample and one in the rest; change `{purpose}` or bring more rows"
         ) from error
     return drawn.sort_index(), rest.sort_index()
+
+
+def draw_groups(
+    table: pd.DataFrame, count: int, seed: int, group: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A sample of about ``count`` rows that divides no group, and the rest.
+
+    In random order, groups enter the sample as long as they fit into the share of their class, that
+    of their first row; a group of more rows than are wanted stays in the rest.
+
+    Raises:
+        ValueError: a class would have no row in the sample, or none in the rest.
+    """
+    import numpy as np
+
+    sizes = table.groupby(group, sort=False).agg(rows=("label", "size"), label=("label", "first"))
+    wanted = {label: count * n / len(table) for label, n in table["label"].value_counts().items()}
+    chosen = []
+    shuffled = sizes.iloc[np.random.default_rng(seed).permutation(len(sizes))]
+    for name, rows, label in shuffled.itertuples(name=None):
+        if rows <= wanted[label] + 0.5:
+            wanted[label] -= rows
+            chosen.append(name)
+    inside = table[group].isin(chosen)
+    drawn, rest = table[inside], table[~inside]
+    if min(drawn["label"].nunique(), rest["label"].nunique()) < table["label"].nunique():
+        raise ValueError("a class has no row on one of the two sides")
+    return drawn, rest
 
 
 def sample(table: pd.DataFrame, rows: int | None, seed: int, purpose: str) -> pd.DataFrame:
