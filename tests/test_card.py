@@ -212,3 +212,19 @@ def test_a_card_that_fails_leaves_the_old_one(record, write, tmp_path):
     with pytest.raises(KeyError):
         write(record)
     assert (tmp_path / "README.md").read_text() == "old"
+
+
+def test_figures_of_clean_rows_stand_beside_those_of_all(record, write):
+    record["metrics"]["test"]["clean"] = {**record["metrics"]["test"], "f1": 0.5, "rows": 270}
+    text = write(record).text
+    assert "| metric | validation | test | test, clean rows |" in text
+    assert "| F1 of spam | 0.8000 | 0.8000 | 0.5000 |" in text
+    assert "**30 of the test rows have a duplicate that was trained on**" in text
+    assert "no row of validation or test was trained on" not in text
+
+
+def test_a_test_split_without_a_clean_row_has_no_column_of_them(record, write):
+    record["metrics"]["test"]["clean"] = {"rows": 0}
+    text = write(record).text
+    assert "| metric | validation | test |\n" in text
+    assert "**300 of the test rows" in text

@@ -215,14 +215,23 @@ def gate_sentence(gate: dict[str, Any]) -> str:
 def figures(record: dict[str, Any]) -> list[str]:
     """The figures of every split in a table, and what to know of them."""
     metrics = record["metrics"]
+    clean = metrics["test"].get("clean", {})
+    columns = metrics | ({"test, clean rows": clean} if clean.get("rows") else {})
     rows = [
-        [title, *(f"{values[key]:.4f}" for values in metrics.values())]
+        [title, *(f"{values[key]:.4f}" for values in columns.values())]
         for key, title, *_ in named_figures(record)
     ]
     notes = "The figures are those of one seed; no row of validation or test was trained on."
+    if "clean" in metrics["test"]:
+        leaked = metrics["test"]["rows"] - clean["rows"]
+        notes = (
+            "The figures are those of one seed. "
+            f"**{leaked:,} of the test rows have a duplicate that was trained on**; the clean rows "
+            "are the others."
+        )
     if metrics["test"].get("collapsed"):
         notes += " **The model predicts one class for nearly every row: it has learned nothing.**"
-    return [table(["metric", *metrics], rows), notes]
+    return [table(["metric", *columns], rows), notes]
 
 
 def hyper_parameters(record: dict[str, Any], peft: dict[str, Any]) -> str:

@@ -1,0 +1,29 @@
+"""Markdown that shows texts as they are."""
+
+import pytest
+
+from common import markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain text_with 1.5 marks", "plain text_with 1.5 marks"),
+        ("a\n|b|\t`c`", r"a \|b\| \`c\`"),
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("_a_ *b* [c] #d $e$ ~f~ !g \\", r"\_a\_ \*b\* \[c\] \#d \$e\$ \~f\~ \!g \\"),
+        (7, "7"),
+    ],
+)
+def test_text_is_shown_letter_by_letter(text, expected):
+    assert markdown.shown(text) == expected
+
+
+def test_a_table_has_as_many_cells_in_every_line():
+    text = markdown.table(["a|b", "c"], [["1|2", "x\ny"], ["", 3]])
+    assert text.splitlines() == [
+        r"| a\|b | c |",
+        "| --- | --- |",
+        r"| 1\|2 | x y |",
+        "|  | 3 |",
+    ]
