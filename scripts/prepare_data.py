@@ -209,7 +209,8 @@ def write_records(described: dict, actions, args) -> None:
 
     if args.csv:
         with files.written_aside(args.csv) as aside:
-            actions.to_csv(aside, index=False)
+            words = actions["other_label"].map({True: "true", False: "false"})
+            actions.assign(other_label=words).to_csv(aside, index=False)
     if args.markdown:
         with files.written_aside(args.markdown) as aside:
             aside.write_text(passport.markdown(described), encoding="utf-8")

@@ -124,6 +124,21 @@ def test_record_has_the_three_blocks(evaluated, tiny_models):
     assert record["meta_info"]["dataset_info"]["source"] == {"kind": "path", "name": "rows.csv"}
 
 
+def test_marked_rows_give_every_metric_twice(evaluated, command, tokens, tmp_path):
+    splits = datasets.load_from_disk(tokens["bert"])
+    marked = {
+        s: rows.add_column("clean", [n > 2 for n in range(len(rows))]) for s, rows in splits.items()
+    }
+    datasets.DatasetDict(marked).save_to_disk(tmp_path / "marked")
+    shutil.copy(tokens["bert"] / "statistics.json", tmp_path / "marked")
+    eval_base.main(command(tmp_path, "--seed", 3, "--tokens", tmp_path / "marked"))
+    found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]["test"]
+    frame = predictions(tmp_path).iloc[3:]
+    assert found["clean"]["rows"] == len(frame) == found["rows"] - 3
+    assert found["clean"]["accuracy"] == (frame["label"] == frame["prediction"]).mean()
+    np.testing.assert_array_equal(probabilities(tmp_path), probabilities(evaluated["bert"]))
+
+
 def test_batch_size_changes_nothing(evaluated, command, tmp_path):
     eval_base.main(command(tmp_path, "--seed", 3, "--batch-size", 1))
     base = probabilities(evaluated["bert"])

@@ -85,6 +85,7 @@ def test_equal_texts_of_several_labels_are_all_dropped():
 def test_texts_that_are_only_normalised_to_one_do_not_contradict():
     given = grouped(train=[("3 stars", "x"), ("5 stars", "y")])
     assert leakage.drop_conflicting(given)[1].empty
+    assert leakage.drop_repeated(given)[1]["other_label"].tolist() == [True]
 
 
 def test_marked_rows_are_those_that_repeat_a_training_row():
@@ -135,6 +136,7 @@ def test_the_summary_counts_rows_by_kind_and_place():
 
 
 def test_rows_keep_their_index_and_their_order():
-    rows = table("train", ("a", "x"), ("b", "x"), ("A", "x"), ("c", "y")).set_index([[9, 2, 5, 7]])
+    rows = table("train", ("a", "x"), ("b", "x"), ("A", "x"), ("c", "y"))
+    rows.index = pd.Index([9, 2, 5, 7])
     found, _ = leakage.drop_repeated(leakage.with_groups({"train": rows}, None))
     assert list(found["train"].index) == [9, 2, 7]

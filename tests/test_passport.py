@@ -91,8 +91,15 @@ def test_the_markdown_tells_what_the_json_tells(written):
         "normalised": 1,
         "near": 0,
     }
-    assert {"action": "dropped", "reason": "exact"}.items() <= made["by_splits"][1].items()
-    assert "| dropped | exact | train | train | 1 |" in text
+    assert made["by_splits"][0] == {
+        "action": "dropped",
+        "reason": "conflicting",
+        "split": "train",
+        "duplicate_split": "train",
+        "rows": 2,
+        "other_label": 2,
+    }
+    assert "| dropped | exact | train | train | 1 | 0 |" in text
     assert "Texts under several labels: 1, in 2 rows." in text
     assert "`leakage: drop`; `near_duplicates: 0.8`; `conflicting_labels: drop`" in text
     assert "| before | within train | 2 | 3 | 3 |" in text

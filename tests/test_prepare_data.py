@@ -348,7 +348,7 @@ def leaky(make_rows, tmp_path) -> Path:
 def listed(path: Path) -> list[tuple[str, ...]]:
     """The rows of leakage.csv without its header, sorted."""
     lines = path.read_text().splitlines()
-    assert lines[0] == "id,split,action,reason,duplicate_of,duplicate_split"
+    assert lines[0] == "id,split,action,reason,duplicate_of,duplicate_split,other_label"
     return sorted(tuple(line.split(",")) for line in lines[1:])
 
 
@@ -357,8 +357,8 @@ def test_drop_takes_out_of_train_what_is_in_test(leaky, tmp_path):
     assert dropped(made) == {"exact": 1, "normalised": 1, "near": 1}
     assert len(made.ids["test"]) == 20
     assert listed(tmp_path / "leakage.csv")[:2] == [
-        ("train/0", "train", "dropped", "exact", "test/17", "test"),
-        ("train/2", "train", "dropped", "normalised", "test/18", "test"),
+        ("train/0", "train", "dropped", "exact", "test/17", "test", "false"),
+        ("train/2", "train", "dropped", "normalised", "test/18", "test", "false"),
     ]
     (near,) = listed(tmp_path / "leakage.csv")[2:]
     assert (near[0], near[2:5]) == ("train/79", ("dropped", "near", "test/19"))

@@ -1,7 +1,8 @@
 """What is done about duplicates that would leak from one split into another, row by row on record.
 
 A table here has a column for each kind of ``duplicates.KINDS``, of group numbers that hold across
-the splits. An *action* is one row of ACTION: what became of a row, why, and which row it repeats.
+the splits. An *action* is one row of ACTION: what became of a row, why, which row it repeats, and
+whether that one has another label.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ Tables = dict[str, pd.DataFrame]
 
 BY_WEIGHT = tuple(reversed(SPLITS))  # a text stays in test before validation before train
 TRAINED_ON = "train"
-ACTION = ["id", "split", "action", "reason", "duplicate_of", "duplicate_split"]
+ACTION = ["id", "split", "action", "reason", "duplicate_of", "duplicate_split", "other_label"]
 
 
 def no_actions() -> pd.DataFrame:
     """Nothing done to any row."""
-    return pd.DataFrame(columns=ACTION, dtype=str)
+    return pd.DataFrame(columns=ACTION, dtype=str).astype({"other_label": bool})
 
 
 def with_groups(tables: Tables, threshold: float | None) -> Tables:
@@ -76,6 +77,7 @@ def repeats(rows: pd.DataFrame, kinds: Sequence[str], across: bool) -> pd.DataFr
                 "reason": kind,
                 "duplicate_of": left[kind].map(first["id"]),
                 "duplicate_split": left[kind].map(first["split"]),
+                "other_label": left["label"] != left[kind].map(first["label"]),
             }
         )
         column = "split" if across else "id"
@@ -103,6 +105,7 @@ def contradictions(rows: pd.DataFrame) -> pd.DataFrame:
             "reason": "conflicting",
             "duplicate_of": partner,
             "duplicate_split": split,
+            "other_label": True,
         }
     )
 

@@ -104,13 +104,13 @@ def done(actions: pd.DataFrame, bad: int) -> Passport:
     dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
     marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
     by = ["action", "reason", "split", "duplicate_split"]
-    counts = actions.groupby(by, sort=False).size()
+    counts = actions.groupby(by, sort=False)["other_label"].agg(["size", "sum"])
     return {
         "rows_dropped": {"bad": bad} | {r: int(dropped.get(r, 0)) for r in DROPPED[1:]},
         "rows_marked": {reason: int(marked.get(reason, 0)) for reason in DROPPED[2:]},
         "by_splits": [
-            dict(zip(by, key, strict=True)) | {"rows": int(rows)}
-            for key, rows in zip(counts.index.tolist(), counts, strict=True)
+            dict(zip([*by, "rows", "other_label"], row, strict=True))
+            for row in counts.reset_index().to_numpy(dtype=object).tolist()
         ],
     }
 
@@ -132,7 +132,10 @@ def markdown(passport: Passport) -> str:
         conflict_line(passport["conflicting_labels"]),
         "## What was done",
         settings_line(passport["settings"]),
-        table(["action", "reason", "split", "repeats a row in", "rows"], done_rows(passport)),
+        table(
+            ["action", "reason", "split", "repeats a row in", "rows", "of another label"],
+            done_rows(passport),
+        ),
         "## Rows out",
         rows_table(passport["splits"]),
         table(["split", "SHA-256"], [[s, b["sha256"]] for s, b in passport["splits"].items()]),
@@ -205,5 +208,5 @@ def settings_line(settings: Passport) -> str:
 def done_rows(passport: Passport) -> list[list[Any]]:
     """What was done: bad rows first, then by reason and pair of splits."""
     bad = passport["rows_dropped"]["bad"]
-    rows = [["dropped", "empty text or label", "", "", f"{bad:,}"]]
+    rows = [["dropped", "empty text or label", "", "", f"{bad:,}", ""]]
     return [*rows, *([*row.values()] for row in passport["by_splits"])]
