@@ -20,27 +20,48 @@ import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import cli, files
 
+if TYPE_CHECKING:
+    from common.rows import BadRows
+
+    from common.corpus import Corpus
+
 log = logging.getLogger("prepare_data")
 
+SETTINGS = (
+    "on_bad_rows",
+    "conflicting_labels",
+    "leakage",
+    "near_duplicates",
+    "group",
+    "split_by",
+    "split_seed",
+)
 POLICIES = ("drop", "group", "warn", "error")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import tables
+    from common import corpus, examples, rows
 
-    layout = tables.Layout(args.text, args.label, args.filter, args.encoding, args.delimiter)
-    origin = origin_of(args.source)
-    parts, names, actions, described = prepare(tables.read_source(args.source, layout), args)
+    columns = examples.Columns(args.text, args.label, args.group, args.filter)
+    source = examples.read(args.source, columns, rows.Layout(args.encoding, args.delimiter))
+    bad = rows.BadRows(args.on_bad_rows)
     with files.written_aside(args.output) as aside:
-        save(parts, names, aside)
-        files.write_json(origin, aside / files.SOURCE)
-        write_records({"source": origin, **described}, actions, args)
+        aside.mkdir()
+        good = {split: bad.left_out(found) for split, found in source.items()}
+        taken = corpus.take_in(good, aside, args.near_duplicates, args.processes)
+        bad.refuse()
+        parts, names, actions, described = prepare(taken, bad, args)
+        described["sha256"] = corpus.save(parts, taken.texts, names, aside)
+        files.write_json(origin_of(args.source), aside / files.SOURCE)
+        files.write_json(described, aside / files.PREPARATION)
+        if args.csv:
+            write_actions(actions, args.csv)
     log.info("%s", described["splits"])
 
 
@@ -52,6 +73,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
     parser.add_argument("--text", default="text", help="column of the text")
     parser.add_argument("--label", default="label", help="column of the label")
+    parser.add_argument("--group", help="column; rows of one value go to one split")
     parser.add_argument("--labels", nargs="+", help="class names in order")
     parser.add_argument("--filter", nargs="+", default=[], help="keep rows with COLUMN=VALUE")
     parser.add_argument("--on-bad-rows", choices=["error", "skip"], default="error")
@@ -68,10 +90,12 @@ def parse(argv: list[str] | None):
     parser.add_argument("--train-rows", type=int, help="size of a stratified subset")
     parser.add_argument("--validation-rows", type=int, help="size of a stratified subset")
     parser.add_argument("--test-rows", type=int, help="size of a stratified subset")
+    parser.add_argument("--split-by", choices=["stratified", "hash"], default="stratified")
     parser.add_argument("--split-seed", type=int, default=0, help="of splits and subsets")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
-    parser.add_argument("--passport", required=True, type=Path, help="JSON file to write")
-    parser.add_argument("--markdown", type=Path, help="the passport for people, a file to write")
+    parser.add_argument(
+        "--processes", type=cli.whole(1), default=1, help="that look for duplicates"
+    )
     parser.add_argument("--csv", type=Path, help="rows dropped or marked, a file to write")
     return parser.parse_args(argv)
 
@@ -100,34 +124,33 @@ def origin_of(path: Path) -> dict[str, Any]:
     return {"kind": "path", "name": path.resolve().name}
 
 
-def prepare(source: dict, args) -> tuple[dict, list[str], Any, dict]:
-    """The three splits, the class names, what became of duplicate rows, and the passport.
+def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any, dict]:
+    """The three splits, the class names, what became of duplicate rows, and all of it in figures.
 
     Args:
-        source: tables by split, as ``tables.read_source`` gives them.
+        taken: the good rows of the source.
+        bad: the others.
         args: the options of the command line.
 
     Returns:
-        tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and all of
-        the passport but the source.
+        tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and what
+        the rows are like and what was done to them, for preparation.json.
     """
-    from common import leakage, passport, splits
+    from common import description, leakage, splits
 
-    good, bad = splits.drop_bad_rows(source, args.on_bad_rows)
-    given = leakage.with_groups(good, args.near_duplicates)
+    given = taken.tables
     cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
     numbered, names = splits.encode_labels(cleared, args.labels)
     parts, actions = divided(numbered, args, actions)
-    settings = ("leakage", "near_duplicates", "conflicting_labels", "on_bad_rows")
     described = {
-        "settings": {key: getattr(args, key) for key in settings},
-        "rows_read": {name: len(table) for name, table in source.items()},
-        **passport.done(actions, bad),
-        "labels": names,
-        "splits": {name: passport.kept(table, names, name) for name, table in parts.items()},
-        "found": passport.found(source),
-        "conflicting_labels": passport.conflicting(given),
+        "settings": {key: getattr(args, key) for key in SETTINGS},
+        "found": description.found(taken),
+        "bad_rows": bad.described(),
+        "conflicting_labels": description.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
+        **description.done(actions, bad.count),
+        "labels": names,
+        "splits": {name: description.kept(table, names, name) for name, table in parts.items()},
     }
     return parts, names, actions, described
 
@@ -164,8 +187,9 @@ def divided(tables: dict, args, actions) -> tuple[dict, Any]:
     """
     from common import leakage, splits
 
-    group = leakage.kinds(tables)[-1] if args.leakage == "group" else None
-    whole = splits.split(tables, args.test, args.validation, args.split_seed, group)
+    sizes = {"test": args.test, "validation": args.validation}
+    blocks = leakage.with_blocks(tables, args.leakage)
+    whole = splits.split(blocks, sizes, args.split_by, args.split_seed)
     if args.leakage == "error":
         leakage.refuse_straddling(whole)
     if args.leakage == "drop":
@@ -179,42 +203,10 @@ def divided(tables: dict, args, actions) -> tuple[dict, Any]:
     return applied(parts, [leakage.mark] if args.leakage == "warn" else [], actions)
 
 
-def save(parts: dict, names: list[str], directory: Path) -> None:
-    """Save the splits as an Arrow ``DatasetDict``: id, text, and label as ClassLabel.
-
-    Where rows were marked, with the column clean too.
-    """
-    import datasets
-
-    from common import datadict
-
-    kinds = {"id": datasets.Value("string"), "text": datasets.Value("string")}
-    kinds["label"] = datasets.ClassLabel(names=names)
-    if "clean" in parts["train"]:
-        kinds["clean"] = datasets.Value("bool")
-    dataset_dict = datasets.DatasetDict(
-        {
-            name: datasets.Dataset.from_pandas(
-                table[[*kinds]], features=datasets.Features(kinds), preserve_index=False
-            )
-            for name, table in parts.items()
-        }
-    )
-    datadict.save(dataset_dict, directory)
-
-
-def write_records(described: dict, actions, args) -> None:
-    """Write the passport as JSON, and where they are asked for, as Markdown and the actions."""
-    from common import passport
-
-    if args.csv:
-        with files.written_aside(args.csv) as aside:
-            words = actions["other_label"].map({True: "true", False: "false"})
-            actions.assign(other_label=words).to_csv(aside, index=False)
-    if args.markdown:
-        with files.written_aside(args.markdown) as aside:
-            aside.write_text(passport.markdown(described), encoding="utf-8")
-    files.write_json(described, args.passport)
+def write_actions(actions, path: Path) -> None:
+    """Write what became of each row that is a duplicate, as CSV."""
+    with files.written_aside(path) as aside:
+        actions.to_csv(aside, index=False)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from common import corpus
+from common.examples import Example
+
 ROOT = Path(__file__).parents[1]
 
 CONFIG = """
@@ -227,3 +230,17 @@ def finished(tmp_path_factory, tiny_workflow, snakemake) -> Path:
     root = tiny_workflow(tmp_path_factory.mktemp("finished") / "workflow")
     snakemake("--cores", "2", cwd=root)
     return root
+
+
+@pytest.fixture
+def take_in(tmp_path) -> Callable[..., corpus.Corpus]:
+    """Take in rows of text, label and perhaps group, given by split."""
+
+    def taken(threshold: float | None = 0.8, **splits: list[tuple[str, ...]]) -> corpus.Corpus:
+        rows = {
+            split: [Example(number, *(*row, None)[:3], ()) for number, row in enumerate(texts)]
+            for split, texts in splits.items()
+        }
+        return corpus.take_in(rows, tmp_path, threshold, processes=1)
+
+    return taken

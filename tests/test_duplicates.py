@@ -16,9 +16,26 @@ from common import duplicates
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
+def groups(texts: list[str], threshold: float | None) -> dict[str, np.ndarray]:
+    """The group of every text, by kind."""
+    keys = [duplicates.normalise(text) for text in texts]
+    buckets = duplicates.banded(keys, threshold or 1)
+    return duplicates.groups(
+        duplicates.digests(texts), duplicates.digests(keys), buckets, at(keys), threshold
+    )
+
+
+def at(texts: list[str]) -> duplicates.At:
+    return lambda places: [texts[place] for place in places]
+
+
+def near(texts: list[str], threshold: float) -> np.ndarray:
+    return duplicates.near(duplicates.banded(texts, threshold), at(texts), threshold)
+
+
 def grouped(*texts: str, threshold: float | None = 0.8) -> dict[str, list[list[int]]]:
     """The groups of more than one text, by kind, as positions."""
-    found = duplicates.groups(pd.Series(texts, dtype="str"), threshold)
+    found = pd.DataFrame(groups(list(texts), threshold))
     return {
         str(kind): [
             list(rows) for rows in found.groupby(str(kind)).indices.values() if len(rows) > 1
@@ -105,7 +122,7 @@ def test_near_duplicates_can_be_switched_off():
 def test_hardly_a_similar_pair_is_missed_and_none_is_made_up(threshold):
     """Against all pairs, compared in full."""
     texts = mutated(400)
-    found = duplicates.near(pd.Series(texts), threshold)
+    found = near(texts, threshold)
     similar = [
         (i, j)
         for i, j in combinations(range(len(texts)), 2)
@@ -136,28 +153,19 @@ def test_a_large_bucket_is_not_compared_pair_by_pair(monkeypatch):
     draw = random.Random(0)
     names = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=3)) for _ in range(1000)]
     texts = list(dict.fromkeys(duplicates.normalise(f"{LONG} {name} {LONG}") for name in names))
-    labels = duplicates.near(pd.Series(texts), 0.8)
+    labels = near(texts, 0.8)
     assert len(set(labels)) == 1
     assert len(compared) < 20 * len(texts)
 
 
 @pytest.mark.parametrize("texts", [[], ["a"], ["", "\ufffd"], ["x" * 200_000, "y"]])
 def test_odd_tables(texts):
-    found = duplicates.groups(pd.Series(texts, dtype="str"), 0.8)
-    assert len(found) == len(texts)
-    assert (found.nunique() == len(texts)).all()
-
-
-def test_the_index_is_kept():
-    texts = pd.Series(["a", "b", "a"], index=[7, 3, 9], dtype="str")
-    assert list(duplicates.groups(texts, None).index) == [7, 3, 9]
+    for found in groups(texts, 0.8).values():
+        assert len(found) == len(set(found)) == len(texts)
 
 
 def test_groups_are_the_same_in_every_process():
-    code = (
-        "import pandas as pd; from common import duplicates; from test_duplicates import mutated; "
-        "print(duplicates.groups(pd.Series(mutated(300)), 0.7).to_csv())"
-    )
+    code = "from test_duplicates import groups, mutated; print(*groups(mutated(300), 0.7)['near'])"
     places = os.pathsep.join([str(SCRIPTS), str(Path(__file__).parent)])
     answers = {
         subprocess.run(
@@ -168,7 +176,7 @@ def test_groups_are_the_same_in_every_process():
         for seed in ("0", "1")
     }  # fmt: skip
     assert len(answers) == 1
-    assert len(answers.pop().splitlines()) > 200
+    assert len(answers.pop().split()) > 200
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.95, 1.0])
@@ -177,3 +185,9 @@ def test_bands_show_nearly_every_pair_at_the_threshold(threshold):
     bands = duplicates.PERMUTATIONS // rows
     assert (1 - threshold**rows) ** bands <= duplicates.MISSED
     assert 1 <= rows <= duplicates.PERMUTATIONS
+
+
+def test_groups_that_are_linked_go_together():
+    found = duplicates.linked(np.array([0, 0, 1, 2, 3]), np.array([5, 1, 1, 0, 7]))
+    assert len(set(found[:3])) == 1
+    assert len(set(found)) == 3

@@ -3,21 +3,17 @@
 import pandas as pd
 import pytest
 
-from common import leakage
+from common import corpus, leakage
 from common.cli import InputError
 
 
-def table(split: str, *rows: tuple[str, str]) -> pd.DataFrame:
-    numbered = [(f"{split}/{number}", *row) for number, row in enumerate(rows)]
-    return pd.DataFrame(numbered, columns=["id", "text", "label"], dtype="str")
+@pytest.fixture
+def grouped(take_in):
+    """The tables of rows of text and label, given by split."""
+    return lambda threshold=0.8, **splits: take_in(threshold, **splits).tables
 
 
-def grouped(**rows: list[tuple[str, str]]) -> leakage.Tables:
-    tables = {split: table(split, *texts) for split, texts in rows.items()}
-    return leakage.with_groups(tables, 0.8)
-
-
-def ids(found: leakage.Tables) -> dict[str, list[str]]:
+def ids(found: corpus.Tables) -> dict[str, list[str]]:
     return {split: list(rows["id"]) for split, rows in found.items()}
 
 
@@ -29,7 +25,7 @@ LONG = "you are a winner and have been specially selected to receive a holiday"
 NEAR = f"{LONG} now"
 
 
-def test_of_equal_texts_the_first_is_kept():
+def test_of_equal_texts_the_first_is_kept(grouped):
     given = grouped(train=[("a", "x"), ("b", "y"), ("a", "x"), ("A!", "x")])
     found, actions = leakage.drop_repeated(given)
     assert ids(found) == {"train": ["train/0", "train/1"]}
@@ -39,13 +35,13 @@ def test_of_equal_texts_the_first_is_kept():
     ]
 
 
-def test_near_duplicates_stay_within_a_split():
+def test_near_duplicates_stay_within_a_split(grouped):
     given = grouped(train=[(LONG, "x"), (NEAR, "x")])
     assert leakage.drop_repeated(given)[1].empty
     assert leakage.drop_straddling(given)[1].empty
 
 
-def test_a_text_stays_in_test_before_validation_before_train():
+def test_a_text_stays_in_test_before_validation_before_train(grouped):
     given = grouped(
         train=[("a", "x"), ("b", "x"), ("c", "y"), (NEAR, "y")],
         validation=[("a", "x"), ("B", "x")],
@@ -64,13 +60,13 @@ def test_a_text_stays_in_test_before_validation_before_train():
     ]
 
 
-def test_only_what_straddles_goes_where_nothing_else_is_asked_for():
+def test_only_what_straddles_goes_where_nothing_else_is_asked_for(grouped):
     given = grouped(train=[("a", "x"), ("a", "x"), ("b", "x")], test=[("b", "x"), ("b", "x")])
     found, _ = leakage.drop_straddling(given)
     assert ids(found) == {"train": ["train/0", "train/1"], "test": ["test/0", "test/1"]}
 
 
-def test_equal_texts_of_several_labels_are_all_dropped():
+def test_equal_texts_of_several_labels_are_all_dropped(grouped):
     given = grouped(train=[("a", "x"), ("b", "y"), ("a", "y"), ("a", "x")], test=[("b", "x")])
     found, actions = leakage.drop_conflicting(given)
     assert ids(found) == {"train": [], "test": []}
@@ -82,13 +78,13 @@ def test_equal_texts_of_several_labels_are_all_dropped():
     assert all(labels[row] != labels[partner] for row, partner in partners.items())
 
 
-def test_texts_that_are_only_normalised_to_one_do_not_contradict():
+def test_texts_that_are_only_normalised_to_one_do_not_contradict(grouped):
     given = grouped(train=[("3 stars", "x"), ("5 stars", "y")])
     assert leakage.drop_conflicting(given)[1].empty
     assert leakage.drop_repeated(given)[1]["other_label"].tolist() == [True]
 
 
-def test_marked_rows_are_those_that_repeat_a_training_row():
+def test_marked_rows_are_those_that_repeat_a_training_row(grouped):
     given = grouped(
         train=[("a", "x"), (LONG, "x")],
         validation=[("A", "x"), ("e", "y")],
@@ -105,12 +101,12 @@ def test_marked_rows_are_those_that_repeat_a_training_row():
     assert set(actions["action"]) == {"marked"}
 
 
-def test_a_row_that_repeats_validation_and_train_is_marked():
+def test_a_row_that_repeats_validation_and_train_is_marked(grouped):
     given = grouped(train=[("A", "x")], validation=[("a", "x")], test=[("a", "x")])
     assert not leakage.mark(given)[0]["test"]["clean"].any()
 
 
-def test_a_refusal_is_one_line_with_counts_and_a_pair():
+def test_a_refusal_is_one_line_with_counts_and_a_pair(grouped):
     given = grouped(train=[("a", "x"), ("B", "x"), ("c", "y")], test=[("a", "x"), ("b", "x")])
     with pytest.raises(InputError) as error:
         leakage.refuse_straddling(given)
@@ -120,11 +116,11 @@ def test_a_refusal_is_one_line_with_counts_and_a_pair():
     )
 
 
-def test_splits_that_share_nothing_are_not_refused():
+def test_splits_that_share_nothing_are_not_refused(grouped):
     leakage.refuse_straddling(grouped(train=[("a", "x"), ("a", "x")], test=[("b", "x")]))
 
 
-def test_the_summary_counts_rows_by_kind_and_place():
+def test_the_summary_counts_rows_by_kind_and_place(grouped):
     given = grouped(
         train=[("a", "x"), ("a", "x"), (LONG, "x")], test=[("a", "x"), ("A", "x"), (NEAR, "x")]
     )
@@ -135,8 +131,56 @@ def test_the_summary_counts_rows_by_kind_and_place():
     }
 
 
-def test_rows_keep_their_index_and_their_order():
-    rows = table("train", ("a", "x"), ("b", "x"), ("A", "x"), ("c", "y"))
-    rows.index = pd.Index([9, 2, 5, 7])
-    found, _ = leakage.drop_repeated(leakage.with_groups({"train": rows}, None))
+def test_rows_keep_their_index_and_their_order(grouped):
+    rows = grouped(None, train=[("a", "x"), ("b", "x"), ("A", "x"), ("c", "y")])
+    rows["train"].index = pd.Index([9, 2, 5, 7])
+    found, _ = leakage.drop_repeated(rows)
     assert list(found["train"].index) == [9, 2, 7]
+
+
+def authored(grouped):
+    return grouped(
+        train=[("a", "x", "ann"), ("b", "x", "bob"), ("c", "y", "cid")],
+        test=[("d", "x", "bob"), ("e", "y", "dan")],
+    )
+
+
+def test_rows_of_a_group_do_not_straddle_splits(grouped):
+    found, actions = leakage.drop_straddling(authored(grouped))
+    assert ids(found) == {"train": ["train/0", "train/2"], "test": ["test/0", "test/1"]}
+    assert pairs(actions) == [("train/1", "group", "test/0")]
+    marked, _ = leakage.mark(authored(grouped))
+    assert marked["test"]["clean"].tolist() == [False, True]
+    with pytest.raises(
+        InputError, match=r"\(1 group; the first: train/1 in train, test/0 in test\)"
+    ):
+        leakage.refuse_straddling(authored(grouped))
+
+
+def test_rows_of_a_group_are_no_duplicates(grouped):
+    given = grouped(train=[("a", "x", "ann"), ("b", "x", "ann")])
+    assert leakage.drop_repeated(given)[1].empty
+
+
+def test_the_summary_counts_groups(grouped):
+    found = leakage.summary(authored(grouped))["group"]
+    assert found == {"within": {"test": 0, "train": 0}, "across": {"test in train": 1}}
+
+
+def blocks(given: corpus.Tables, policy: str) -> list[set[str]]:
+    rows = leakage.with_blocks(given, policy)["train"]
+    return [set(found["id"]) for _, found in rows.groupby("block", sort=False)]
+
+
+def test_blocks_are_what_groups_and_duplicates_link(grouped):
+    given = grouped(
+        train=[(LONG, "x", "ann"), (NEAR, "x", "bob"), ("b", "y", "bob"), ("c", "y", "cid")]
+    )
+    assert blocks(given, "group") == [{"train/0", "train/1", "train/2"}, {"train/3"}]
+    assert blocks(given, "drop") == [{"train/0"}, {"train/1", "train/2"}, {"train/3"}]
+
+
+def test_duplicates_are_blocks_only_where_the_policy_is_to_group_them(grouped):
+    given = grouped(train=[(LONG, "x"), (NEAR, "x"), ("b", "y")])
+    assert blocks(given, "group") == [{"train/0", "train/1"}, {"train/2"}]
+    assert "block" not in leakage.with_blocks(given, "drop")["train"]

@@ -1,9 +1,11 @@
 """Labels and splits: nothing is lost silently, nothing stands in two splits."""
 
+import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,6 +22,12 @@ def ids(found: splits.Tables) -> dict[str, list[str]]:
     return {split: list(rows["id"]) for split, rows in found.items()}
 
 
+def split(
+    tables: splits.Tables, test: float, validation: float, seed: int = 0, method: str = "stratified"
+) -> splits.Tables:
+    return splits.split(tables, {"test": test, "validation": validation}, method, seed)
+
+
 @pytest.fixture
 def numbered(make_rows) -> Callable[..., splits.Tables]:
     """Make a train table with class numbers, one spam row in four."""
@@ -29,28 +37,6 @@ def numbered(make_rows) -> Callable[..., splits.Tables]:
         return {"train": table(rows)}
 
     return make
-
-
-def test_rows_without_text_or_label_are_bad():
-    bad = {"train": table([("a", "x"), ("", "x"), (" \t\n", "y"), ("b", "")])}
-    good, count = splits.drop_bad_rows(bad, "skip")
-    assert ids(good) == {"train": ["train/0"]}
-    assert count == 3
-
-
-def test_bad_rows_are_named_up_to_five():
-    with pytest.raises(InputError) as error:
-        splits.drop_bad_rows({"train": table([("a", "x")] + [("", "x")] * 7)}, "error")
-    assert str(error.value) == (
-        "7 rows have an empty text or label (train/1, train/2, train/3, train/4, train/5, counted "
-        "from 0): mend them, or set `on_bad_rows: skip`"
-    )
-
-
-def test_good_rows_raise_nothing():
-    good, count = splits.drop_bad_rows({"train": table([("a", "x")])}, "error")
-    assert ids(good) == {"train": ["train/0"]}
-    assert count == 0
 
 
 @pytest.mark.parametrize(
@@ -109,7 +95,7 @@ def test_labels_that_make_no_classes_are_refused(labels, names, expected):
 
 def test_what_is_not_given_is_carved_from_train(numbered):
     given = numbered(100)
-    found = splits.split(given, test=0.2, validation=0.1, seed=0)
+    found = split(given, 0.2, 0.1)
     assert {split: len(rows) for split, rows in found.items()} == {
         "train": 72,
         "validation": 8,  # a tenth of what test left
@@ -120,51 +106,51 @@ def test_what_is_not_given_is_carved_from_train(numbered):
 
 
 def test_sizes_of_1_and_more_are_counts(numbered):
-    found = splits.split(numbered(100), test=12, validation=8.0, seed=0)
+    found = split(numbered(100), 12, 8.0, 0)
     assert (len(found["test"]), len(found["validation"])) == (12, 8)
 
 
 def test_splits_are_stratified(numbered):
-    for rows in splits.split(numbered(100), test=20, validation=16, seed=3).values():
+    for rows in split(numbered(100), 20, 16, 3).values():
         assert rows["label"].mean() == 0.25
 
 
 def test_rows_keep_the_order_of_the_source(numbered):
     given = numbered()
     order = {row: place for place, row in enumerate(given["train"]["id"])}
-    for rows in splits.split(given, test=0.2, validation=0.2, seed=0).values():
+    for rows in split(given, 0.2, 0.2).values():
         places = [order[row] for row in rows["id"]]
         assert places == sorted(places)
 
 
 def test_the_seed_draws(numbered):
-    first, again, other = (ids(splits.split(numbered(), 0.2, 0.2, seed)) for seed in (0, 0, 1))
+    first, again, other = (ids(split(numbered(), 0.2, 0.2, seed)) for seed in (0, 0, 1))
     assert first == again
     assert first["test"] != other["test"]
 
 
 def test_given_splits_are_left_alone(numbered):
     given = {**numbered(), "test": table([("t", 0), ("u", 1)], "test")}
-    found = splits.split(given, test=0.5, validation=0.1, seed=0)
+    found = split(given, 0.5, 0.1)
     assert ids(found)["test"] == ["test/0", "test/1"]
     assert set(found["validation"]["id"]) < set(given["train"]["id"])
     given["validation"] = table([("v", 0), ("w", 1)], "validation")
-    assert ids(splits.split(given, 0.5, 0.5, seed=0)) == ids(given)
+    assert ids(split(given, 0.5, 0.5)) == ids(given)
 
 
 def test_groups_are_not_divided(numbered):
-    given = {"train": numbered(100)["train"].assign(topic=[number // 3 for number in range(100)])}
-    found = splits.split(given, test=0.2, validation=0.1, seed=0, group="topic")
-    topics = [set(rows["topic"]) for rows in found.values()]
-    assert not any(one & other for one, other in itertools.combinations(topics, 2))
+    given = {"train": numbered(100)["train"].assign(block=[number // 3 for number in range(100)])}
+    found = split(given, 0.2, 0.1)
+    blocks = [set(rows["block"]) for rows in found.values()]
+    assert not any(one & other for one, other in itertools.combinations(blocks, 2))
     assert sorted(itertools.chain(*ids(found).values())) == sorted(given["train"]["id"])
     assert abs(len(found["test"]) - 20) <= 3
     assert abs(len(found["validation"]) - 8) <= 3
 
 
 def test_groups_of_one_row_are_drawn_by_the_seed_and_stratified(numbered):
-    given = {"train": numbered(100)["train"].assign(topic=range(100))}
-    first, again, other = (splits.split(given, 20, 8, seed, "topic") for seed in (0, 0, 1))
+    given = {"train": numbered(100)["train"].assign(block=range(100))}
+    first, again, other = (split(given, 20, 8, seed) for seed in (0, 0, 1))
     assert ids(first) == ids(again)
     assert ids(first)["test"] != ids(other)["test"]
     assert first["test"]["label"].mean() == 0.25
@@ -172,20 +158,20 @@ def test_groups_of_one_row_are_drawn_by_the_seed_and_stratified(numbered):
 
 
 def test_a_group_too_large_for_test_stays_in_train(numbered):
-    given = {"train": numbered(100)["train"].assign(topic=[min(n, 20) for n in range(100)])}
-    found = splits.split(given, 10, 6, 0, "topic")
-    assert (found["train"]["topic"] == 20).sum() == 80
+    given = {"train": numbered(100)["train"].assign(block=[min(n, 20) for n in range(100)])}
+    found = split(given, 10, 6)
+    assert (found["train"]["block"] == 20).sum() == 80
 
 
 def test_one_group_cannot_be_split(numbered):
     with pytest.raises(InputError, match="change `test` or bring more rows"):
-        splits.split({"train": numbered()["train"].assign(topic=1)}, 0.2, 0.1, 0, "topic")
+        split({"train": numbered()["train"].assign(block=1)}, 0.2, 0.1)
 
 
 @pytest.mark.parametrize("size", [1, 500, 79, 0.001])
 def test_a_sample_without_a_row_of_each_class_is_refused(numbered, size):
     with pytest.raises(InputError) as error:
-        splits.split(numbered(80), test=size, validation=0.1, seed=0)
+        split(numbered(80), size, 0.1, 0)
     message = str(error.value)
     assert "for test out of 80, 20 of the smallest of 2 classes" in message
     assert "change `test` or bring more rows" in message
@@ -195,12 +181,12 @@ def test_a_sample_without_a_row_of_each_class_is_refused(numbered, size):
 def test_a_class_of_one_row_cannot_be_split():
     given = {"train": table([(str(number), int(number == 0)) for number in range(50)])}
     with pytest.raises(InputError, match="1 of the smallest of 2 classes"):
-        splits.split(given, test=0.2, validation=0.1, seed=0)
+        split(given, 0.2, 0.1)
 
 
 def test_an_empty_table_cannot_be_split():
     with pytest.raises(InputError, match="out of 0, 0 of the smallest of 0 classes"):
-        splits.split({"train": table([])}, test=0.2, validation=0.1, seed=0)
+        split({"train": table([])}, 0.2, 0.1)
 
 
 def test_a_subset_is_stratified_and_drawn_by_the_seed(numbered):
@@ -222,16 +208,57 @@ def test_too_small_a_subset_names_its_key(numbered):
         splits.sample(numbered(80)["train"], 1, 0, "train")
 
 
-def test_the_hash_is_of_ids_texts_labels_and_their_order():
-    rows = table([("a", 0), ("b", 1)])
-    changed = [
-        rows.assign(id=["x", "y"]),
-        rows.assign(text=["a", "c"]),
-        rows.assign(label=[1, 1]),
-        rows.iloc[::-1],
-        rows.iloc[:1],
-    ]
-    hashes = {splits.content_sha256(each) for each in [rows, *changed]}
-    assert len(hashes) == 1 + len(changed)
-    assert splits.content_sha256(rows.assign(other=1).set_index(rows.index + 7)) in hashes
-    assert splits.content_sha256(rows) == splits.content_sha256(rows.copy())
+@pytest.fixture
+def keyed() -> splits.Tables:
+    """1,000 rows with keys, in blocks of two."""
+    rows = table([(str(number), number % 2) for number in range(1000)])
+    keys = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in rows["text"]]
+    return {"train": rows.assign(key=np.array(keys, dtype=np.uint64))}
+
+
+def by_hash(tables: splits.Tables, seed: int = 0) -> dict[str, list[str]]:
+    return ids(split(tables, 0.2, 0.25, seed, "hash"))
+
+
+def test_a_hash_splits_by_shares(keyed):
+    found = by_hash(keyed)
+    assert {name: len(rows) for name, rows in found.items()} == {
+        "train": pytest.approx(600, abs=50),
+        "validation": pytest.approx(200, abs=40),
+        "test": pytest.approx(200, abs=40),
+    }
+    assert sorted(itertools.chain(*found.values())) == sorted(keyed["train"]["id"])
+    assert set(by_hash(keyed, seed=1)["test"]) != set(found["test"])
+
+
+def test_a_row_keeps_its_split_when_rows_are_added(keyed):
+    few = {"train": keyed["train"].iloc[::3]}
+    before, after = by_hash(few), by_hash(keyed)
+    assert all(set(before[name]) <= set(after[name]) for name in before)
+
+
+def test_a_block_has_one_hash(keyed):
+    blocks = {"train": keyed["train"].assign(block=[number // 2 for number in range(1000)])}
+    for rows in split(blocks, 0.2, 0.25, 0, "hash").values():
+        assert (rows.groupby("block").size() == 2).all()
+
+
+def test_validation_is_drawn_apart_from_test(keyed):
+    """Else the rows next to those of test would be those of validation, for every share."""
+    half, _ = splits.carve(keyed["train"], 0.5, 0, "test")
+    assert len(splits.carve(half, 0.5, 0, "validation")[0]) == pytest.approx(250, abs=50)
+
+
+def test_a_hash_decides_by_shares_only(keyed):
+    with pytest.raises(InputError, match="`test` is 100 rows, and a split by hash takes a share"):
+        split(keyed, 100, 0.1, 0, "hash")
+
+
+def test_the_hash_is_the_same_everywhere():
+    """A value computed once: another would give the rows of every user other splits."""
+    assert splits.drawn(1, 0, "test") == 18337248583410342843
+
+
+def test_a_subset_may_divide_blocks(numbered):
+    whole = numbered(80)["train"].assign(block=0)
+    assert len(splits.sample(whole, 40, 0, "train")) == 40

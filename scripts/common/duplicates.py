@@ -8,7 +8,8 @@ grows with the number of texts.
 
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -25,29 +26,43 @@ SEED = 1  # of the permutations; part of what makes results equal everywhere
 # Digits, punctuation, separators, controls, and the symbols that keyboards have. Letters and their
 # marks stay, and so do emoji: they carry what a text says.
 IGNORED = ("N", "P", "Z", "C", "Sc", "Sk", "Sm")
+At = Callable[[np.ndarray], list[str]]
 BASE = 0x9E3779B97F4A7C15  # odd; of the polynomials that hash
 
 
-def groups(texts: pd.Series, threshold: float | None) -> pd.DataFrame:
-    """The group of every text, one column per kind: equal numbers mean one group.
+def digests(texts: Iterable[str]) -> np.ndarray:
+    """A BLAKE2b hash of 128 bits of each text: uint64, shape (texts, 2). Equal is equal texts."""
+    joined = b"".join(
+        blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts
+    )
+    return np.frombuffer(joined, dtype="<u8").reshape(-1, 2)
+
+
+def groups(
+    exact: np.ndarray, normalised: np.ndarray, buckets: np.ndarray, at: At, threshold: float | None
+) -> dict[str, np.ndarray]:
+    """The group of every text, by kind: equal numbers mean one group.
 
     Args:
-        texts: strings; the index is kept.
+        exact: digests of the texts.
+        normalised: digests of the normalised texts.
+        buckets: as ``banded`` gives them.
+        at: gives the normalised texts at some positions.
         threshold: Jaccard similarity from which texts are near, above 0 and at most 1; None: the
             kind "near" is left out.
     """
-    exact, distinct = factorized(texts)
-    normalised, keys = factorized(distinct.map(normalise))
-    found = {"exact": exact, "normalised": normalised[exact]}
+    numbers, first = numbered(normalised)
+    found = {"exact": numbered(exact)[0], "normalised": numbers}
     if threshold is not None:
-        found["near"] = near(keys, threshold)[normalised][exact]
-    return pd.DataFrame(found, index=texts.index)
+        distinct = near(buckets[first], lambda places: at(first[places]), threshold)
+        found["near"] = distinct[numbers]
+    return found
 
 
-def factorized(texts: pd.Series) -> tuple[np.ndarray, pd.Series]:
-    """The number of each text among the distinct ones, and those in order of appearance."""
-    numbers, distinct = pd.factorize(texts)
-    return numbers, pd.Series(distinct, dtype="str")
+def numbered(digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each digest among the distinct ones, and where each of those stands first."""
+    numbers = pd.DataFrame(digests).groupby([0, 1], sort=False).ngroup().to_numpy()
+    return numbers, np.unique(numbers, return_index=True)[1]
 
 
 class Ignoring(dict):
@@ -71,22 +86,23 @@ def normalise(text: str) -> str:
     return folded.translate(COUNTING) or text
 
 
-def near(texts: pd.Series, threshold: float) -> np.ndarray:
+def near(buckets: np.ndarray, at: At, threshold: float) -> np.ndarray:
     """The group of each of some distinct texts: the components of the graph of similar pairs.
 
     Args:
-        texts: distinct and normalised.
+        buckets: as ``banded`` gives them.
+        at: gives the texts, distinct and normalised, at some positions.
         threshold: Jaccard similarity of the sets of shingles, from which a pair is similar.
 
     Returns:
         a group number per text, shape (texts,).
     """
-    labels = np.arange(len(texts))
-    for buckets in banded(texts, rows_per_band(threshold)).T:
-        for left, right in candidates(buckets):
+    labels = np.arange(len(buckets))
+    for band in buckets.T:
+        for left, right in candidates(band):
             apart = labels[left] != labels[right]
             left, right = left[apart], right[apart]
-            similar = are_similar(texts, left, right, threshold)
+            similar = are_similar(at, left, right, threshold)
             if similar.any():
                 labels = merged(labels, left[similar], right[similar])
     return labels
@@ -103,12 +119,18 @@ def rows_per_band(threshold: float) -> int:
     return 1
 
 
-def banded(texts: pd.Series, rows: int) -> np.ndarray:
-    """The buckets of every text: uint64, shape (texts, bands). Equal numbers are one bucket."""
+def banded(texts: list[str], threshold: float) -> np.ndarray:
+    """The buckets of every text: uint64, shape (texts, bands). Similar texts share one, nearly all.
+
+    Args:
+        texts: normalised.
+        threshold: Jaccard similarity from which texts are similar.
+    """
+    rows = rows_per_band(threshold)
     bands = PERMUTATIONS // rows
     found = np.empty((len(texts), bands), dtype=np.uint64)
     for start in range(0, len(texts), CHUNK):
-        signed = signatures(texts.iloc[start : start + CHUNK].tolist())
+        signed = signatures(texts[start : start + CHUNK])
         parts = signed[:, : bands * rows].reshape(len(signed), bands, rows)
         found[start : start + CHUNK] = polynomial([parts[:, :, i] for i in range(rows)])
     return found
@@ -169,13 +191,11 @@ def candidates(buckets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield order[first[later] + number], order[later]
 
 
-def are_similar(
-    texts: pd.Series, left: np.ndarray, right: np.ndarray, threshold: float
-) -> np.ndarray:
+def are_similar(at: At, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
     """Which pairs have a Jaccard similarity of at least the threshold: booleans, shape (pairs,)."""
     found: list[bool] = []
     for start in range(0, len(left), CHUNK):
-        pairs = [texts.iloc[side[start : start + CHUNK]].tolist() for side in (left, right)]
+        pairs = [at(side[start : start + CHUNK]) for side in (left, right)]
         found += [jaccard(*pair) >= threshold for pair in zip(*pairs, strict=True)]
     return np.array(found, dtype=bool)
 
@@ -200,3 +220,10 @@ def merged(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarra
     ones: Any = np.ones(len(left), dtype=bool)
     pairs = coo_array((ones, (labels[left], labels[right])), shape=(len(labels), len(labels)))
     return connected_components(pairs, directed=False)[1][labels]
+
+
+def linked(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Groups of rows, of which those go together that two given groupings link."""
+    start = ours.max(initial=-1) + 1
+    labels = np.arange(start + theirs.max(initial=-1) + 1)
+    return merged(labels, ours, start + theirs)[ours]

@@ -1,8 +1,9 @@
 """What is done about duplicates that would leak from one split into another, row by row on record.
 
-A table here has a column for each kind of ``duplicates.KINDS``, of group numbers that hold across
-the splits. An *action* is one row of ACTION: what became of a row, why, which row it repeats, and
-whether that one has another label.
+A table (see ``common.corpus``) has a column for each kind of ``duplicates.KINDS``, of group numbers
+that hold across the splits. Rows of one value in the group column are kept apart as duplicates are.
+An *action* is one row of ACTION: what became of a row, why, which row it repeats, and whether that
+one has another label.
 """
 
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ import pandas as pd
 
 from common import duplicates
 from common.cli import InputError
-from common.tables import SPLITS
-
-Tables = dict[str, pd.DataFrame]
+from common.corpus import Tables
+from common.sources import SPLITS
+from common.splits import BLOCK
 
 BY_WEIGHT = tuple(reversed(SPLITS))  # a text stays in test before validation before train
 TRAINED_ON = "train"
+GROUP = "group"  # the reason, beside the kinds of duplicates, for which rows stay together
 ACTION = ["id", "split", "action", "reason", "duplicate_of", "duplicate_split", "other_label"]
 
 
@@ -25,27 +27,32 @@ def no_actions() -> pd.DataFrame:
     return pd.DataFrame(columns=ACTION, dtype=str).astype({"other_label": bool})
 
 
-def with_groups(tables: Tables, threshold: float | None) -> Tables:
-    """The tables with their groups of duplicates, a column per kind.
-
-    Args:
-        tables: with the column text.
-        threshold: of near duplicates; None where they do not count.
-    """
-    order = [split for split in BY_WEIGHT if split in tables]
-    texts = pd.concat([tables[split]["text"] for split in order], ignore_index=True)
-    found, end = duplicates.groups(texts, threshold), 0
-    columns = {}
-    for split in order:
-        start, end = end, end + len(tables[split])
-        part = found.iloc[start:end].set_index(tables[split].index)
-        columns[split] = {str(kind): part[kind] for kind in part}
-    return {split: table.assign(**columns[split]) for split, table in tables.items()}
-
-
 def kinds(tables: Tables) -> list[str]:
     """The kinds of duplicates that were looked for."""
     return [kind for kind in duplicates.KINDS if kind in next(iter(tables.values()))]
+
+
+def ties(tables: Tables) -> list[str]:
+    """What must not straddle splits: duplicates of each kind, and groups where there are any."""
+    return kinds(tables) + [GROUP] * (GROUP in next(iter(tables.values())))
+
+
+def with_blocks(tables: Tables, policy: str) -> Tables:
+    """The tables with a column ``block`` of what goes to one split; none if each row goes alone.
+
+    Rows of one group are in one block, and with the policy "group" so are duplicates, of the widest
+    kind; and so is what both together link.
+    """
+    links = kinds(tables)[-1:] if policy == "group" else []
+    links += [link for link in ties(tables) if link == GROUP]
+    if not links:
+        return tables
+    rows = pd.concat(tables.values())
+    blocks = rows[links[0]].to_numpy()
+    for link in links[1:]:
+        blocks = duplicates.linked(blocks, rows[link].to_numpy())
+    joined = pd.Series(blocks, index=rows.index)
+    return {split: table.assign(**{BLOCK: joined[table.index]}) for split, table in tables.items()}
 
 
 def stacked(tables: Tables, order: Sequence[str] = BY_WEIGHT) -> pd.DataFrame:
@@ -133,7 +140,7 @@ def drop_repeated(tables: Tables) -> tuple[Tables, pd.DataFrame]:
 
 def drop_straddling(tables: Tables) -> tuple[Tables, pd.DataFrame]:
     """The tables with every group, of any kind, in the one of its splits that matters most."""
-    return without(tables, repeats(stacked(tables), kinds(tables), across=True))
+    return without(tables, repeats(stacked(tables), ties(tables), across=True))
 
 
 def refuse_straddling(tables: Tables) -> None:
@@ -142,14 +149,15 @@ def refuse_straddling(tables: Tables) -> None:
     Raises:
         InputError: some do; it counts the rows by kind and names the first pair.
     """
-    found = repeats(stacked(tables), kinds(tables), across=True)
+    found = repeats(stacked(tables), ties(tables), across=True)
     if found.empty:
         return
     by_kind = found["reason"].value_counts(sort=False)
     counts = ", ".join(f"{count} {kind}" for kind, count in by_kind.items())
     first = found.iloc[0]
+    tie = "a duplicate or a row of their group" if GROUP in by_kind else "a duplicate"
     raise InputError(
-        f"{len(found)} rows have a duplicate in a split that matters more ({counts}; the first: "
+        f"{len(found)} rows have {tie} in a split that matters more ({counts}; the first: "
         f"{first['id']} in {first['split']}, {first['duplicate_of']} in "
         f"{first['duplicate_split']}): mend the data, or set `leakage` to drop, group or warn"
     )
@@ -163,7 +171,7 @@ def mark(tables: Tables) -> tuple[Tables, pd.DataFrame]:
     """
     found = pd.concat(
         [
-            repeats(stacked(tables, (TRAINED_ON, split)), kinds(tables), across=True)
+            repeats(stacked(tables, (TRAINED_ON, split)), ties(tables), across=True)
             for split in BY_WEIGHT
             if split in tables and split != TRAINED_ON
         ],
@@ -179,11 +187,12 @@ def summary(tables: Tables) -> dict[str, dict]:
     """How many duplicates there are, by kind, within the splits and across each pair of them.
 
     ``within``: rows that repeat an earlier one of their split. ``across``: rows of the split named
-    first that have a duplicate in the other. A kind counts those of the tighter kinds, too.
+    first that have a duplicate in the other. A kind counts those of the tighter kinds, too; the
+    groups, where there is a group column, are counted in the same way, on their own.
     """
     found: dict[str, dict] = {}
     order = [split for split in BY_WEIGHT if split in tables]
-    for kind in kinds(tables):
+    for kind in ties(tables):
         groups = {split: tables[split][kind] for split in order}
         pairs = [(one, other) for i, one in enumerate(order) for other in order[i + 1 :]]
         found[kind] = {

@@ -1,35 +1,22 @@
-"""Bad rows, labels and splits of a table (see ``common.tables``); nothing here reads a file."""
+"""Labels and splits of tables (see ``common.corpus``); nothing here reads a file."""
 
-import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 
+import numpy as np
 import pandas as pd
 
 from common.cli import InputError
-from common.tables import MISSING_SHOWN, SPLITS
+from common.sources import SPLITS
 
-Tables = dict[str, pd.DataFrame]
+Table = pd.DataFrame
+Tables = dict[str, Table]
+Sizes = Mapping[str, float]
 
-
-def drop_bad_rows(tables: Tables, on_bad_rows: str) -> tuple[Tables, int]:
-    """The tables without the rows whose text or label is empty, and how many those were.
-
-    Raises:
-        InputError: there are such rows and ``on_bad_rows`` is "error"; it names the first of them.
-    """
-    bad = {
-        split: table["text"].str.strip().eq("") | table["label"].eq("")
-        for split, table in tables.items()
-    }
-    ids = [row for split, table in tables.items() for row in table["id"][bad[split]]]
-    if ids and on_bad_rows == "error":
-        shown = ", ".join(ids[:MISSING_SHOWN])
-        raise InputError(
-            f"{len(ids)} rows have an empty text or label ({shown}, counted from 0): mend them, or "
-            "set `on_bad_rows: skip`"
-        )
-    return {split: table[~bad[split]] for split, table in tables.items()}, len(ids)
+METHODS = ("stratified", "hash")
+BLOCK = "block"  # column: rows that are equal in it go to one split
+MISSING_SHOWN = 5
 
 
 def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
@@ -67,34 +54,66 @@ def as_number(label: str) -> tuple[float, str]:
     return number if math.isfinite(number) else math.inf, label  # "nan" may be a name, too
 
 
-def split(
-    tables: Tables, test: float, validation: float, seed: int, group: str | None = None
-) -> Tables:
+def split(tables: Tables, sizes: Sizes, method: str, seed: int) -> Tables:
     """Train, validation and test; what the source does not give is carved from train.
 
     Args:
-        tables: "train" and perhaps the others; labels are class numbers.
-        test: size of a carved test split: a share of the rows if below 1, else a count.
-        validation: the same for validation, out of the rows that test left.
-        seed: of the draw, which is stratified by label.
-        group: a column; rows that are equal in it stay together.
+        tables: "train" and perhaps the others; labels are class numbers. Rows that are equal in a
+            column ``block`` stay together.
+        sizes: of the splits to carve, by name: a share of the rows if below 1, else a count; that
+            of validation is out of the rows that test left.
+        method: "stratified" draws by label; "hash" lets a hash of the row decide.
+        seed: of either.
+
+    Raises:
+        InputError: it cannot be split so.
     """
     parts = {"train": tables["train"]}
-    for name, size in (("test", test), ("validation", validation)):
+    for name in ("test", "validation"):
         if name in tables:
             parts[name] = tables[name]
+        elif method == "hash":
+            parts[name], parts["train"] = carve(parts["train"], sizes[name], seed, name)
         else:
-            count = round(size * len(parts["train"])) if size < 1 else int(size)
-            parts[name], parts["train"] = draw(parts["train"], count, seed, name, group)
+            count = as_count(sizes[name], len(parts["train"]))
+            parts[name], parts["train"] = draw(parts["train"], count, seed, name)
     return {name: parts[name] for name in SPLITS}
 
 
-def draw(
-    table: pd.DataFrame, count: int, seed: int, purpose: str, group: str | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def as_count(size: float, rows: int) -> int:
+    """A size, a share if below 1, as a number of rows."""
+    return round(size * rows) if size < 1 else int(size)
+
+
+def carve(table: Table, share: float, seed: int, purpose: str) -> tuple[Table, Table]:
+    """The rows whose hash is in the lowest ``share`` of all hashes, and the rest.
+
+    The hash is of the row's key, the seed and the purpose, and of nothing else: so a row stays on
+    its side when others are added. A block goes by the lowest of its keys.
+
+    Raises:
+        InputError: the share is a count, which would depend on the other rows.
+    """
+    if share >= 1:
+        raise InputError(
+            f"`{purpose}` is {share:g} rows, and a split by hash takes a share: set it below 1"
+        )
+    keys = table.groupby(BLOCK)["key"].transform("min") if BLOCK in table else table["key"]
+    limit = int(share * 2**64)
+    inside = np.fromiter((drawn(key, seed, purpose) < limit for key in keys), bool, len(keys))
+    return table[inside], table[~inside]
+
+
+def drawn(key: int, seed: int, purpose: str) -> int:
+    """A number below 2 ** 64 that a key, a seed and a purpose give: BLAKE2b of the key, keyed."""
+    name = f"{purpose} {seed}".encode()
+    return int.from_bytes(blake2b(int(key).to_bytes(8, "little"), digest_size=8, key=name).digest())
+
+
+def draw(table: Table, count: int, seed: int, purpose: str) -> tuple[Table, Table]:
     """A stratified sample of ``count`` rows, and the rest; both in the table's own order.
 
-    With a column ``group``, the sample has about as many: its groups are whole.
+    With a column ``block``, the sample has about as many: its blocks are whole.
 
     Raises:
         InputError: a class would have no row in the sample, or none in the rest.
@@ -102,8 +121,8 @@ def draw(
     from sklearn.model_selection import train_test_split
 
     try:
-        if group is not None:
-            return draw_groups(table, count, seed, group)
+        if BLOCK in table:
+            return draw_blocks(table, count, seed)
         rest, drawn = train_test_split(
             table, test_size=count, random_state=seed, stratify=table["label"]
         )
@@ -117,20 +136,16 @@ def draw(
     return drawn.sort_index(), rest.sort_index()
 
 
-def draw_groups(
-    table: pd.DataFrame, count: int, seed: int, group: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A sample of about ``count`` rows that divides no group, and the rest.
+def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
+    """A sample of about ``count`` rows that divides no block, and the rest.
 
-    In random order, groups enter the sample as long as they fit into the share of their class, that
-    of their first row; a group of more rows than are wanted stays in the rest.
+    In random order, blocks enter the sample as long as they fit into the share of their class, that
+    of their first row; a block of more rows than are wanted stays in the rest.
 
     Raises:
         ValueError: a class would have no row in the sample, or none in the rest.
     """
-    import numpy as np
-
-    sizes = table.groupby(group, sort=False).agg(rows=("label", "size"), label=("label", "first"))
+    sizes = table.groupby(BLOCK, sort=False).agg(rows=("label", "size"), label=("label", "first"))
     wanted = {label: count * n / len(table) for label, n in table["label"].value_counts().items()}
     chosen = []
     shuffled = sizes.iloc[np.random.default_rng(seed).permutation(len(sizes))]
@@ -138,23 +153,15 @@ def draw_groups(
         if rows <= wanted[label] + 0.5:
             wanted[label] -= rows
             chosen.append(name)
-    inside = table[group].isin(chosen)
+    inside = table[BLOCK].isin(chosen)
     drawn, rest = table[inside], table[~inside]
     if min(drawn["label"].nunique(), rest["label"].nunique()) < table["label"].nunique():
         raise ValueError("a class has no row on one of the two sides")
     return drawn, rest
 
 
-def sample(table: pd.DataFrame, rows: int | None, seed: int, purpose: str) -> pd.DataFrame:
+def sample(table: Table, rows: int | None, seed: int, purpose: str) -> Table:
     """At most ``rows`` rows, stratified by label; all of them when ``rows`` is None."""
     if rows is None or rows >= len(table):
         return table
-    return draw(table, rows, seed, f"{purpose}_rows")[0]
-
-
-def content_sha256(table: pd.DataFrame) -> str:
-    """A hash of the ids, texts and labels, in order: equal hashes mean equal splits."""
-    digest = hashlib.sha256()
-    for row in table[["id", "text", "label"]].itertuples(index=False):
-        digest.update(repr(tuple(row)).encode())
-    return digest.hexdigest()
+    return draw(table.drop(columns=BLOCK, errors="ignore"), rows, seed, f"{purpose}_rows")[0]

@@ -1,0 +1,92 @@
+"""What the rows of a dataset are like, and what was done to them, in figures.
+
+A row is counted, never shown: texts may be private.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from common import leakage, splits
+from common.cli import InputError
+from common.corpus import Corpus
+from common.lengths import summary
+from common.measures import ENCODING
+
+REASONS = (*leakage.duplicates.KINDS, leakage.GROUP)  # why a row is dropped or marked
+
+Description = dict[str, Any]
+
+
+def found(corpus: Corpus) -> Description:
+    """What the rows of a source are like, before anything is done: per split, as it gives them."""
+    return {
+        split: {
+            "rows": len(rows),
+            "classes": classes(rows["label"]),
+            **of_texts(rows),
+            "encoding": {name: corpus.oddities[split][name] for name in ENCODING},
+            "oddities": {
+                name: count
+                for name, count in sorted(corpus.oddities[split].items())
+                if name not in ENCODING
+            },
+        }
+        for split, rows in corpus.tables.items()
+    }
+
+
+def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
+    """One split as it is saved: its rows, its rows per class, its lengths.
+
+    Raises:
+        InputError: it has no row of some class.
+    """
+    counts = rows["label"].value_counts()
+    if missing := [name for number, name in enumerate(names) if number not in counts.index]:
+        raise InputError(
+            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: use more rows, or "
+            "take it out of `labels`"
+        )
+    marked = {"clean_rows": int(rows["clean"].sum())} if "clean" in rows else {}
+    return {
+        "rows": len(rows),
+        "classes": {name: int(counts[number]) for number, name in enumerate(names)},
+        **marked,
+        **of_texts(rows),
+    }
+
+
+def classes(labels: pd.Series) -> dict[str, int]:
+    """How often each label stands there, the names in order."""
+    counts = labels.value_counts()
+    return {name: int(counts[name]) for name in sorted(counts.index, key=splits.as_number)}
+
+
+def of_texts(rows: pd.DataFrame) -> Description:
+    """The lengths of texts, in characters and in words."""
+    return {unit: summary(rows[unit]) for unit in ("characters", "words")}
+
+
+def conflicting(tables: splits.Tables) -> dict[str, int]:
+    """Texts that stand under several labels, and the rows they stand in."""
+    rows = leakage.stacked(tables)
+    ids = leakage.contradictions(rows)["id"]
+    return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}
+
+
+def done(actions: pd.DataFrame, bad: int) -> Description:
+    """What was done to how many rows: by reason, and by reason and pair of splits."""
+    dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
+    marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
+    by = ["action", "reason", "split", "duplicate_split"]
+    counts = actions.groupby(by, sort=False)["other_label"].agg(["size", "sum"])
+    return {
+        "rows_dropped": {"bad": bad}
+        | {reason: int(dropped.get(reason, 0)) for reason in ("conflicting", *REASONS)},
+        "rows_marked": {reason: int(marked.get(reason, 0)) for reason in REASONS},
+        "by_splits": [
+            dict(zip([*by, "rows", "other_label"], row, strict=True))
+            for row in counts.reset_index().to_numpy(dtype=object).tolist()
+        ],
+    }
