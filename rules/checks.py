@@ -23,6 +23,7 @@ def check(config: Config) -> None:
         ConfigError: it names the key.
     """
     check_names(config)
+    check_splits(config)
     check_models(config)
     check_published(config)
     check_paths(config)
@@ -39,6 +40,17 @@ def check_names(config: Config) -> None:
             raise ConfigError(
                 f"{kind}: the name {taken[0]!r} is the workflow's own; choose another"
             )
+
+
+def check_splits(config: Config) -> None:
+    """Refuse a split by hash into so many rows: it would depend on what other rows there are."""
+    for name, body in config["datasets"].items():
+        for key in ("test", "validation"):
+            if body["split_by"] == "hash" and body[key] >= 1:
+                raise ConfigError(
+                    f"datasets.{name}.{key}: {body[key]:g} rows, and a split by hash takes a share; "
+                    "set it below 1"
+                )
 
 
 def check_models(config: Config) -> None:

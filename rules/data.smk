@@ -74,8 +74,6 @@ rule prepare_data:
         rows=rows,
     output:
         data=directory("results/{dataset}/data"),
-        passport="results/{dataset}/passport.json",
-        markdown="results/{dataset}/passport.md",
         csv="results/{dataset}/leakage.csv",
     log:
         "results/{dataset}/prepare_data.log",
@@ -84,6 +82,7 @@ rule prepare_data:
     priority: 1
     conda:
         "../envs/workflow.yaml"
+    threads: 4
     params:
         **code("prepare_data"),
         flags=flags("datasets/{dataset}"),
@@ -93,8 +92,7 @@ rule prepare_data:
         python {params.script:q} {params.flags:q} {params.near_duplicates:q} \\
             --source {input.rows[0]:q} \\
             --output {output.data:q} \\
-            --passport {output.passport:q} \\
-            --markdown {output.markdown:q} \\
+            --processes {threads} \\
             --csv {output.csv:q} \\
             &> {log:q}
         """

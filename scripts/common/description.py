@@ -24,6 +24,7 @@ def found(corpus: Corpus) -> Description:
         split: {
             "rows": len(rows),
             "classes": classes(rows["label"]),
+            "sorted_by_label": is_sorted(rows["label"]),
             **of_texts(rows),
             "encoding": {name: corpus.oddities[split][name] for name in ENCODING},
             "oddities": {
@@ -61,6 +62,11 @@ def classes(labels: pd.Series) -> dict[str, int]:
     """How often each label stands there, the names in order."""
     counts = labels.value_counts()
     return {name: int(counts[name]) for name in sorted(counts.index, key=splits.as_number)}
+
+
+def is_sorted(labels: pd.Series) -> bool:
+    """Whether the rows of each label stand together, so that the first ones are of one class."""
+    return 1 < labels.nunique() == (labels != labels.shift()).sum()
 
 
 def of_texts(rows: pd.DataFrame) -> Description:
