@@ -12,7 +12,7 @@ from typing import Any
 
 from common import cli, forward
 from common.cli import InputError
-from common.padding import Padding
+from common.padding import TYPES, Padding
 
 ROWS = 16
 # Of a probability; and of a logit where another processor, device or number of threads adds in
@@ -81,7 +81,8 @@ def probe(rows: Any) -> list[dict[str, Any]]:
     short, long = (dict(rows[int(pick(rows["length"]))]) for pick in (np.argmin, np.argmax))
     if len(short["input_ids"]) == len(long["input_ids"]):
         # An inner token goes: the special ones around a text must stay.
-        short["input_ids"] = [*short["input_ids"][:1], *short["input_ids"][2:]]
+        for column in {"input_ids", TYPES} & short.keys():
+            short[column] = [*short[column][:1], *short[column][2:]]
     return [short, long]
 
 

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart by it
+
 
 @dataclass(frozen=True)
 class Padding:
     """Collates rows of tokens into a batch: padded, masked, with labels.
 
-    Called with rows of ``input_ids`` (lists of different lengths) and ``label``; returns tensors
-    ``input_ids`` and ``attention_mask`` of shape (rows, longest row), and ``labels`` of (rows,).
+    Called with rows of ``input_ids`` (lists of different lengths), perhaps ``token_type_ids`` of the
+    same lengths, and ``label``; returns tensors ``input_ids``, ``attention_mask`` and, if they were
+    given, ``token_type_ids`` of shape (rows, longest row), and ``labels`` of (rows,).
 
     Attributes:
         token_id: what fills a row up; the mask is 0 there.
@@ -33,8 +36,12 @@ class Padding:
         def padded(texts: list[Any], value: int) -> Any:
             return torch.nn.utils.rnn.pad_sequence(texts, True, value, self.side)
 
-        texts = [torch.as_tensor(row["input_ids"]) for row in rows]
-        return {
+        def tensors(column: str) -> list[Any]:
+            return [torch.as_tensor(row[column]) for row in rows]
+
+        texts = tensors("input_ids")
+        batch = {
             "input_ids": padded(texts, self.token_id),
             "attention_mask": padded([torch.ones_like(text) for text in texts], 0),
         }
+        return batch | ({TYPES: padded(tensors(TYPES), 0)} if TYPES in rows[0] else {})
