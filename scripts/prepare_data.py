@@ -2,17 +2,15 @@
 
     python scripts/prepare_data.py --source resources/datasets/sms-spam --encoding latin-1 \\
         --text v2 --label v1 --labels ham spam --test 0.2 --validation 0.1 --train-rows 1000 \\
-        --output results/sms-spam/data --passport results/sms-spam/passport.json \\
-        --markdown results/sms-spam/passport.md --csv results/sms-spam/leakage.csv
+        --output results/sms-spam/data --csv results/sms-spam/leakage.csv
 
 The order is: read, drop bad rows and conflicting labels, drop repeated texts, split, drop what
 straddles the splits, draw the subsets. So no text that is trained on is tested on, and the splits
 do not depend on how many rows of them are used. Other policies than `drop` (--leakage) leave the
 rows in: `group` splits by groups of duplicates, `warn` marks them, `error` ends.
 
-What the rows are like and what was done to them stands in the passport; each row that was dropped
-or marked as a duplicate, in the CSV; where the rows came from, in the passport and in source.json
-beside the splits.
+What the rows are like and what was done to them stands in preparation.json beside the splits, and
+where they came from in source.json; each row that was dropped or marked as a duplicate, in the CSV.
 """
 
 import argparse
@@ -40,7 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     with files.written_aside(args.output) as aside:
         save(parts, names, aside)
         files.write_json(origin, aside / files.SOURCE)
-        write_records({"source": origin, **described}, actions, args)
+        files.write_json(described, aside / files.PREPARATION)
+        if args.csv:
+            write_actions(actions, args.csv)
     log.info("%s", described["splits"])
 
 
@@ -70,8 +70,6 @@ def parse(argv: list[str] | None):
     parser.add_argument("--test-rows", type=int, help="size of a stratified subset")
     parser.add_argument("--split-seed", type=int, default=0, help="of splits and subsets")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
-    parser.add_argument("--passport", required=True, type=Path, help="JSON file to write")
-    parser.add_argument("--markdown", type=Path, help="the passport for people, a file to write")
     parser.add_argument("--csv", type=Path, help="rows dropped or marked, a file to write")
     return parser.parse_args(argv)
 
@@ -101,17 +99,17 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 
 def prepare(source: dict, args) -> tuple[dict, list[str], Any, dict]:
-    """The three splits, the class names, what became of duplicate rows, and the passport.
+    """The three splits, the class names, what became of duplicate rows, and the description.
 
     Args:
         source: tables by split, as ``tables.read_source`` gives them.
         args: the options of the command line.
 
     Returns:
-        tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and all of
-        the passport but the source.
+        tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and what
+        the rows are like and what was done to them, for preparation.json.
     """
-    from common import leakage, passport, splits
+    from common import description, leakage, splits
 
     good, bad = splits.drop_bad_rows(source, args.on_bad_rows)
     given = leakage.with_groups(good, args.near_duplicates)
@@ -122,11 +120,11 @@ def prepare(source: dict, args) -> tuple[dict, list[str], Any, dict]:
     described = {
         "settings": {key: getattr(args, key) for key in settings},
         "rows_read": {name: len(table) for name, table in source.items()},
-        **passport.done(actions, bad),
+        **description.done(actions, bad),
         "labels": names,
-        "splits": {name: passport.kept(table, names, name) for name, table in parts.items()},
-        "found": passport.found(source),
-        "conflicting_labels": passport.conflicting(given),
+        "splits": {name: description.kept(table, names, name) for name, table in parts.items()},
+        "found": description.found(source),
+        "conflicting_labels": description.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
     }
     return parts, names, actions, described
@@ -203,18 +201,11 @@ def save(parts: dict, names: list[str], directory: Path) -> None:
     datadict.save(dataset_dict, directory)
 
 
-def write_records(described: dict, actions, args) -> None:
-    """Write the passport as JSON, and where they are asked for, as Markdown and the actions."""
-    from common import passport
-
-    if args.csv:
-        with files.written_aside(args.csv) as aside:
-            words = actions["other_label"].map({True: "true", False: "false"})
-            actions.assign(other_label=words).to_csv(aside, index=False)
-    if args.markdown:
-        with files.written_aside(args.markdown) as aside:
-            aside.write_text(passport.markdown(described), encoding="utf-8")
-    files.write_json(described, args.passport)
+def write_actions(actions, path: Path) -> None:
+    """Write the rows that were dropped or marked as CSV."""
+    with files.written_aside(path) as aside:
+        words = actions["other_label"].map({True: "true", False: "false"})
+        actions.assign(other_label=words).to_csv(aside, index=False)
 
 
 if __name__ == "__main__":

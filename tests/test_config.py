@@ -499,7 +499,7 @@ def test_the_defaults_of_train_lora_are_those_of_the_schema():
 def test_the_defaults_of_prepare_data_are_those_of_the_schema():
     import prepare_data
 
-    parsed = vars(prepare_data.parse(["--source", "s", "--output", "o", "--passport", "p"]))
+    parsed = vars(prepare_data.parse(["--source", "s", "--output", "o"]))
     dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
     expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
     assert {key: parsed[key] for key in expected} == expected
