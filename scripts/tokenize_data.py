@@ -21,6 +21,7 @@ log = logging.getLogger("tokenize_data")
 
 CACHE = "cache"  # in the directory written aside: gone before the directory takes its place
 WHOLE = "whole_length"
+BATCH_ROWS = 100  # tokenizers hold some 180 bytes a token of a batch, and texts may be long
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -73,6 +74,7 @@ def tokenize(splits, tokenizer, max_length: int, cache: Path):
     return splits.map(
         encode,
         batched=True,
+        batch_size=BATCH_ROWS,
         remove_columns="text",
         cache_file_names={split: str(cache / f"{split}.arrow") for split in splits},
     )

@@ -61,6 +61,12 @@ MISTAKES = {
         1,
         ["models.bert.training", "epochs"],
     ),
+    "a misspelt key of about": (
+        "datasets/sms/about",
+        {"licence": "MIT"},
+        ["datasets.sms.about", "'licence'", "did you mean 'license'"],
+    ),
+    "an empty licence": ("datasets/sms/about", {"license": ""}, ["datasets.sms.about.license"]),
     "a key of evaluation in a model": ("models/bert/evaluation", {}, ["models.bert", "evaluation"]),
     "wrong type": ("training/batch_size", "many", ["training.batch_size", "'many'", "integer"]),
     "a list for a number": ("training/learning_rate", [1], ["training.learning_rate", "number"]),
@@ -485,6 +491,11 @@ def options_of(script: str) -> dict[str, str]:
 def test_every_key_of_a_section_is_an_option_of_its_script(section, script):
     keys = config.load_schema()["properties"][section]["properties"]
     assert {key.replace("_", "-") for key in keys} <= options_of(script).keys()
+
+
+def test_what_is_told_of_a_dataset_are_options_of_its_passport():
+    dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
+    assert dataset["about"]["properties"].keys() <= options_of("passport").keys()
 
 
 def test_the_defaults_of_train_lora_are_those_of_the_schema():
