@@ -40,9 +40,10 @@ onstart:
 
 
 rule all:
-    """Everything that people read: the comparison as table, text and picture; predictions."""
+    """Everything that people read: passports, the comparison as table, text, picture; predictions."""
     default_target: True
     input:
+        passports(),
         "results/comparison.csv",
         "results/comparison.md",
         "results/comparison.svg",

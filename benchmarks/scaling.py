@@ -60,9 +60,7 @@ def measure_all(model: Path, sizes: list[int], processes: int) -> Iterator[dict[
                     yield found
 
 
-def commands(
-    scratch: Path, model: Path, rows: int, processes: int
-) -> dict[str, list[str]]:
+def commands(scratch: Path, model: Path, rows: int, processes: int) -> dict[str, list[str]]:
     """The command of each stage, in order; the first makes up the rows."""
     source, data = scratch / "rows.csv", scratch / "data"
     places: dict[str, list[Any]] = {

@@ -91,7 +91,7 @@ def sections(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
         elif "properties" in (entry := inner.get("items", {})):
             yield f"{place}[]", entry
             yield from sections(entry, f"{place}[]")
-        elif "properties" in inner and (top or key in ("source", "metrics")):
+        elif "properties" in inner and (top or key in ("source", "about", "metrics")):
             yield place, inner
 
 

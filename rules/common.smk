@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from rules.cells import pairs
 from rules.digest import code_params
 
 SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
@@ -89,6 +90,15 @@ def near_duplicates(wildcards) -> list[str]:
     return ["--no-near-duplicates"] if off else []
 
 
+def tokens(wildcards) -> list[str]:
+    """Input: the tokens of every model that is compared on a dataset."""
+    return [
+        f"results/{dataset}/{model}/tokens"
+        for dataset, model in pairs(config)
+        if dataset == wildcards.dataset
+    ]
+
+
 def published() -> list[str]:
     """Param: the published figures as one JSON word, sorted; no word where there are none."""
     figures = config["published"]
@@ -103,6 +113,12 @@ def new_text(wildcards) -> str:
 def classifiers(wildcards) -> list[str]:
     """Input: the cell that a prediction is made with; to choose the best, all of the dataset."""
     return config["classifiers"][wildcards.name]
+
+
+def passports() -> list[str]:
+    """Input: the passport of every dataset, as JSON, text and pictures."""
+    files = ("passport.json", "passport.md", "classes.svg", "lengths.svg")
+    return [f"results/{dataset}/{file}" for dataset in config["datasets"] for file in files]
 
 
 def predictions() -> list[str]:

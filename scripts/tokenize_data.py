@@ -1,21 +1,27 @@
 """Tokenise the splits of one dataset for one model.
 
     python scripts/tokenize_data.py --data results/sms-spam/data --model resources/models/minilm \\
-        --max-length 128 --output results/sms-spam/minilm/tokens
+        --max-length 128 --threads 4 --output results/sms-spam/minilm/tokens
 
-Rows stay unpadded. A text longer than the maximum loses its end; the share of such texts is in the
-statistics (statistics.json beside the rows), since the verdict of a review often stands there. They
-name the source of the rows too.
+Rows stay unpadded, and are read, tokenised and written some at a time. A text longer than the
+maximum loses its end, and the verdict of a review often stands there: the statistics
+(statistics.json beside the rows) hold the lengths of the whole texts and the share of those that
+were cut. They name the source of the rows too.
 Special tokens that a text spells out ("<|endoftext|>") are tokenised as the characters they are.
 """
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, encoding, files
+from common import cli, encoding, files, lengths
 
 log = logging.getLogger("tokenize_data")
+
+CACHE = "cache"  # in the directory written aside: gone before the directory takes its place
+WHOLE = "whole_length"
+BATCH_ROWS = 100  # tokenizers hold some 180 bytes a token of a batch, and texts may be long
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,45 +29,85 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--max-length", type=int, default=128, help="tokens kept of each text")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; tokens are the same")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     args = parser.parse_args(argv)
     cli.go_offline()
+    use_threads(args.threads)
     from common import datadict, tokens
 
     tokenizer = encoding.load_tokenizer(args.model)
-    splits = tokenize(datadict.load(args.data), tokenizer, args.max_length)
-    statistics = describe(splits, tokenizer, args.max_length)
-    statistics["source"] = files.read_source(args.data)
+    data, source = datadict.load(args.data), files.read_source(args.data)
     with files.written_aside(args.output) as aside:
-        datadict.save(splits.remove_columns("truncated"), aside)
+        splits = tokenize(data, tokenizer, args.max_length, aside / CACHE)
+        statistics = describe(splits, tokenizer, args.max_length) | {"source": source}
+        datadict.save(splits.remove_columns(WHOLE), aside)
+        files.remove(aside / CACHE)
         files.write_json(statistics, aside / tokens.STATISTICS)
     log.info("%s", statistics)
 
 
-def tokenize(splits, tokenizer, max_length: int):
-    """A ``DatasetDict`` of id, input_ids, label, length (tokens) and truncated (true or false)."""
+def use_threads(count: int) -> None:
+    """Let tokenizers use so many threads; it reads that once, when it first tokenises."""
+    os.environ["RAYON_NUM_THREADS"] = str(count)
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if count > 1 else "false"
+
+
+def tokenize(splits, tokenizer, max_length: int, cache: Path):
+    """The rows in tokens, in files that are mapped into memory.
+
+    Args:
+        splits: ``DatasetDict`` with the columns id, text and label.
+        tokenizer: as ``encoding.load_tokenizer`` returns it.
+        max_length: tokens kept of each text.
+        cache: a directory to make, for a file per split.
+
+    Returns:
+        ``DatasetDict`` of id, label, input_ids, length (tokens) and whole_length (tokens of the
+        text before it was cut).
+    """
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
         return encoding.encode(tokenizer, batch["text"], max_length)
 
-    return splits.map(encode, batched=True, remove_columns="text", keep_in_memory=True)
+    cache.mkdir(parents=True)
+    return splits.map(
+        encode,
+        batched=True,
+        batch_size=BATCH_ROWS,
+        remove_columns="text",
+        cache_file_names={split: str(cache / f"{split}.arrow") for split in splits},
+    )
 
 
 def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:
-    """What was tokenised: per split the rows, the tokens and the share of truncated rows."""
+    """What was tokenised: per split the rows and tokens, and the lengths of the whole texts.
+
+    Lengths are in tokens; the edges of their histogram are the same for all splits.
+    """
+    whole = {split: column(rows, WHOLE) for split, rows in splits.items()}
+    edges = lengths.bin_edges(max(int(found.max()) for found in whole.values()))
     return {
         "max_length": max_length,
         "tokenizer": type(tokenizer).__name__,
         "pad_token_id": tokenizer.pad_token_id,
+        "histogram_edges": edges,
         "splits": {
-            name: {
+            split: {
                 "rows": len(rows),
-                "tokens": sum(rows["length"]),
-                "truncated_share": round(sum(rows["truncated"]) / len(rows), 4),
+                "tokens": int(column(rows, "length").sum()),
+                "truncated_share": round(float((whole[split] > max_length).mean()), 4),
+                "lengths": lengths.summary(whole[split]),
+                "histogram": lengths.histogram(whole[split], edges),
             }
-            for name, rows in splits.items()
+            for split, rows in splits.items()
         },
     }
+
+
+def column(rows, name: str):
+    """A column of integers as an array."""
+    return rows.data.column(name).to_numpy()
 
 
 if __name__ == "__main__":

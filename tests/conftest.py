@@ -147,9 +147,7 @@ def make_tokens(tmp_path_factory, write_csv, tiny_models) -> Callable[..., Path]
     def make(model: str, labels: tuple[str, ...] = ("ham", "spam"), count: int = 60) -> Path:
         root = tmp_path_factory.mktemp("tokens")
         source = write_csv(root / "rows.csv", count, labels)
-        prepare_data.main(
-            f"--source {source} --output {root}/data --passport {root}/passport.json".split()
-        )
+        prepare_data.main(f"--source {source} --output {root}/data".split())
         tokenize_data.main(
             f"--data {root}/data --model {tiny_models[model]} --max-length 16 "
             f"--output {root}/tokens".split()

@@ -61,6 +61,12 @@ MISTAKES = {
         1,
         ["models.bert.training", "epochs"],
     ),
+    "a misspelt key of about": (
+        "datasets/sms/about",
+        {"licence": "MIT"},
+        ["datasets.sms.about", "'licence'", "did you mean 'license'"],
+    ),
+    "an empty licence": ("datasets/sms/about", {"license": ""}, ["datasets.sms.about.license"]),
     "a key of evaluation in a model": ("models/bert/evaluation", {}, ["models.bert", "evaluation"]),
     "wrong type": ("training/batch_size", "many", ["training.batch_size", "'many'", "integer"]),
     "a list for a number": ("training/learning_rate", [1], ["training.learning_rate", "number"]),
@@ -487,6 +493,11 @@ def test_every_key_of_a_section_is_an_option_of_its_script(section, script):
     assert {key.replace("_", "-") for key in keys} <= options_of(script).keys()
 
 
+def test_what_is_told_of_a_dataset_are_options_of_its_passport():
+    dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
+    assert dataset["about"]["properties"].keys() <= options_of("passport").keys()
+
+
 def test_the_defaults_of_train_lora_are_those_of_the_schema():
     import train_lora
 
@@ -499,7 +510,7 @@ def test_the_defaults_of_train_lora_are_those_of_the_schema():
 def test_the_defaults_of_prepare_data_are_those_of_the_schema():
     import prepare_data
 
-    parsed = vars(prepare_data.parse(["--source", "s", "--output", "o", "--passport", "p"]))
+    parsed = vars(prepare_data.parse(["--source", "s", "--output", "o"]))
     dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
     expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
     assert {key: parsed[key] for key in expected} == expected

@@ -25,8 +25,7 @@ def data(tmp_path_factory, write_csv) -> Path:
     source = write_csv(
         root / "rows.csv", 200, ("ham", "spam", "ham", "ham", "ham", "spam", "ham", "spam")
     )
-    words = f"--source {source} --output {root}/data --passport {root}/passport.json"
-    prepare_data.main(words.split())
+    prepare_data.main(f"--source {source} --output {root}/data".split())
     return root / "data"
 
 

@@ -80,7 +80,38 @@ def test_the_source_of_a_package_is_on_record(wheel, tmp_path):
         "version": "toy==1.0",
         "member": "toy/data/rows.csv",
         "sha256": "0" * 64,
+        "license": None,
     }
+
+
+LONG = "Apache License\n        Version 2.0, January 2004\n        " + "word " * 200
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ("License-Expression: MIT OR Apache-2.0\nLicense: see LICENSE", "MIT OR Apache-2.0"),
+        ("License: BSD 3-Clause\nClassifier: License :: OSI Approved", "BSD 3-Clause"),
+        (
+            f"License: {LONG}\nClassifier: Topic :: Text\n"
+            "Classifier: License :: OSI Approved :: Apache Software License\n"
+            "Classifier: License :: Free for non-commercial use",
+            "Apache Software License; Free for non-commercial use",
+        ),
+        (f"License: {LONG}", None),
+        ("License: UNKNOWN", None),
+        ("License: " + "a" * 81, None),
+        ("", None),
+    ],
+)
+def test_the_licence_of_a_package_is_on_record(tmp_path, metadata, expected):
+    with zipfile.ZipFile(tmp_path / "toy-1.0.whl", "w") as archive:
+        archive.writestr("toy/rows.csv", ROWS)
+        archive.writestr("other/toy.dist-info/METADATA", "License: not this one\n\n")
+        body = "\nLicense: neither this\n"
+        archive.writestr("toy-1.0.dist-info/METADATA", f"Name: toy\n{metadata}\n{body}")
+    extract(tmp_path / "toy-1.0.whl", "toy/rows.csv", tmp_path / "out")
+    assert read_json(tmp_path / "out" / "source.json")["license"] == expected
 
 
 def test_no_code_of_the_package_is_executed(wheel, tmp_path):
@@ -162,8 +193,40 @@ def test_offline_the_cache_answers_at_the_revision(
     assert done.returncode == 0, done.stderr
     assert load(tmp_path / "out") == expected
     source = {"kind": "hub", "name": "org/mail", "revision": commit, "subset": None}
-    assert read_json(tmp_path / "out" / "source.json") == source
+    assert read_json(tmp_path / "out" / "source.json") == source | {"license": None}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["hf", "out"]
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        ("---\nlicense: cc-by-4.0\n---\n# Mail\n", "cc-by-4.0"),
+        ("---\nlicense: [mit, cc0-1.0]\n---\n", "mit; cc0-1.0"),
+        ("---\nlicense: other\nlicense_name: of the post office\n---\n", "of the post office"),
+        ("---\nlanguage: en\n---\n", None),
+        ("# Mail\n", None),
+    ],
+)
+def test_the_licence_on_a_dataset_card_is_on_record(hub, tmp_path, run_script, card, expected):
+    env = hub("org/mail", {OLD: MAIL[OLD] | {"README.md": card}}, main=OLD)
+    words = ["--hub", "org/mail", "--revision", OLD, "--output", tmp_path / "out"]
+    done = run_script("fetch_dataset", *words, env=env)
+    assert done.returncode == 0, done.stderr
+    assert read_json(tmp_path / "out" / "source.json")["license"] == expected
+
+
+@pytest.mark.parametrize("card", ["---\nlicense: [\n---\n", "---\n- a list\n---\n", None])
+def test_a_card_that_cannot_be_read_ends_nothing(tmp_path, monkeypatch, card):
+    import huggingface_hub
+
+    def answer(*_, **__):
+        if card is None:
+            raise OSError("no such file on the hub")
+        (tmp_path / "README.md").write_text(card)
+        return str(tmp_path / "README.md")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", answer)
+    assert fetch_dataset.card_license("org/mail", OLD) is None
 
 
 def test_offline_a_subset_is_chosen(hub, tmp_path, run_script):
@@ -245,10 +308,18 @@ def test_online_what_is_recorded_is_what_is_loaded(tmp_path, monkeypatch):
     answer = SimpleNamespace(sha=NEW)
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: answer)
     monkeypatch.setattr(datasets, "load_dataset", lambda **words: asked.update(words) or rows)
+
+    def card(*_, **words):
+        asked["card"] = words["revision"]
+        (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+        return str(tmp_path / "README.md")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", card)
     words = ["--hub", "org/mail", "--revision", "main", "--output", str(tmp_path / "out")]
     fetch_dataset.main(words)
-    assert (asked["path"], asked["revision"]) == ("org/mail", NEW)
-    assert read_json(tmp_path / "out" / "source.json")["revision"] == NEW
+    assert (asked["path"], asked["revision"], asked["card"]) == ("org/mail", NEW, NEW)
+    source = read_json(tmp_path / "out" / "source.json")
+    assert (source["revision"], source["license"]) == (NEW, "mit")
 
 
 def test_online_a_hub_that_does_not_answer_is_one_line(tmp_path, monkeypatch):

@@ -25,7 +25,9 @@ def test_rows_are_filled_up_on_one_side(side, ids, mask):
     assert "labels" not in Padding(PAD, side).texts(pair)
 
 
-@pytest.mark.parametrize(("side", "types"), [("right", [[0, 1], [1, 0]]), ("left", [[0, 1], [0, 1]])])
+@pytest.mark.parametrize(
+    ("side", "types"), [("right", [[0, 1], [1, 0]]), ("left", [[0, 1], [0, 1]])]
+)
 def test_token_types_are_filled_up_with_the_first(side, types):
     rows = [
         {"input_ids": [5, 6], "token_type_ids": [0, 1], "label": 1},

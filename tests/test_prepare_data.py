@@ -1,4 +1,4 @@
-"""Splits share no text and come out the same every time; the passport tells what became of rows."""
+"""Splits share no text and come out the same every time; what became of rows is on record."""
 
 import itertools
 import json
@@ -15,11 +15,10 @@ from common.cli import InputError
 
 
 def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
-    """Prepare a dataset; its rows by split, its passport, its class names."""
+    """Prepare a dataset; its rows by split, what is on record, its class names."""
     import datasets
 
-    passport = output / "passport.json"
-    places = ["--source", source, "--output", output / "data", "--passport", passport]
+    places = ["--source", source, "--output", output / "data"]
     prepare_data.main([str(word) for word in (*places, *words)])
     saved = datasets.load_from_disk(output / "data")
     return SimpleNamespace(
@@ -27,14 +26,15 @@ def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
         rows={split: [tuple(row.values()) for row in rows] for split, rows in saved.items()},
         texts={split: list(rows["text"]) for split, rows in saved.items()},
         ids={split: list(rows["id"]) for split, rows in saved.items()},
-        passport=json.loads(passport.read_text()),
+        described=files.read_json(output / "data" / "preparation.json"),
+        source=files.read_source(output / "data"),
         names=saved["train"].features["label"].names,
     )
 
 
 def dropped(made: SimpleNamespace) -> dict[str, int]:
     """How many rows were dropped, by reason; reasons without rows are left out."""
-    return {reason: rows for reason, rows in made.passport["rows_dropped"].items() if rows}
+    return {reason: rows for reason, rows in made.described["rows_dropped"].items() if rows}
 
 
 def refusal(source: Path, output: Path, *words: object) -> str:
@@ -71,7 +71,7 @@ def test_columns_types_and_order(source, tmp_path):
 
 def test_no_file_is_left_beside_the_outputs(source, tmp_path):
     prepare(source, tmp_path / "out")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data", "passport.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data"]
 
 
 def test_every_row_is_the_row_of_the_source_that_its_id_names(source, make_rows, tmp_path):
@@ -87,8 +87,7 @@ def test_every_row_is_the_row_of_the_source_that_its_id_names(source, make_rows,
 
 def test_the_source_is_a_name_without_its_path(source, tmp_path):
     made = prepare(source, tmp_path / "out")
-    assert made.passport["source"] == {"kind": "path", "name": "rows.csv"}
-    assert files.read_source(tmp_path / "out" / "data") == made.passport["source"]
+    assert made.source == {"kind": "path", "name": "rows.csv"}
 
 
 def test_the_source_that_was_fetched_is_passed_on(write_csv, tmp_path):
@@ -96,16 +95,15 @@ def test_the_source_that_was_fetched_is_passed_on(write_csv, tmp_path):
     source = {"kind": "hub", "name": "org/mail", "revision": "a" * 40, "subset": None}
     (tmp_path / "rows" / "source.json").write_text(json.dumps(source))
     made = prepare(tmp_path / "rows", tmp_path / "out")
-    assert made.passport["source"] == source
-    assert files.read_source(tmp_path / "out" / "data") == source
+    assert made.source == source
 
 
 def test_what_was_fetched_from_the_hub_is_read_beside_its_source(source, tmp_path):
     """Splits that were saved by the library, with a source.json among them."""
     prepare(source, tmp_path / "first")
     made = prepare(tmp_path / "first" / "data", tmp_path / "out", "--test", 10)
-    assert made.passport["rows_read"] == {"train": 72, "validation": 8, "test": 20}
-    assert made.passport["source"] == {"kind": "path", "name": "rows.csv"}
+    assert made.described["rows_read"] == {"train": 72, "validation": 8, "test": 20}
+    assert made.source == {"kind": "path", "name": "rows.csv"}
 
 
 @pytest.mark.parametrize("content", ['{"author": "me"}', "[1]", "no JSON"])
@@ -113,12 +111,12 @@ def test_a_users_own_source_json_is_no_record(write_csv, tmp_path, content):
     write_csv(tmp_path / "rows" / "train.csv")
     (tmp_path / "rows" / "source.json").write_text(content)
     made = prepare(tmp_path / "rows", tmp_path / "out")
-    assert made.passport["source"] == {"kind": "path", "name": "rows"}
+    assert made.source == {"kind": "path", "name": "rows"}
 
 
 def test_splits_are_stratified_and_carved_from_train(source, tmp_path):
     made = prepare(source, tmp_path / "out", "--test", 0.2, "--validation", 0.1)
-    described = made.passport["splits"]
+    described = made.described["splits"]
     assert {split: part["rows"] for split, part in described.items()} == {
         "train": 72,
         "validation": 8,
@@ -134,16 +132,16 @@ def test_the_same_command_makes_the_same_splits(source, tmp_path):
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     assert first.rows == again.rows
-    assert first.passport == again.passport
+    assert first.described == again.described
     for split in first.rows:
-        sha256 = [made.passport["splits"][split]["sha256"] for made in (first, other)]
+        sha256 = [made.described["splits"][split]["sha256"] for made in (first, other)]
         assert sha256[0] != sha256[1]
 
 
-def test_the_passport_hashes_what_is_saved(source, tmp_path):
+def test_the_record_hashes_what_is_saved(source, tmp_path):
     made = prepare(source, tmp_path / "out")
     for split, rows in made.saved.items():
-        assert splits.content_sha256(rows.to_pandas()) == made.passport["splits"][split]["sha256"]
+        assert splits.content_sha256(rows.to_pandas()) == made.described["splits"][split]["sha256"]
 
 
 def test_no_text_is_in_two_splits_or_twice_in_one(make_rows, tmp_path):
@@ -151,7 +149,7 @@ def test_no_text_is_in_two_splits_or_twice_in_one(make_rows, tmp_path):
     made = prepare(write(tmp_path / "rows.csv", rows + rows[:30] + rows[:10]), tmp_path / "out")
     texts = list(itertools.chain(*made.texts.values()))
     assert len(texts) == len(set(texts)) == 60
-    assert made.passport["rows_read"] == {"train": 100}
+    assert made.described["rows_read"] == {"train": 100}
     assert dropped(made) == {"exact": 40}
 
 
@@ -174,7 +172,7 @@ def test_a_given_test_split_stays_and_train_loses_its_texts(make_rows, tmp_path)
     assert sorted(made.texts["train"] + made.texts["validation"]) == sorted(t for t, _ in rows[:60])
     assert {name.partition("/")[0] for name in made.ids["validation"]} == {"train"}
     assert len(made.ids["validation"]) == 10
-    assert made.passport["rows_read"] == {"test": 20, "train": 70}
+    assert made.described["rows_read"] == {"test": 20, "train": 70}
     assert dropped(made) == {"exact": 10}
 
 
@@ -192,7 +190,7 @@ def test_subsets_are_stratified_and_independent_of_each_other(source, tmp_path):
 def test_class_names_have_the_order_asked_for(source, make_rows, tmp_path):
     made = prepare(source, tmp_path / "out", "--labels", "spam", "ham")
     assert made.names == ["spam", "ham"]
-    assert made.passport["labels"] == ["spam", "ham"]
+    assert made.described["labels"] == ["spam", "ham"]
     given = dict(make_rows(100))
     assert all(made.names[label] == given[text] for _, text, label in made.rows["train"])
 
@@ -238,12 +236,13 @@ def test_every_type_of_file_gives_the_same_splits(source, tmp_path):
     frame.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
     frame.to_parquet(tmp_path / "rows.parquet")
     frame.to_csv(tmp_path / "rows.txt.csv", sep="|", index=False)
-    expected = prepare(source, tmp_path / "csv").passport
+    expected = prepare(source, tmp_path / "csv").described
     options = {"rows.tsv": [], "rows.jsonl": [], "rows.parquet": [], "rows.txt.csv": ["|"]}
     for name, delimiter in options.items():
         words = ["--delimiter", *delimiter] if delimiter else []
         made = prepare(tmp_path / name, tmp_path / f"out-{name}", *words)
-        assert made.passport == expected | {"source": {"kind": "path", "name": name}}
+        assert made.described == expected
+        assert made.source == {"kind": "path", "name": name}
 
 
 def test_latin_1_columns_and_filter(make_rows, tmp_path):
@@ -255,7 +254,7 @@ def test_latin_1_columns_and_filter(make_rows, tmp_path):
     numbers = [int(name.partition("/")[2]) for ids in made.ids.values() for name in ids]
     assert sorted(numbers) == list(range(1, 180, 2))
     assert all(text.endswith(" £") for texts in made.texts.values() for text in texts)
-    assert made.passport["rows_read"] == {"train": 90}
+    assert made.described["rows_read"] == {"train": 90}
 
 
 def test_bad_rows_are_skipped_when_asked(make_rows, tmp_path):
@@ -266,13 +265,13 @@ def test_bad_rows_are_skipped_when_asked(make_rows, tmp_path):
     assert "mend them, or set `on_bad_rows: skip`" in message
     made = prepare(path, tmp_path / "out", "--on-bad-rows", "skip")
     assert dropped(made) == {"bad": 3}
-    assert sum(part["rows"] for part in made.passport["splits"].values()) == 60
+    assert sum(part["rows"] for part in made.described["splits"].values()) == 60
 
 
 def test_lengths_are_counted(make_rows, tmp_path):
     rows = [(f"{number:06d} x", label) for number, (_, label) in enumerate(make_rows(60))]
     made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out", "--leakage", "warn")
-    for part in (*made.passport["splits"].values(), *made.passport["found"].values()):
+    for part in (*made.described["splits"].values(), *made.described["found"].values()):
         assert part["characters"] == {"mean": 8.0, "median": 8.0, "p95": 8.0, "max": 8}
         assert part["words"] == {"mean": 2.0, "median": 2.0, "p95": 2.0, "max": 2}
 
@@ -320,7 +319,7 @@ def test_a_refusal_leaves_the_splits_in_place(source, tmp_path):
     made = prepare(source, tmp_path / "out")
     with pytest.raises(InputError):
         prepare(source, tmp_path / "out", "--text", "body")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data", "passport.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data"]
     assert made.saved["train"][0]["id"] == made.ids["train"][0]
 
 
@@ -362,7 +361,7 @@ def test_drop_takes_out_of_train_what_is_in_test(leaky, tmp_path):
     ]
     (near,) = listed(tmp_path / "leakage.csv")[2:]
     assert (near[0], near[2:5]) == ("train/79", ("dropped", "near", "test/19"))
-    before, after = (made.passport["duplicates"][stage] for stage in ("before", "after"))
+    before, after = (made.described["duplicates"][stage] for stage in ("before", "after"))
     assert [before[kind]["across"]["test in train"] for kind in before] == [1, 2, 3]
     assert {count for kind in after.values() for count in kind["across"].values()} == {0}
 
@@ -370,7 +369,7 @@ def test_drop_takes_out_of_train_what_is_in_test(leaky, tmp_path):
 def test_near_duplicates_may_count_from_elsewhere_or_not_at_all(leaky, tmp_path):
     made = prepare(leaky, tmp_path / "off", "--no-near-duplicates")
     assert dropped(made) == {"exact": 1, "normalised": 1}
-    assert list(made.passport["duplicates"]["before"]) == ["exact", "normalised"]
+    assert list(made.described["duplicates"]["before"]) == ["exact", "normalised"]
     made = prepare(leaky, tmp_path / "high", "--near-duplicates", 0.99)
     assert dropped(made) == {"exact": 1, "normalised": 1}
 
@@ -392,8 +391,8 @@ def test_warn_marks_what_repeats_a_training_row_and_drops_nothing(leaky, tmp_pat
     assert marked == [name for name, of in in_train.items() if of in made.ids["train"]]
     assert all(made.saved["train"]["clean"])
     assert [row[0] for row in listed(tmp_path / "leakage.csv")] == marked
-    assert made.passport["splits"]["test"]["clean_rows"] == 20 - len(marked)
-    assert sum(made.passport["rows_marked"].values()) == len(marked) > 0
+    assert made.described["splits"]["test"]["clean_rows"] == 20 - len(marked)
+    assert sum(made.described["rows_marked"].values()) == len(marked) > 0
 
 
 def test_group_drops_nothing_and_divides_no_group(make_rows, tmp_path):
@@ -402,7 +401,7 @@ def test_group_drops_nothing_and_divides_no_group(make_rows, tmp_path):
     made = prepare(write(tmp_path / "rows.csv", rows), tmp_path / "out", "--leakage", "group")
     assert dropped(made) == {}
     assert sum(len(ids) for ids in made.ids.values()) == 140
-    after = made.passport["duplicates"]["after"]["near"]
+    after = made.described["duplicates"]["after"]["near"]
     assert set(after["across"].values()) == {0}
     assert sum(after["within"].values()) >= 40
     assert abs(len(made.ids["test"]) - 28) <= 2
@@ -433,24 +432,23 @@ def test_conflicting_labels_may_be_kept_as_duplicates_like_any_other(make_rows, 
     path = write(tmp_path / "rows.csv", rows + other)
     made = prepare(path, tmp_path / "out", "--conflicting-labels", "keep")
     assert dropped(made) == {"exact": 3}
-    assert made.passport["conflicting_labels"] == {"texts": 3, "rows": 6}
+    assert made.described["conflicting_labels"] == {"texts": 3, "rows": 6}
 
 
-def test_the_passport_is_the_same_in_every_process(leaky, tmp_path, run_script):
+def test_the_record_is_the_same_in_every_process(leaky, tmp_path, run_script):
     written = []
     for seed in ("0", "1"):
         out = tmp_path / seed
-        words = ["--source", leaky, "--output", out / "data", "--passport", out / "passport.json"]
-        words += ["--markdown", out / "passport.md", "--csv", out / "leakage.csv"]
+        words = ["--source", leaky, "--output", out / "data", "--csv", out / "leakage.csv"]
         done = run_script("prepare_data", *words, env=os.environ | {"PYTHONHASHSEED": seed})
         assert done.returncode == 0, done.stderr
-        written.append([(out / f).read_text() for f in ("passport.json", "passport.md")])
+        written.append([(out / f).read_text() for f in ("data/preparation.json", "leakage.csv")])
     assert written[0] == written[1]
 
 
 def test_a_mistake_ends_in_one_line_and_status_1(source, tmp_path, run_script):
-    places = ["--output", tmp_path / "out", "--passport", tmp_path / "passport.json"]
-    done = run_script("prepare_data", "--source", source, "--text", "body", *places)
+    words = ["--source", source, "--text", "body", "--output", tmp_path / "out"]
+    done = run_script("prepare_data", *words)
     assert done.returncode == 1
     assert done.stderr == (
         f"error: {source} has no column 'body': set `text` to one of 'text', 'label'\n"

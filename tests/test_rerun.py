@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 STAGES = (
-    "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "eval_baseline",
-    "eval_base", "train_lora", "eval_lora", "report", "plot", "predict",
+    "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
+    "eval_baseline", "eval_base", "train_lora", "eval_lora", "report", "plot", "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
 REPORT = {"report": 1, "plot": 1}
 EVALUATED = {"eval_lora": 8, **REPORT}
 TRAINED = {"train_lora": 8, **EVALUATED}
-TOKENIZED = {"tokenize": 4, "eval_base": 4, **TRAINED}
+TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
 PREPARED = {"prepare_data": 2, "eval_baseline": 4, **TOKENIZED}
 FETCHED = {"fetch_package": 1, "fetch_dataset": 1, "fetch_model": 2, **PREPARED}
 ONE_DATASET = {"eval_baseline": 2, "tokenize": 2, "eval_base": 2, "train_lora": 4, "eval_lora": 4}
-ONE_DATASET = {"prepare_data": 1, **ONE_DATASET, **REPORT}
+ONE_DATASET = {"prepare_data": 1, "passport": 1, **ONE_DATASET, **REPORT}
 
 Change = Callable[[Path], object]
 
@@ -90,6 +90,7 @@ EDITS = [
     code_edit("fetch_model", {"fetch_model": 2, **TOKENIZED}),
     code_edit("prepare_data", PREPARED),
     code_edit("tokenize_data", TOKENIZED),
+    code_edit("passport", {"passport": 2}),
     code_edit("eval_baseline", {"eval_baseline": 4, **REPORT}),
     code_edit("eval_base", {"eval_base": 4, **REPORT}),
     code_edit("train_lora", TRAINED),
@@ -108,8 +109,11 @@ EDITS = [
     code_edit("common/splits", PREPARED),
     code_edit("common/duplicates", PREPARED),
     code_edit("common/leakage", PREPARED),
-    code_edit("common/passport", PREPARED),
-    code_edit("common/markdown", PREPARED),
+    code_edit("common/description", PREPARED),
+    code_edit("common/lengths", PREPARED),
+    code_edit("common/passport", {"passport": 2}),
+    code_edit("common/markdown", {"passport": 2, **EVALUATED}),
+    code_edit("common/figures", {"passport": 2, "plot": 1}),
     code_edit("common/models", {"eval_base": 4, **TRAINED}),
     code_edit("common/quantization", {"eval_base": 4, **TRAINED}),
     code_edit("common/tokens", TOKENIZED),
@@ -190,6 +194,12 @@ EDITS = [
         ONE_DATASET,
     ),
     config_edit(
+        "one dataset's `about`: `license`",
+        "news.csv}\n",
+        "news.csv}\n    about: {license: CC BY 4.0}\n",
+        {"passport": 1},
+    ),
+    config_edit(
         "one dataset's `evaluation`",
         "news.csv}\n",
         "news.csv}\n    evaluation: {positive_label: ham}\n",
@@ -199,7 +209,7 @@ EDITS = [
         "one model no longer on all `datasets`",
         "tiny/gpt2}",
         "tiny/gpt2}\n    datasets: [news]",
-        REPORT,
+        {"passport": 1, **REPORT},
     ),
     config_edit(
         "one model no longer with all `variants`",

@@ -96,11 +96,12 @@ def test_more_rows_than_a_batch_keep_their_order(save_splits, tiny_models, tmp_p
     lengths = [6 if n % 3 else 2 + len(str(n)) for n in range(2100)]
     assert list(tokens["length"]) == lengths
     statistics = files.read_json(tmp_path / "tokens" / "statistics.json")
-    assert statistics["splits"]["train"] == {
-        "rows": 2100,
-        "tokens": sum(lengths),
-        "truncated_share": 0.6667,
-    }
+    described = statistics["splits"]["train"]
+    assert (described["rows"], described["tokens"]) == (2100, sum(lengths))
+    assert described["truncated_share"] == 0.6667
+    whole = [LONG.count(" ") + 1 if n % 3 else lengths[n] for n in range(2100)]
+    assert described["lengths"]["mean"] == round(sum(whole) / 2100, 1)
+    assert sum(described["histogram"]) == 2100
 
 
 @pytest.mark.parametrize(
@@ -130,9 +131,22 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
         "max_length": 8,
         "tokenizer": type(encoding.load_tokenizer(tiny_models["bert"])).__name__,
         "pad_token_id": 0,
+        "histogram_edges": [*range(9), 10, 12],
         "splits": {
-            "train": {"rows": 4, "tokens": 4 + 8 + 3 + 3, "truncated_share": 0.25},
-            "test": {"rows": 1, "tokens": 3, "truncated_share": 0.0},
+            "train": {
+                "rows": 4,
+                "tokens": 4 + 8 + 3 + 3,
+                "truncated_share": 0.25,
+                "lengths": {"mean": 5.5, "median": 3.5, "p95": 10.8, "max": 12},
+                "histogram": [0, 0, 2, 1, 0, 0, 0, 0, 0, 1],
+            },
+            "test": {
+                "rows": 1,
+                "tokens": 3,
+                "truncated_share": 0.0,
+                "lengths": {"mean": 3.0, "median": 3.0, "p95": 3.0, "max": 3},
+                "histogram": [0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+            },
         },
         "source": SOURCE,
     }
@@ -226,6 +240,66 @@ def test_a_plain_call_would_turn_them_into_special_tokens(model_named):
         tokenizer = encoding.load_tokenizer(path)
         ids = tokenizer(f"win {tokenizer.pad_token}", add_special_tokens=False)["input_ids"]
         assert tokenizer.pad_token_id in ids
+
+
+@pytest.fixture(scope="module")
+def word_pieces(tmp_path_factory) -> Path:
+    """A tokenizer like that of BERT: words in pieces, special tokens around them."""
+    import tokenizers
+    import transformers
+
+    special = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    words = [*special, "win", "cash", *(mark + x for x in "abcdefinostw" for mark in ("", "##"))]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    core = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    core.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    names = dict(zip(["pad_token", "cls_token", "sep_token", "unk_token"], special, strict=True))
+    path = tmp_path_factory.mktemp("pieces")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=core, **names).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("max_length", [4, 5, 9, 1000])
+@pytest.mark.parametrize("model", ["pieces", "bytes", "unigram", "bert", "gpt2"])
+def test_the_length_of_a_whole_text_is_that_of_the_text_uncut(
+    model_named, word_pieces, model, max_length
+):
+    """It is counted in the pieces that were cut off, each with special tokens of its own."""
+    tokenizer = encoding.load_tokenizer((model_named | {"pieces": word_pieces})[model])
+    texts = ["win", "cash [SEP] win<|end|>", "fat cats in nests é", LONG * 9, "a " * 500]
+    texts += ["win " * words for words in range(1, 12)]
+    uncut = tokenizer(texts, split_special_tokens=True)["input_ids"]
+    made = encoding.encode(tokenizer, texts, max_length)
+    assert made["whole_length"] == [len(ids) for ids in uncut]
+    assert made["length"] == [min(len(ids), max_length) for ids in uncut]
+
+
+def test_rows_are_the_same_on_any_number_of_threads(save_splits, unigram, tmp_path, run_script):
+    texts = [f"{LONG * (number % 7)} win number{number}" for number in range(2500)]
+    data, written = save_splits(train=texts, test=texts[:3]), []
+    for threads in (1, 3):
+        output = tmp_path / str(threads)
+        words = ["--data", data, "--model", unigram, "--output", output, "--threads", threads]
+        done = run_script("tokenize_data", *words)
+        assert done.returncode == 0, done.stderr
+        rows = sorted(output.rglob("*.arrow"))
+        assert len(rows) == 2
+        written.append([file.read_bytes() for file in [*rows, output / "statistics.json"]])
+    assert written[0] == written[1]
+
+
+def test_no_cache_is_left_in_the_output_or_beside_the_data(save_splits, tiny_models, tmp_path):
+    data = save_splits(train=["win", "cash"], test=["free"])
+    before = sorted(data.rglob("*"))
+    tokenize(data, tiny_models["bert"], tmp_path / "tokens")
+    assert sorted(data.rglob("*")) == before
+    names = ["data-00000-of-00001.arrow", "dataset_info.json", "state.json"]
+    found = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    expected = {f"tokens/{split}/{name}" for split in ("train", "test") for name in names}
+    assert found == expected | {"tokens/dataset_dict.json", "tokens/statistics.json"}
 
 
 def test_text_that_spells_no_special_token_is_tokenized_as_ever(save_splits, unigram, tmp_path):

@@ -32,9 +32,8 @@ def make_cell(tmp_path, tiny_models, make_rows):
         frame = pd.DataFrame({"text": [t for t, _ in rows], "label": [names[n] for _, n in rows]})
         frame.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
         data, tokens, cell = tmp_path / "data", tmp_path / "tokens", tmp_path / "cell"
-        passport = f"--passport {tmp_path}/passport.json"
         prepare_data.main(
-            f"--source {tmp_path}/rows.jsonl --output {data} {passport} --labels".split() + labels
+            f"--source {tmp_path}/rows.jsonl --output {data} --labels".split() + labels
         )
         inputs = f"--model {base} --tokens {tokens}".split()
         tokenize_data.main(

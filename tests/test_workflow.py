@@ -1,6 +1,7 @@
 """The workflow as a user meets it: it runs to the end, stands still, and says what is wrong."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -51,6 +52,39 @@ def test_the_comparison_holds_every_cell_of_the_config(finished):
     assert all(name in text for name in ("messages", "news", "bert", "gpt2", "lora-r2", "majority"))
 
 
+def test_every_dataset_has_a_passport_with_every_model_that_is_compared_on_it(finished):
+    for dataset in ("messages", "news"):
+        made = json.loads((finished / "results" / dataset / "passport.json").read_text())
+        assert list(made["models"]) == ["bert", "gpt2"]
+        text = (finished / "results" / dataset / "passport.md").read_text()
+        assert all(f"| {model} | test |" in text for model in made["models"])
+        assert "](classes.svg)" in text
+        assert "](lengths.svg)" in text
+        assert (finished / "results" / dataset / "classes.svg").exists()
+        assert (finished / "results" / dataset / "lengths.svg").exists()
+
+
+def test_on_one_core_the_passports_come_before_any_training(tiny_workflow, snakemake, tmp_path):
+    work = tiny_workflow(tmp_path / "workflow")
+    said = snakemake("--cores", "1", "--until", "train_lora", "passport", cwd=work).stdout
+    started = re.findall(r"^rule (passport|train_lora):", said, re.MULTILINE)
+    assert started == ["passport"] * 2 + ["train_lora"] * 8
+
+
+def test_a_licence_in_the_config_is_in_the_passport_and_the_data_stay(
+    finished, snakemake, tmp_path
+):
+    work = shutil.copytree(finished, tmp_path / "workflow")
+    config = work / "config/config.yaml"
+    config.write_text(
+        config.read_text().replace("news.csv}", "news.csv}\n    about: {license: CC BY 4.0}")
+    )
+    said = snakemake("--cores", "1", cwd=work).stdout
+    assert re.findall(r"^rule (\w+):", said, re.MULTILINE) == ["passport"]
+    text = (work / "results/news/passport.md").read_text()
+    assert "- licence: CC BY 4.0 (as configured)\n" in text
+
+
 def test_every_stage_leaves_its_log_and_its_benchmark(finished):
     cell = finished / "results/news/bert/lora-r2/seed0"
     assert {path.name for path in cell.iterdir()} == {
@@ -91,6 +125,7 @@ def test_the_report_of_snakemake_shows_the_results(finished, snakemake, tmp_path
     snakemake("--report", "report.html", cwd=work)
     page = (work / "report.html").read_text()
     assert "comparison.md" in page
+    assert page.count("Rows of each class in train, validation and test") == 2
     assert "the model with an untrained head" in page
 
 
@@ -114,7 +149,7 @@ def test_a_missing_column_is_one_line_and_leaves_nothing(tiny_workflow, snakemak
     assert "error: data/news.csv has no column 'body': set `text` to one of 'text', 'label'" in said
     assert "Traceback" not in said
     assert not (work / "results/news/data").exists()
-    assert not (work / "results/news/passport.json").exists()
+    assert not (work / "results/news/leakage.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pandas as pd
 from common import leakage, splits
 from common.cli import InputError
 from common.corpus import Corpus
+from common.examples import ODDITIES
 from common.lengths import summary
 from common.measures import ENCODING
 
@@ -27,11 +28,7 @@ def found(corpus: Corpus) -> Description:
             "sorted_by_label": is_sorted(rows["label"]),
             **of_texts(rows),
             "encoding": {name: corpus.oddities[split][name] for name in ENCODING},
-            "oddities": {
-                name: count
-                for name, count in sorted(corpus.oddities[split].items())
-                if name not in ENCODING
-            },
+            "oddities": {name: corpus.oddities[split][name] for name in ODDITIES},
         }
         for split, rows in corpus.tables.items()
     }

@@ -64,17 +64,29 @@ def encode(tokenizer, texts: Sequence[str], max_length: int) -> dict[str, list]:
         max_length: tokens kept of each text, special ones included.
 
     Returns:
-        input_ids (a list per text), length (tokens) and truncated (whether the text lost its end).
+        input_ids (a list per text), length (tokens) and whole_length (tokens of the text before it
+        was cut, special ones included).
     """
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    added = tokenizer.num_special_tokens_to_add()
     rows = tokenizer(
         texts, truncation=True, max_length=max_length, split_special_tokens=True
     ).encodings
     return {
         "input_ids": [plain_ids(row, special, tokenizer.unk_token_id) for row in rows],
         "length": [len(row) for row in rows],
-        "truncated": [bool(row.overflowing) for row in rows],
+        "whole_length": [whole_length(row, added) for row in rows],
     }
+
+
+def whole_length(row, added: int) -> int:
+    """The tokens that a text has when it is not cut.
+
+    Args:
+        row: ``tokenizers.Encoding`` of the text, cut; it holds the pieces that were cut off.
+        added: how many special tokens the tokenizer puts around a text, and around each piece.
+    """
+    return len(row) + sum(len(piece) - added for piece in row.overflowing)
 
 
 def plain_ids(row, special: set[int], unknown: int | None) -> list[int]:

@@ -14,6 +14,7 @@ from common.cli import InputError
 
 CHUNK_BYTES = 1 << 20
 SOURCE = "source.json"  # in a directory of rows or of a model: where they came from
+PREPARATION = "preparation.json"  # in a directory of splits: what the rows are like, what was done
 
 
 @contextmanager

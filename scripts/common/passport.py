@@ -1,135 +1,72 @@
-"""The passport of a dataset: what its rows are like, where they are from, what was done to them.
+"""The passport of a dataset: put together from what is on record, and written for people."""
 
-Written as JSON for programs and as Markdown for people. A row is counted, never shown: texts may be
-private.
-"""
-
-import re
 from typing import Any
+from urllib.parse import quote
 
-import pandas as pd
-
-from common import leakage, splits
-from common.cli import InputError
 from common.markdown import shown, table
 
-# What UTF-8 read as latin-1 or cp1252 looks like: "Ã©" for é, "Â£" for £, "â€™" for an apostrophe.
-CONTINUED = "\u0080-\u00bf" + re.escape(
-    bytes(set(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}).decode("cp1252")
-)
-ENCODING = {
-    "replacement character": "\ufffd",
-    "C1 control character": "[\u0080-\u009f]",
-    "UTF-8 read as another encoding": f"[\u00c2\u00c3][{CONTINUED}]|\u00e2[\u0080\u20ac]",
+BAD_ROWS_SHOWN = 20
+CONFIGURED, NOT_ON_RECORD = "as configured", "not on record"
+LICENSE_ORIGINS = {  # by kind of source
+    "package": "of the package; that of the rows in it may be another",
+    "hub": "of the dataset card",
 }
-DROPPED = ("bad", "conflicting", *leakage.duplicates.KINDS)
 
 Passport = dict[str, Any]
 
 
-def found(tables: splits.Tables) -> Passport:
-    """What the rows of a source are like, before anything is done: per split, as it gives them."""
-    return {
-        split: {
-            "rows": len(rows),
-            "classes": classes(rows["label"]),
-            "empty": {
-                "text": int(rows["text"].str.strip().eq("").sum()),
-                "label": int(rows["label"].eq("").sum()),
-            },
-            **of_texts(rows["text"]),
-            "encoding": encoding(rows["text"]),
-        }
-        for split, rows in tables.items()
-    }
+def compose(
+    source: Passport, license_configured: str | None, preparation: Passport, models: Passport
+) -> Passport:
+    """The whole passport, as passport.json holds it.
 
-
-def kept(rows: pd.DataFrame, names: list[str], split: str) -> Passport:
-    """One split as it is saved: its rows, its rows per class, its lengths, its hash.
-
-    Raises:
-        InputError: it has no row of some class.
+    Args:
+        source: of the rows, as ``fetch_dataset`` recorded it.
+        license_configured: the licence that the user knows of; it wins over that of the source.
+        preparation: what ``prepare_data`` recorded.
+        models: by name, what ``tokenize_data`` recorded.
     """
-    counts = rows["label"].value_counts()
-    if missing := [name for number, name in enumerate(names) if number not in counts.index]:
-        raise InputError(
-            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: use more rows, or "
-            "take it out of `labels`"
-        )
-    marked = {"clean_rows": int(rows["clean"].sum())} if "clean" in rows else {}
+    kept = ("max_length", "tokenizer", "histogram_edges", "splits")
     return {
-        "rows": len(rows),
-        "classes": {name: int(counts[number]) for number, name in enumerate(names)},
-        **marked,
-        **of_texts(rows["text"]),
-        "sha256": splits.content_sha256(rows),
+        "source": with_license(source, license_configured),
+        **preparation,
+        "models": {name: {key: found[key] for key in kept} for name, found in models.items()},
     }
 
 
-def classes(labels: pd.Series) -> dict[str, int]:
-    """How often each label stands there, the names in order."""
-    counts = labels[labels != ""].value_counts()
-    return {name: int(counts[name]) for name in sorted(counts.index, key=splits.as_number)}
+def with_license(source: Passport, configured: str | None) -> Passport:
+    """The source with ``license``, and ``license_origin``: who says so."""
+    if configured:
+        return source | {"license": configured, "license_origin": CONFIGURED}
+    found = source.get("license")
+    origin = LICENSE_ORIGINS.get(source["kind"], "of the source") if found else NOT_ON_RECORD
+    return source | {"license": found, "license_origin": origin}
 
 
-def of_texts(texts: pd.Series) -> Passport:
-    """The lengths of texts, in characters and in words."""
-    return {"characters": lengths(texts.str.len()), "words": lengths(texts.str.count(r"\S+"))}
+def markdown(passport: Passport, classes: str, lengths: str) -> str:
+    """The passport for people.
 
-
-def lengths(counts: pd.Series) -> dict[str, float]:
-    """Mean, median, 95th percentile and maximum."""
-    return {
-        "mean": round(float(counts.mean()), 1),
-        "median": round(float(counts.median()), 1),
-        "p95": round(float(counts.quantile(0.95)), 1),
-        "max": int(counts.max()),
-    }
-
-
-def encoding(texts: pd.Series) -> dict[str, int]:
-    """The rows that look as if they had been read in a wrong encoding, by what betrays them."""
-    return {name: int(texts.str.contains(signs).sum()) for name, signs in ENCODING.items()}
-
-
-def conflicting(tables: splits.Tables) -> dict[str, int]:
-    """Texts that stand under several labels, and the rows they stand in."""
-    rows = leakage.stacked(tables)
-    ids = leakage.contradictions(rows)["id"]
-    return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}
-
-
-def done(actions: pd.DataFrame, bad: int) -> Passport:
-    """What was done to how many rows: by reason, and by reason and pair of splits."""
-    dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
-    marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
-    by = ["action", "reason", "split", "duplicate_split"]
-    counts = actions.groupby(by, sort=False)["other_label"].agg(["size", "sum"])
-    return {
-        "rows_dropped": {"bad": bad} | {r: int(dropped.get(r, 0)) for r in DROPPED[1:]},
-        "rows_marked": {reason: int(marked.get(reason, 0)) for reason in DROPPED[2:]},
-        "by_splits": [
-            dict(zip([*by, "rows", "other_label"], row, strict=True))
-            for row in counts.reset_index().to_numpy(dtype=object).tolist()
-        ],
-    }
-
-
-def markdown(passport: Passport) -> str:
-    """The passport for people."""
+    Args:
+        passport: as ``compose`` returns it.
+        classes: where the picture of the classes is, seen from the text.
+        lengths: the same for the picture of the lengths in tokens.
+    """
     parts = [
         "# Data passport",
-        source_lines(passport),
+        source_lines(passport["source"]),
         "## Rows in",
+        "What the source holds, before anything is done to it.",
         rows_table(passport["found"]),
         table(["what is odd", *passport["found"]], odd_rows(passport["found"])),
         "Of a length, the mean, the median, the 95th percentile and the maximum are given.",
         "## Duplicates",
         "A normalised duplicate is equal but for case, digits, punctuation and white space; each "
         "kind counts those of the kinds before it. *Within* a split, rows that repeat an earlier "
-        "one; *A in B*, rows of A that have a duplicate in B.",
+        "one; *A in B*, rows of A that have a duplicate in B. Rows of one group, where the config "
+        "names a column of groups, are counted likewise.",
         duplicates_table(passport),
         conflict_line(passport["conflicting_labels"]),
+        *bad_rows(passport["bad_rows"]),
         "## What was done",
         settings_line(passport["settings"]),
         table(
@@ -137,16 +74,62 @@ def markdown(passport: Passport) -> str:
             done_rows(passport),
         ),
         "## Rows out",
+        "What models are trained and measured on.",
         rows_table(passport["splits"]),
+        f"![Rows of each class, by split]({quote(classes)})",
         table(["split", "SHA-256"], [[s, b["sha256"]] for s, b in passport["splits"].items()]),
+        "## Tokens",
+        *tokens_parts(passport["models"], lengths),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def source_lines(passport: Passport) -> str:
-    """Where the rows come from, a line per fact that is on record."""
-    facts = {"licence": "not on record"} | passport["source"]
-    return "\n".join(f"- {shown(key)}: {shown(value)}" for key, value in facts.items() if value)
+def source_lines(source: Passport) -> str:
+    """Where the rows come from, a line per fact that is on record, and their licence."""
+    facts = {key: value for key, value in source.items() if value and not key.startswith("license")}
+    facts["licence"] = NOT_ON_RECORD
+    if source["license"]:
+        facts["licence"] = f"{source['license']} ({source['license_origin']})"
+    return "\n".join(f"- {shown(key)}: {shown(value)}" for key, value in facts.items())
+
+
+def tokens_parts(models: dict[str, Passport], picture: str) -> list[str]:
+    """How long the texts are for each model, and how many of them it does not see to the end."""
+    if not models:
+        return ["No model is compared on this dataset."]
+    header = ["model", "split", "mean", "median", "p95", "max", "max_length", "truncated"]
+    return [
+        "Lengths of the whole texts, in tokens of each model. A text longer than its `max_length` "
+        "is truncated: the model does not see its end.",
+        table(header, tokens_rows(models)),
+        f"![Lengths in tokens by model and split, with a line where texts are cut]"
+        f"({quote(picture)})",
+    ]
+
+
+def tokens_rows(models: dict[str, Passport]) -> list[list[Any]]:
+    """A row for each model and split."""
+    return [
+        [
+            name,
+            split,
+            *(plain(length) for length in part["lengths"].values()),
+            f"{model['max_length']:,}",
+            percent(part["truncated_share"]),
+        ]
+        for name, model in models.items()
+        for split, part in model["splits"].items()
+    ]
+
+
+def plain(number: float) -> str:
+    """A length with at most one decimal."""
+    return f"{number:,.1f}".removesuffix(".0")
+
+
+def percent(share: float) -> str:
+    """A share in per cent, with one decimal."""
+    return f"{100 * share:.1f} %"
 
 
 def rows_table(parts: dict[str, Passport]) -> str:
@@ -158,7 +141,7 @@ def rows_table(parts: dict[str, Passport]) -> str:
         *([["clean rows", *clean_rows(parts)]] if marked else []),
         *([f"class {n}", *(f"{p['classes'].get(n, 0):,}" for p in parts.values())] for n in names),
         *(
-            [unit, *(" / ".join(f"{x:g}" for x in part[unit].values()) for part in parts.values())]
+            [unit, *(" / ".join(map(plain, part[unit].values())) for part in parts.values())]
             for unit in ("characters", "words")
         ),
     ]
@@ -171,10 +154,26 @@ def clean_rows(parts: dict[str, Passport]) -> list[str]:
 
 
 def odd_rows(parts: dict[str, Passport]) -> list[list[str]]:
-    """Empty rows and encoding problems: a row each, a column per split."""
-    rows = {f"empty {key}": [p["empty"][key] for p in parts.values()] for key in ("text", "label")}
-    rows |= {name: [part["encoding"][name] for part in parts.values()] for name in ENCODING}
-    return [[name, *(f"{count:,}" for count in counts)] for name, counts in rows.items()]
+    """What is odd and does no harm, or shows a mistake: a row each, a column per split."""
+    counts = [part["encoding"] | part["oddities"] for part in parts.values()]
+    rows = [[name, *(f"{count[name]:,}" for count in counts)] for name in counts[0]]
+    in_order = ["yes" if part["sorted_by_label"] else "no" for part in parts.values()]
+    return [*rows, ["sorted by label, so that the first rows are of one class", *in_order]]
+
+
+def bad_rows(bad: Passport) -> list[str]:
+    """A section on the rows that were left out as bad, the first of them in a table."""
+    if not bad["count"]:
+        return []
+    first = bad["listed"][:BAD_ROWS_SHOWN]
+    rows = [["" if value is None else value for value in row.values()] for row in first]
+    more = f", the first {len(first)} of them here" if len(first) < bad["count"] else ""
+    return [
+        "## Bad rows",
+        f"{bad['count']:,} rows could not be used and were left out{more}. The line is that which "
+        "the row begins on, counted from 1; in Parquet and saved datasets, the number of the row.",
+        table(["split", "file", "line", "column", "problem"], rows),
+    ]
 
 
 def duplicates_table(passport: Passport) -> str:
@@ -208,5 +207,5 @@ def settings_line(settings: Passport) -> str:
 def done_rows(passport: Passport) -> list[list[Any]]:
     """What was done: bad rows first, then by reason and pair of splits."""
     bad = passport["rows_dropped"]["bad"]
-    rows = [["dropped", "empty text or label", "", "", f"{bad:,}", ""]]
+    rows = [["dropped", "bad row", "", "", f"{bad:,}", ""]]
     return [*rows, *([*row.values()] for row in passport["by_splits"])]

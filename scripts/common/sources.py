@@ -1,1 +1,0 @@
-SPLITS = ("train", "validation", "test")
