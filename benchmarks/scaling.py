@@ -119,8 +119,6 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
             for rows, value in points:
                 axis.annotate(f"{value:g}", (rows, value), (4, -11), textcoords="offset points")
         axis.set(xscale="log", yscale="log", xlabel="rows", title=title)
-    last = points[-1]
-    axes[0].plot()
     axes[0].legend(frameon=False)
     figures.save(figure, path)
 

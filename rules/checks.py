@@ -48,8 +48,8 @@ def check_splits(config: Config) -> None:
         for key in ("test", "validation"):
             if body["split_by"] == "hash" and body[key] >= 1:
                 raise ConfigError(
-                    f"datasets.{name}.{key}: {body[key]:g} rows, and a split by hash takes a share; "
-                    "set it below 1"
+                    f"datasets.{name}.{key}: {body[key]:g} rows, and a split by hash takes a "
+                    "share; set it below 1"
                 )
 
 

@@ -236,7 +236,10 @@ def take_in(tmp_path) -> Callable[..., corpus.Corpus]:
 
     def taken(threshold: float | None = 0.8, **splits: list[tuple[str, ...]]) -> corpus.Corpus:
         rows = {
-            split: [Example(number, *(*row, None)[:3], ()) for number, row in enumerate(texts)]
+            split: [
+                Example(number, text, label, group[0] if group else None)
+                for number, (text, label, *group) in enumerate(texts)
+            ]
             for split, texts in splits.items()
         }
         return corpus.take_in(rows, tmp_path, threshold, processes=1)

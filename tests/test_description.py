@@ -4,29 +4,27 @@ import pandas as pd
 import pytest
 
 from common import description
+from common.cli import InputError
+
+
+def test_rows_in_are_counted_with_what_is_odd_in_them(take_in):
+    rows = [("a b", "x"), ("c\ufffd", "y"), ("d", "10"), ("e", "9"), ("f", "x")]
+    found = description.found(take_in(train=rows))["train"]
+    assert found["rows"] == 5
+    assert list(found["classes"].items()) == [("9", 1), ("10", 1), ("x", 2), ("y", 1)]
+    assert found["encoding"]["replacement character"] == 1
+    assert found["characters"]["max"] == 3
+    assert set(found["oddities"].values()) == {0}
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("caf\ufffd", ["replacement character"]),
-        ("it\u0092s", ["C1 control character"]),
-        ("cafÃ©", ["UTF-8 read as another encoding"]),
-        ("Â£5", ["UTF-8 read as another encoding"]),
-        ("donâ€™t", ["UTF-8 read as another encoding"]),
-        ("Ã\u0089cole", ["C1 control character", "UTF-8 read as another encoding"]),
-        ("naïve café – £5, SÃO, crème brûlée, 日本 😀", []),
-    ],
+    ("labels", "expected"), [("aabb", True), ("bbba", True), ("aaba", False), ("aaaa", False)]
 )
-def test_signs_of_a_wrong_encoding(text, expected):
-    found = description.encoding(pd.Series([text, "plain"], dtype="str"))
-    assert [name for name, rows in found.items() if rows] == expected
+def test_rows_sorted_by_label_are_known(labels, expected):
+    assert description.is_sorted(pd.Series(list(labels))) is expected
 
 
-def test_rows_in_are_counted_with_what_is_wrong_in_them():
-    rows = [("a b", "x"), ("", "x"), (" ", "y"), ("c\ufffd", ""), ("d", "10"), ("e", "9")]
-    found = description.found({"train": pd.DataFrame(rows, columns=["text", "label"], dtype="str")})
-    assert found["train"]["rows"] == 6
-    assert found["train"]["empty"] == {"text": 2, "label": 1}
-    assert list(found["train"]["classes"].items()) == [("9", 1), ("10", 1), ("x", 2), ("y", 1)]
-    assert found["train"]["encoding"]["replacement character"] == 1
+def test_a_split_without_a_class_is_refused(take_in):
+    rows = take_in(test=[("a", "x"), ("b", "x")]).tables["test"].assign(label=0)
+    with pytest.raises(InputError, match=r"test \(2 rows\) holds no row of class 'y'"):
+        description.kept(rows, ["x", "y"], "test")

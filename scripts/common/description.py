@@ -63,7 +63,7 @@ def classes(labels: pd.Series) -> dict[str, int]:
 
 def is_sorted(labels: pd.Series) -> bool:
     """Whether the rows of each label stand together, so that the first ones are of one class."""
-    return 1 < labels.nunique() == (labels != labels.shift()).sum()
+    return bool(1 < labels.nunique() == (labels != labels.shift()).sum())
 
 
 def of_texts(rows: pd.DataFrame) -> Description:

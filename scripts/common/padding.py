@@ -11,8 +11,8 @@ TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart
 class Padding:
     """Collates rows of tokens into a batch: padded, masked, with labels.
 
-    Called with rows of ``input_ids`` (lists of different lengths), perhaps ``token_type_ids`` of the
-    same lengths, and ``label``; returns tensors ``input_ids``, ``attention_mask`` and, if they were
+    Called with rows of ``input_ids`` (lists of different lengths), perhaps ``token_type_ids`` as
+    long, and ``label``; returns tensors ``input_ids``, ``attention_mask`` and, where they are
     given, ``token_type_ids`` of shape (rows, longest row), and ``labels`` of (rows,).
 
     Attributes:
