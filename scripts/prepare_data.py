@@ -10,19 +10,20 @@ straddles the splits, draw the subsets. So no text that is trained on is tested 
 do not depend on how many rows of them are used. Other policies than `drop` (--leakage) leave the
 rows in: `group` splits by groups of duplicates, `warn` marks them, `error` ends.
 
-What the rows are like and what was done to them stands in the passport; each row that was dropped
-or marked as a duplicate, in the CSV; where the rows came from, in the passport and in source.json
-beside the splits.
+What the rows are like and what was done to them stands in the passport, and each bad row that was
+left out; each row that was dropped or marked as a duplicate, in the CSV; where the rows came from,
+in the passport and in source.json beside the splits.
 """
 
 import argparse
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from common import cli, files
+from common import cli, files, rows
 
 log = logging.getLogger("prepare_data")
 
@@ -32,11 +33,8 @@ POLICIES = ("drop", "group", "warn", "error")
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import tables
-
-    layout = tables.Layout(args.text, args.label, args.filter, args.encoding, args.delimiter)
     origin = origin_of(args.source)
-    parts, names, actions, described = prepare(tables.read_source(args.source, layout), args)
+    parts, names, actions, described = prepare(read(args), args)
     with files.written_aside(args.output) as aside:
         save(parts, names, aside)
         files.write_json(origin, aside / files.SOURCE)
@@ -100,11 +98,45 @@ def origin_of(path: Path) -> dict[str, Any]:
     return {"kind": "path", "name": path.resolve().name}
 
 
-def prepare(source: dict, args) -> tuple[dict, list[str], Any, dict]:
+class Source(NamedTuple):
+    """The good rows of a source as tables by split, and what was found while reading them."""
+
+    tables: dict[str, Any]
+    bad: rows.BadRows
+    rows_read: dict[str, int]
+    oddities: dict[str, dict[str, int]]
+
+
+def read(args: argparse.Namespace) -> Source:
+    """The rows of a source that pass the filters.
+
+    Raises:
+        InputError: the source cannot be read so, or has bad rows that are not to be skipped.
+    """
+    import pandas as pd
+
+    from common import examples
+
+    columns = examples.Columns(args.text, args.label, None, args.filter)
+    layout = rows.Layout(args.encoding, args.delimiter)
+    found = Source({}, rows.BadRows(args.on_bad_rows), {}, {})
+    for split, stream in examples.read(args.source, columns, layout).items():
+        before, odd, kept = found.bad.count, Counter[str](), []
+        for number, text, label, _, oddities in found.bad.left_out(stream):
+            kept.append((f"{split}/{number}", text, label))
+            odd.update(oddities)
+        found.tables[split] = pd.DataFrame(kept, columns=["id", "text", "label"], dtype=str)
+        found.rows_read[split] = len(kept) + found.bad.count - before
+        found.oddities[split] = {name: odd[name] for name in examples.ODDITIES}
+    found.bad.refuse()
+    return found
+
+
+def prepare(source: Source, args) -> tuple[dict, list[str], Any, dict]:
     """The three splits, the class names, what became of duplicate rows, and the passport.
 
     Args:
-        source: tables by split, as ``tables.read_source`` gives them.
+        source: what was read.
         args: the options of the command line.
 
     Returns:
@@ -113,19 +145,19 @@ def prepare(source: dict, args) -> tuple[dict, list[str], Any, dict]:
     """
     from common import leakage, passport, splits
 
-    good, bad = splits.drop_bad_rows(source, args.on_bad_rows)
-    given = leakage.with_groups(good, args.near_duplicates)
+    given = leakage.with_groups(source.tables, args.near_duplicates)
     cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
     numbered, names = splits.encode_labels(cleared, args.labels)
     parts, actions = divided(numbered, args, actions)
     settings = ("leakage", "near_duplicates", "conflicting_labels", "on_bad_rows")
     described = {
         "settings": {key: getattr(args, key) for key in settings},
-        "rows_read": {name: len(table) for name, table in source.items()},
-        **passport.done(actions, bad),
+        "rows_read": source.rows_read,
+        **passport.done(actions, source.bad.count),
+        "bad_rows": {"count": source.bad.count, "listed": source.bad.listed},
         "labels": names,
         "splits": {name: passport.kept(table, names, name) for name, table in parts.items()},
-        "found": passport.found(source),
+        "found": passport.found(source.tables, source.oddities),
         "conflicting_labels": passport.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
     }

@@ -35,13 +35,26 @@ def test_lengths():
     }
 
 
-def test_rows_in_are_counted_with_what_is_wrong_in_them():
-    rows = [("a b", "x"), ("", "x"), (" ", "y"), ("c\ufffd", ""), ("d", "10"), ("e", "9")]
-    found = passport.found({"train": pd.DataFrame(rows, columns=["text", "label"], dtype="str")})
-    assert found["train"]["rows"] == 6
-    assert found["train"]["empty"] == {"text": 2, "label": 1}
+def test_rows_in_are_counted_with_what_is_odd_in_them():
+    rows = [("a b", "x"), ("c\ufffd", "y"), ("d", "10"), ("e", "9"), ("f", "x")]
+    given = {"train": pd.DataFrame(rows, columns=["text", "label"], dtype="str")}
+    found = passport.found(given, {"train": {"non-string text": 2}})
+    assert found["train"]["rows"] == 5
+    assert found["train"]["oddities"] == {"non-string text": 2}
     assert list(found["train"]["classes"].items()) == [("9", 1), ("10", 1), ("x", 2), ("y", 1)]
     assert found["train"]["encoding"]["replacement character"] == 1
+
+
+def test_bad_rows_are_shown_up_to_twenty():
+    place = {"split": "train", "file": "a|b.csv"}
+    listed = [{**place, "line": n, "column": None, "problem": "no JSON object"} for n in range(25)]
+    title, said, shown = passport.bad_rows({"count": 30, "listed": listed})
+    assert title == "## Bad rows"
+    assert said.startswith("30 rows could not be used and were left out, the first 20 of them here")
+    lines = shown.splitlines()
+    assert len(lines) == 22
+    assert lines[-1] == r"| train | a\|b.csv | 19 |  | no JSON object |"
+    assert passport.bad_rows({"count": 0, "listed": []}) == []
 
 
 HOSTILE = {"ham": "a|b <script>\\`c`", "spam": "[x](y) **z** ~~q~~"}

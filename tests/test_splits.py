@@ -31,28 +31,6 @@ def numbered(make_rows) -> Callable[..., splits.Tables]:
     return make
 
 
-def test_rows_without_text_or_label_are_bad():
-    bad = {"train": table([("a", "x"), ("", "x"), (" \t\n", "y"), ("b", "")])}
-    good, count = splits.drop_bad_rows(bad, "skip")
-    assert ids(good) == {"train": ["train/0"]}
-    assert count == 3
-
-
-def test_bad_rows_are_named_up_to_five():
-    with pytest.raises(InputError) as error:
-        splits.drop_bad_rows({"train": table([("a", "x")] + [("", "x")] * 7)}, "error")
-    assert str(error.value) == (
-        "7 rows have an empty text or label (train/1, train/2, train/3, train/4, train/5, counted "
-        "from 0): mend them, or set `on_bad_rows: skip`"
-    )
-
-
-def test_good_rows_raise_nothing():
-    good, count = splits.drop_bad_rows({"train": table([("a", "x")])}, "error")
-    assert ids(good) == {"train": ["train/0"]}
-    assert count == 0
-
-
 @pytest.mark.parametrize(
     ("labels", "names", "expected"),
     [

@@ -11,7 +11,7 @@ import pandas as pd
 
 from common import duplicates
 from common.cli import InputError
-from common.tables import SPLITS
+from common.sources import SPLITS
 
 Tables = dict[str, pd.DataFrame]
 

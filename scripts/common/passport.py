@@ -22,23 +22,26 @@ ENCODING = {
     "C1 control character": "[\u0080-\u009f]",
     "UTF-8 read as another encoding": f"[\u00c2\u00c3][{CONTINUED}]|\u00e2[\u0080\u20ac]",
 }
+BAD_ROWS_SHOWN = 20
 DROPPED = ("bad", "conflicting", *leakage.duplicates.KINDS)
 
 Passport = dict[str, Any]
 
 
-def found(tables: splits.Tables) -> Passport:
-    """What the rows of a source are like, before anything is done: per split, as it gives them."""
+def found(tables: splits.Tables, oddities: dict[str, dict[str, int]]) -> Passport:
+    """What the good rows of a source are like, before anything is done, by split.
+
+    Args:
+        tables: the good rows by split.
+        oddities: how many rows of each split have each of ``examples.ODDITIES``.
+    """
     return {
         split: {
             "rows": len(rows),
             "classes": classes(rows["label"]),
-            "empty": {
-                "text": int(rows["text"].str.strip().eq("").sum()),
-                "label": int(rows["label"].eq("").sum()),
-            },
             **of_texts(rows["text"]),
             "encoding": encoding(rows["text"]),
+            "oddities": oddities[split],
         }
         for split, rows in tables.items()
     }
@@ -68,7 +71,7 @@ def kept(rows: pd.DataFrame, names: list[str], split: str) -> Passport:
 
 def classes(labels: pd.Series) -> dict[str, int]:
     """How often each label stands there, the names in order."""
-    counts = labels[labels != ""].value_counts()
+    counts = labels.value_counts()
     return {name: int(counts[name]) for name in sorted(counts.index, key=splits.as_number)}
 
 
@@ -130,6 +133,7 @@ def markdown(passport: Passport) -> str:
         "one; *A in B*, rows of A that have a duplicate in B.",
         duplicates_table(passport),
         conflict_line(passport["conflicting_labels"]),
+        *bad_rows(passport["bad_rows"]),
         "## What was done",
         settings_line(passport["settings"]),
         table(
@@ -171,10 +175,24 @@ def clean_rows(parts: dict[str, Passport]) -> list[str]:
 
 
 def odd_rows(parts: dict[str, Passport]) -> list[list[str]]:
-    """Empty rows and encoding problems: a row each, a column per split."""
-    rows = {f"empty {key}": [p["empty"][key] for p in parts.values()] for key in ("text", "label")}
-    rows |= {name: [part["encoding"][name] for part in parts.values()] for name in ENCODING}
-    return [[name, *(f"{count:,}" for count in counts)] for name, counts in rows.items()]
+    """Signs of a wrong encoding, and other oddities: a row each, a column per split."""
+    counts = [part["encoding"] | part["oddities"] for part in parts.values()]
+    return [[name, *(f"{count[name]:,}" for count in counts)] for name in counts[0]]
+
+
+def bad_rows(bad: Passport) -> list[str]:
+    """A section on the rows that were left out as bad, the first of them in a table."""
+    if not bad["count"]:
+        return []
+    first = bad["listed"][:BAD_ROWS_SHOWN]
+    rows = [["" if value is None else value for value in row.values()] for row in first]
+    more = f", the first {len(first)} of them here" if len(first) < bad["count"] else ""
+    return [
+        "## Bad rows",
+        f"{bad['count']:,} rows could not be used and were left out{more}. The line is that which "
+        "the row begins on, counted from 1; in Parquet and saved datasets, the number of the row.",
+        table(["split", "file", "line", "column", "problem"], rows),
+    ]
 
 
 def duplicates_table(passport: Passport) -> str:
@@ -208,5 +226,5 @@ def settings_line(settings: Passport) -> str:
 def done_rows(passport: Passport) -> list[list[Any]]:
     """What was done: bad rows first, then by reason and pair of splits."""
     bad = passport["rows_dropped"]["bad"]
-    rows = [["dropped", "empty text or label", "", "", f"{bad:,}", ""]]
+    rows = [["dropped", "bad row", "", "", f"{bad:,}", ""]]
     return [*rows, *([*row.values()] for row in passport["by_splits"])]

@@ -1,4 +1,9 @@
-"""Bad rows, labels and splits of a table (see ``common.tables``); nothing here reads a file."""
+"""Labels and splits of tables; nothing here reads a file.
+
+A *table* here is a pandas DataFrame with the string columns ``id``, ``text`` and ``label``, one row
+per example. ``id`` is ``{split}/{row}``: the split of the source and the number of the row in it,
+from 0.
+"""
 
 import hashlib
 import math
@@ -7,29 +12,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from common.cli import InputError
-from common.tables import MISSING_SHOWN, SPLITS
+from common.sources import SPLITS
+
+MISSING_SHOWN = 5
 
 Tables = dict[str, pd.DataFrame]
-
-
-def drop_bad_rows(tables: Tables, on_bad_rows: str) -> tuple[Tables, int]:
-    """The tables without the rows whose text or label is empty, and how many those were.
-
-    Raises:
-        InputError: there are such rows and ``on_bad_rows`` is "error"; it names the first of them.
-    """
-    bad = {
-        split: table["text"].str.strip().eq("") | table["label"].eq("")
-        for split, table in tables.items()
-    }
-    ids = [row for split, table in tables.items() for row in table["id"][bad[split]]]
-    if ids and on_bad_rows == "error":
-        shown = ", ".join(ids[:MISSING_SHOWN])
-        raise InputError(
-            f"{len(ids)} rows have an empty text or label ({shown}, counted from 0): mend them, or "
-            "set `on_bad_rows: skip`"
-        )
-    return {split: table[~bad[split]] for split, table in tables.items()}, len(ids)
 
 
 def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
