@@ -10,8 +10,8 @@ With the best trained cell of a dataset, judged on its validation rows:
         --dataset sms-spam --comparison results/comparison.csv --results results \\
         --models-dir resources/models --output predictions.csv
 
-The input is CSV, TSV, JSON lines or plain lines (.txt), and is read as it is classified: it may be
-larger than the memory. The output has id, prediction and a probability for each class.
+The input is CSV, TSV, JSON lines, Parquet or plain lines (.txt), and is read as it is classified:
+it may be larger than the memory. The output has id, prediction and a probability for each class.
 """
 
 import argparse
@@ -21,10 +21,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from common import cli, files, stream
+from common import cli, files, rows
 from common.cli import InputError
+from common.rows import BadRow, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +34,16 @@ log = logging.getLogger("predict")
 
 OUTPUTS = (".csv", ".jsonl")
 CHUNK_ROWS = 4096  # read, classified and written at a time
-BAD_ROWS_SHOWN = 10
 LOWER_IS_BETTER = ("loss",)
 OF_BEST = ("dataset", "comparison", "results", "models_dir")
+
+
+class Text(NamedTuple):
+    """A text to classify, the line that its row begins on, and the id of the row."""
+
+    line: int
+    id: Any
+    text: str
 
 
 class Tokenized:
@@ -61,15 +69,14 @@ def main(argv: list[str] | None = None) -> None:
     from common import variants
 
     model, adapter = choose(args)
-    layout = stream.Layout(args.text, args.id, args.encoding, args.delimiter)
-    bad = BadRows(args.input, args.on_bad_rows == "skip")
-    rows = bad.left_out(stream.read(args.input, layout))
-    first = next(rows, None)  # a mistake in the file shows before the model is loaded
+    bad = rows.BadRows(args.on_bad_rows, at_once=True)
+    found = read(args, bad)
+    first = next(found, None)  # a mistake in the file shows before the model is loaded
     if first is None:
         raise InputError(f"{args.input} has no row to classify: bring some")
     labels = variants.labels_of(adapter)
     encode, classify = load(model, adapter, args)
-    chunks = tokenized(chain([first], rows), encode, bad)
+    chunks = tokenized(found.of(chain([first], found)), encode, bad)
     with (
         files.written_aside(args.output) as aside,
         open(aside, "w", encoding="utf-8", newline="") as output,
@@ -82,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; what each option means is described once more in config/README.md."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--input", required=True, type=Path, help=".csv, .tsv, .jsonl or .txt")
+    parser.add_argument("--input", required=True, type=Path, help=", ".join(rows.SUFFIXES))
     parser.add_argument("--text", default="text", help="column of the text")
     parser.add_argument("--id", help="column of the id; else the number of the line")
     parser.add_argument("--encoding", default="utf-8", help="of the input")
@@ -172,6 +179,13 @@ def rank(row: dict[str, str], metric: str) -> tuple:
     return -gain, cost, row["model"], row["variant"], int(row["seed"])
 
 
+def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
+    """The texts of the input, without the bad rows."""
+    columns = {"text": [args.text]} | ({} if args.id is None else {"id": [args.id]})
+    found = rows.read(args.input, columns, rows.Layout(args.encoding, args.delimiter))
+    return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
+
+
 def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, Classify]:
     """The functions that make tokens of texts, and probabilities of tokens."""
     import torch
@@ -205,53 +219,44 @@ def require_model(model: Path, adapter: Path) -> None:
         raise InputError(f"{adapter} was trained on {wanted}, and {model} is {found}: name that")
 
 
-class BadRows:
-    """What becomes of bad rows: the first ends the run, or all are left out and counted."""
+def texts(found: rows.Stream[Row | BadRow], text: str, name: str | None) -> Iterator[Text | BadRow]:
+    """The rows as texts to classify.
 
-    def __init__(self, path: Path, skip: bool) -> None:
-        self.path, self.skip, self.count = path, skip, 0
+    Args:
+        found: rows with the columns.
+        text: column of the text.
+        name: column of the id; None for the number of the line.
+    """
+    keys = {"text": text} | ({} if name is None else {"id": name})
+    for row in found:
+        yield row if isinstance(row, BadRow) else text_of(row, keys)
 
-    def left_out(self, rows: Iterable[stream.Row | stream.BadRow]) -> Iterator[stream.Row]:
-        """The other rows.
 
-        Raises:
-            InputError: there is a bad row, and it is not to be skipped.
-        """
-        for row in rows:
-            if isinstance(row, stream.Row):
-                yield row
-            else:
-                self.add(row)
-
-    def add(self, row: stream.BadRow) -> None:
-        """Count a bad row and tell of it; of the first ones only, in a log that people read."""
-        told = f"{self.path}, line {row.line}: {row.problem}"
-        if not self.skip:
-            raise InputError(f"{told}; mend the row, or set `on_bad_rows` to skip")
-        self.count += 1
-        if self.count <= BAD_ROWS_SHOWN:
-            log.warning("left out: %s", told)
-        if self.count == BAD_ROWS_SHOWN:
-            log.warning("more bad rows are counted, not listed")
+def text_of(row: Row, keys: dict[str, str]) -> Text | BadRow:
+    """A row as a text to classify."""
+    if bad := rows.first_problem(row, keys):
+        return bad
+    name = row.fields[keys["id"]] if "id" in keys else row.line
+    return Text(row.line, name, rows.as_text(row.fields[keys["text"]]))
 
 
 def tokenized(
-    rows: Iterator[stream.Row], encode: Encode, bad: BadRows
-) -> Iterator[tuple[list[stream.Row], Tokenized]]:
-    """Chunks of rows with their tokens; a text of which none is left is a bad row too."""
-    while chunk := list(islice(rows, CHUNK_ROWS)):
+    found: rows.Stream[Text], encode: Encode, bad: rows.BadRows
+) -> Iterator[tuple[list[Text], Tokenized]]:
+    """Chunks of texts with their tokens; a text of which none is left is a bad row too."""
+    while chunk := list(islice(found, CHUNK_ROWS)):
         tokens = encode([row.text for row in chunk])
         kept = [number for number, length in enumerate(tokens["length"]) if length]
         for row, length in zip(chunk, tokens["length"], strict=True):
             if not length:
-                bad.add(stream.BadRow(row.line, "the tokenizer leaves nothing of its text"))
+                bad.add(found, BadRow(row.line, None, "the tokenizer leaves nothing of its text"))
         if kept:
             columns = {name: [column[i] for i in kept] for name, column in tokens.items()}
             yield [chunk[number] for number in kept], Tokenized(columns)
 
 
 def predict(
-    chunks: Iterable[tuple[list[stream.Row], Tokenized]],
+    chunks: Iterable[tuple[list[Text], Tokenized]],
     classify: Classify,
     labels: list[str],
     write: Callable[[list[Any]], Any],
@@ -261,13 +266,13 @@ def predict(
 
     count = 0
     with tqdm(desc="rows", unit="row", disable=not cli.watched()) as bar:
-        for rows, tokens in chunks:
+        for texts, tokens in chunks:
             probabilities = classify(tokens)
             best = probabilities.argmax(axis=1).tolist()
-            for row, number, values in zip(rows, best, probabilities.tolist(), strict=True):
+            for row, number, values in zip(texts, best, probabilities.tolist(), strict=True):
                 write([row.id, labels[number], *values])
-            count += len(rows)
-            bar.update(len(rows))
+            count += len(texts)
+            bar.update(len(texts))
     return count
 
 

@@ -53,7 +53,6 @@ def test_items_are_taken_as_they_are_needed(processes):
     for _ in range(8):
         next(results)
     assert taken <= 8 + parallel.AHEAD * processes + 1
-    results.close()
 
 
 def test_a_killed_process_is_one_line():

@@ -13,10 +13,23 @@ import passport
 import prepare_data
 import tokenize_data
 from common import files
+from common import passport as common_passport
 from common.cli import InputError
 
 HOSTILE = {"ham": "a|b <script>\\`c`", "spam": "[x](y) **z** ~~q~~", "other": "$5-$10"}
 FILES = ("passport.json", "passport.md", "classes.svg", "lengths.svg")
+
+
+def test_bad_rows_are_shown_up_to_twenty():
+    place = {"split": "train", "file": "a|b.csv"}
+    listed = [{**place, "line": n, "column": None, "problem": "no JSON object"} for n in range(25)]
+    title, said, shown = common_passport.bad_rows({"count": 30, "listed": listed})
+    assert title == "## Bad rows"
+    assert said.startswith("30 rows could not be used and were left out, the first 20 of them here")
+    lines = shown.splitlines()
+    assert len(lines) == 22
+    assert lines[-1] == r"| train | a\|b.csv | 19 |  | no JSON object |"
+    assert common_passport.bad_rows({"count": 0, "listed": []}) == []
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 import eval_lora
 import predict
 import train_lora
-from common import stream
+from common import rows
 from common.cli import InputError
-from common.stream import Row
+from predict import Text
 
 SAME = 1e-6  # of a probability
 
@@ -58,6 +58,8 @@ def write_input(path: Path, texts: list[str], ids: list[str]) -> Path:
     with open(path, "w", encoding="utf-8", newline="") as file:
         if path.suffix == ".txt":
             file.writelines(f"{text}\n" for text in texts)
+        elif path.suffix == ".parquet":
+            pd.DataFrame({"n": ids, "text": texts}).to_parquet(path)
         elif path.suffix == ".jsonl":
             pairs = zip(texts, ids, strict=True)
             file.writelines(json.dumps({"text": text, "n": n}) + "\n" for text, n in pairs)
@@ -67,7 +69,7 @@ def write_input(path: Path, texts: list[str], ids: list[str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".txt"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".txt"])
 def test_predictions_are_those_of_the_evaluation(cell, command, tmp_path, suffix):
     *_, expected, texts = cell
     source = write_input(tmp_path / f"new{suffix}", texts, list(expected["id"]))
@@ -103,7 +105,7 @@ def test_output_is_written_chunk_by_chunk_while_the_input_is_read(monkeypatch):
     def endless():
         for number in range(1000):
             read.append(number)
-            yield Row(number, number, "text")
+            yield Text(number, number, "text")
 
     def classify(tokens):
         return np.full((len(tokens["length"]), 2), 0.5)
@@ -112,9 +114,9 @@ def test_output_is_written_chunk_by_chunk_while_the_input_is_read(monkeypatch):
         written.append(values)
         ahead.append(len(read) - len(written))
 
-    bad = predict.BadRows(Path("x"), skip=False)
+    bad = rows.BadRows("error", at_once=True)
     encode: dict[str, list] = {"input_ids": [[1]] * 10, "length": [1] * 10}
-    chunks = predict.tokenized(endless(), lambda _: encode, bad)
+    chunks = predict.tokenized(rows.Stream(endless(), "x"), lambda _: encode, bad)
     assert predict.predict(chunks, classify, ["a", "b"], write) == 1000
     assert max(ahead) < 10
     assert written[999] == [999, "a", 0.5, 0.5]
@@ -127,7 +129,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     with open(source, "w") as file:
         file.write("text\n")
         file.writelines("x" * 8191 + "\n" for _ in range(8192))
-    rows = predict.BadRows(source, skip=False).left_out(stream.read(source, stream.Layout()))
+    bad = rows.BadRows("error", at_once=True)
+    args = predict.parse(f"--input {source} --model m --adapter a --output o".split())
 
     def encode(texts):
         return {"input_ids": [[1] for _ in texts], "length": [1 for _ in texts]}
@@ -135,7 +138,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     def classify(tokens):
         return np.full((len(tokens["length"]), 2), 0.5)
 
-    chunks = predict.tokenized(rows, encode, predict.BadRows(source, skip=False))
+    chunks = predict.tokenized(predict.read(args, bad), encode, bad)
     tracemalloc.start()
     count = predict.predict(chunks, classify, ["a", "b"], lambda _: None)
     _, peak_bytes = tracemalloc.get_traced_memory()
@@ -147,7 +150,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
 def test_a_bad_row_ends_the_run_and_leaves_nothing(command, tmp_path):
     source = tmp_path / "new.csv"
     source.write_text("text\nwin cash\n \nsee you\n")
-    expected = r"new\.csv, line 3: 'text' is empty; mend the row, or set `on_bad_rows` to skip"
+    expected = r"new\.csv, line 3, column 'text': empty; mend the row, or set `on_bad_rows` to skip"
     with pytest.raises(InputError, match=expected):
         predict.main(command(source))
     assert [path.name for path in tmp_path.iterdir()] == ["new.csv"]
@@ -160,20 +163,34 @@ def test_bad_rows_are_left_out_and_told(command, tmp_path, caplog):
         predict.main(command(source, "--on-bad-rows", "skip"))
     assert list(pd.read_csv(tmp_path / "out.csv")["id"]) == [2, 4, 35]
     told = [line for line in caplog.messages if line.startswith("left out")]
-    assert len(told) == predict.BAD_ROWS_SHOWN
-    assert told[0] == f"left out: {source}, line 3: 'text' is empty"
+    assert len(told) == rows.LOGGED
+    assert told[0] == f"left out: {source}, line 3, column 'text': empty"
     assert caplog.messages[-1].endswith("3 rows in " + f"{tmp_path}/out.csv; 31 bad rows left out")
 
 
 def test_a_text_without_tokens_is_a_bad_row():
-    rows = iter([Row(1, "a", "known"), Row(2, "b", "\u200b"), Row(3, "c", "known")])
+    texts = [Text(1, "a", "known"), Text(2, "b", "\u200b"), Text(3, "c", "known")]
     tokens: dict[str, list] = {"input_ids": [[5], [], [6, 7]], "length": [1, 0, 2]}
-    bad = predict.BadRows(Path("x"), skip=True)
-    [(kept, left)] = predict.tokenized(rows, lambda _: tokens, bad)
+    bad = rows.BadRows("skip", at_once=True)
+    [(kept, left)] = predict.tokenized(rows.Stream(texts, "x"), lambda _: tokens, bad)
     assert [row.id for row in kept] == ["a", "c"]
     assert left["length"] == [1, 2]
     assert left[1]["input_ids"] == [6, 7]
     assert bad.count == 1
+
+
+def test_texts_and_ids_are_as_they_are_written(tmp_path):
+    source = tmp_path / "new.jsonl"
+    lines = ['{"text": 3.0, "n": 7}', '{"text": "007", "n": "a"}', '{"text": "b", "n": true}']
+    source.write_text("\n".join([*lines, '{"text": "c", "m": 1}']))
+    bad = rows.BadRows("skip", at_once=True)
+    words = f"--input {source} --id n --model m --adapter a --output o"
+    found = list(predict.read(predict.parse(words.split()), bad))
+    assert found == [Text(1, 7, "3"), Text(2, "a", "007")]
+    assert [(row["line"], row["column"], row["problem"]) for row in bad.listed] == [
+        (3, "n", "neither text nor number"),
+        (4, "n", "missing"),
+    ]
 
 
 def test_max_length_is_that_of_the_cell(command, tmp_path):

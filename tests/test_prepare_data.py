@@ -265,10 +265,20 @@ def test_bad_rows_are_skipped_when_asked(make_rows, tmp_path):
     rows = [*make_rows(60), ("", "ham"), ("  ", "spam"), ("text without label", "")]
     path = write(tmp_path / "rows.csv", rows)
     message = refusal(path, tmp_path / "out")
-    assert message.startswith("3 rows have an empty text or label (train/60, train/61, train/62,")
-    assert "mend them, or set `on_bad_rows: skip`" in message
+    assert message == (
+        f"{path}, line 62, column 'text': empty (the first of 3 bad rows): mend them, or set "
+        "`on_bad_rows` to skip"
+    )
     made = prepare(path, tmp_path / "out", "--on-bad-rows", "skip")
     assert dropped(made) == {"bad": 3}
+    place = {"split": "train", "file": "rows.csv"}
+    listed = [(62, "text"), (63, "text"), (64, "label")]
+    assert made.described["bad_rows"] == {
+        "count": 3,
+        "listed": [
+            {**place, "line": line, "column": column, "problem": "empty"} for line, column in listed
+        ],
+    }
     assert sum(part["rows"] for part in made.described["splits"].values()) == 60
 
 
@@ -294,7 +304,7 @@ def test_lengths_are_counted(make_rows, tmp_path):
         ("--validation 1", "cannot draw 1 rows for validation out of 80"),
         ("--train-rows 1", "change `train_rows` or bring more rows"),
         ("--encoding ebcdic", "Python knows no encoding 'ebcdic'"),
-        ("--delimiter ;", "rows.csv has no column 'text': set `text` to one of 'text,label'"),
+        ("--delimiter ;", "with ';': set `delimiter` to \",\""),
     ],
 )
 def test_options_that_do_not_fit_are_refused(source, tmp_path, words, expected):
@@ -305,7 +315,10 @@ def test_a_wrong_encoding_is_refused(make_rows, tmp_path):
     path = write(tmp_path / "rows.csv", make_rows(60))
     path.write_bytes(path.read_bytes().replace(b"number7,", b"\xa3 7,"))
     message = refusal(path, tmp_path / "out")
-    assert f"{path} is not utf-8 (byte 0xa3): set `encoding`" in message
+    assert message == (
+        f"{path}, line 9, column 'text': not utf-8 (byte 0xa3) (the only bad row): set `encoding`, "
+        "perhaps to latin-1, or set `on_bad_rows` to skip"
+    )
 
 
 def test_a_missing_source_is_refused(tmp_path):

@@ -107,8 +107,9 @@ def take_in(
         rows["key"] = np.concatenate([batch.normalised[:, 0] for batch in figures])
     for split, batch in zip(intake.splits, figures, strict=True):
         intake.oddities[split] += batch.encoding
-    parts = dict(iter(rows.groupby(np.repeat(intake.splits, list(map(len, intake.ids))))))
-    return Corpus({split: parts[split] for split in examples}, texts, intake.oddities)
+    of_split = np.repeat(intake.splits, list(map(len, intake.ids)))
+    tables = {split: rows[of_split == split] for split in examples}
+    return Corpus(tables, texts, intake.oddities)
 
 
 class Intake:
