@@ -25,7 +25,7 @@ log = logging.getLogger("passport")
 
 PREPARED = ("settings", "found", "conflicting_labels", "duplicates", "splits", "by_splits")
 TOKENIZED = ("max_length", "tokenizer", "histogram_edges", "splits")
-WIDTH_INCHES, BAR_INCHES, PANEL_INCHES, MARGIN_INCHES = 7.5, 0.26, 1.2, 0.9
+WIDTH_INCHES, BAR_INCHES, PANEL_INCHES, MARGIN_INCHES = 8.5, 0.26, 1.2, 0.9
 NAME_LETTERS = 40
 
 
@@ -88,7 +88,7 @@ def draw_classes(splits: dict[str, dict[str, Any]]) -> Any:
         axes.tick_params(length=0)
         axes.set_xticks([])
     panels[0].set_yticks(range(len(names)), map(short, names))
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(names) - 0.5, -0.5)  # the first class on top
     # Room for the figures beside the longest bar.
     panels[0].set_xlim(0, 2.1 * max(patch.get_width() for a in panels for patch in a.patches))
     figure.suptitle("Rows of each class, by split", fontweight="bold")
@@ -147,6 +147,7 @@ def draw_histogram(
     axes.set_xlim(limits)
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=5))
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=7)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
     cut = model["max_length"]
     axes.axvspan(cut, limits[1], color=COLOURS[1], alpha=0.12, linewidth=0, zorder=0)
