@@ -117,7 +117,8 @@ rule tokenize:
     priority: 1
     conda:
         "../envs/workflow.yaml"
-    threads: 4
+    # No more by default: a job of several threads waits while trainings of one keep a core busy.
+    threads: config["execution"]["threads"]
     params:
         **code("tokenize_data"),
         flags=flags(

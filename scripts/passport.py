@@ -25,7 +25,7 @@ log = logging.getLogger("passport")
 
 PREPARED = ("settings", "found", "conflicting_labels", "duplicates", "splits", "by_splits")
 TOKENIZED = ("max_length", "tokenizer", "histogram_edges", "splits")
-WIDTH_INCHES, BAR_INCHES, PANEL_INCHES, MARGIN_INCHES = 7.5, 0.26, 1.2, 0.9
+WIDTH_INCHES, BAR_INCHES, PANEL_INCHES, MARGIN_INCHES = 8.5, 0.26, 1.2, 0.9
 NAME_LETTERS = 40
 
 
@@ -78,21 +78,26 @@ def draw_classes(splits: dict[str, dict[str, Any]]) -> Any:
     figure = Figure((WIDTH_INCHES, inches), layout="constrained")
     panels = figure.subplots(1, len(splits), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (split, part) in zip(panels, splits.items(), strict=True):
-        shares = [count / part["rows"] for count in part["classes"].values()]
-        axes.barh(range(len(names)), shares, color=COLOURS[0], height=0.7)
-        for place, (share, count) in enumerate(zip(shares, part["classes"].values(), strict=True)):
-            axes.annotate(f"{count:,} ({passport.percent(share)})", (share, place), (3, 0),
-                          va="center", fontsize=8, textcoords="offset points")  # fmt: skip
+        draw_bars(axes, part)
         axes.set_title(f"{split}: {part['rows']:,} rows", loc="left", fontsize=9)
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
-        axes.tick_params(length=0)
-        axes.set_xticks([])
     panels[0].set_yticks(range(len(names)), map(short, names))
-    panels[0].invert_yaxis()
-    # Room for the figures beside the longest bar.
-    panels[0].set_xlim(0, 2.1 * max(patch.get_width() for a in panels for patch in a.patches))
+    panels[0].set_ylim(len(names) - 0.5, -0.5)  # the first class on top
+    longest = max(max(part["classes"].values()) / part["rows"] for part in splits.values())
+    panels[0].set_xlim(0, 2.1 * longest)  # room for the figures beside the bar
     figure.suptitle("Rows of each class, by split", fontweight="bold")
     return figure
+
+
+def draw_bars(axes: Any, part: dict[str, Any]) -> None:
+    """One split: a bar per class, as long as its share of the rows."""
+    for place, count in enumerate(part["classes"].values()):
+        share = count / part["rows"]
+        axes.barh(place, share, color=COLOURS[0], height=0.7)
+        axes.annotate(f"{count:,} ({passport.percent(share)})", (share, place), (3, 0),
+                      va="center", fontsize=8, textcoords="offset points")  # fmt: skip
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks([])
 
 
 def draw_lengths(models: dict[str, dict[str, Any]]) -> Any:
@@ -147,6 +152,7 @@ def draw_histogram(
     axes.set_xlim(limits)
     axes.xaxis.set_major_locator(LogLocator(base=2, numticks=5))
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=7)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
     cut = model["max_length"]
     axes.axvspan(cut, limits[1], color=COLOURS[1], alpha=0.12, linewidth=0, zorder=0)

@@ -1,7 +1,7 @@
 """Tokenise the splits of one dataset for one model.
 
     python scripts/tokenize_data.py --data results/sms-spam/data --model resources/models/minilm \\
-        --max-length 128 --threads 4 --output results/sms-spam/minilm/tokens
+        --max-length 128 --threads 2 --output results/sms-spam/minilm/tokens
 
 Rows stay unpadded, and are read, tokenised and written some at a time. A text longer than the
 maximum loses its end, and the verdict of a review often stands there: the statistics
