@@ -428,6 +428,13 @@ def test_a_place_without_a_good_row_is_refused_even_so():
     with pytest.raises(InputError, match=r"has no good row, 2 are bad .*line 4: not.*: set `enc"):
         collected("skip", [ENCODING, TEXT])
     assert collected("skip", [])[0] == []
+    assert collected("skip", [TEXT], at_once=True)[1].count == 1
+    bad = BadRows("skip")
+    list(bad.left_out(Stream([ONE, TEXT], "train.csv")))
+    with pytest.raises(
+        InputError, match=r"^test.csv has no good row, 1 are bad \(test.csv, line 4"
+    ):
+        list(bad.left_out(Stream([ENCODING], "test.csv")))
 
 
 def test_the_limit_of_a_field_holds_for_every_file(tmp_path):

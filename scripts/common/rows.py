@@ -368,6 +368,12 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def told(rows: Stream[Any], row: BadRow) -> str:
+    """The place and the problem of a bad row, for people."""
+    column = "" if row.column is None else f", column {row.column!r}"
+    return f"{rows.where}, {rows.unit} {row.line}{column}: {row.problem}"
+
+
 class BadRows:
     """What becomes of bad rows: they end the run, or they are left out; both ways they are counted.
 
@@ -382,7 +388,8 @@ class BadRows:
 
         Args:
             on_bad_rows: "error" or "skip".
-            at_once: with "error", the first bad row ends the run, and not ``refuse``.
+            at_once: for rows that are used as they are read: with "error", the first bad row ends
+                the run, and not ``refuse``.
         """
         self.skip, self.at_once = on_bad_rows == "skip", at_once
         self.count = 0
@@ -393,19 +400,22 @@ class BadRows:
         """The other rows.
 
         Raises:
-            InputError: the first bad row ends the run; or all rows are bad, and would be left out.
+            InputError: the first bad row ends the run; or all rows are bad, and would be left out
+                of a split.
         """
         before, some = self.count, False
+        first: BadRow | None = None
         for row in rows:
             if isinstance(row, BadRow):
+                first = first or row
                 self.add(rows, row)
             else:
                 some = True
                 yield row
-        if self.skip and not some and self.count > before:
+        if first and self.skip and not self.at_once and not some:
             raise InputError(
-                f"{rows.where} has no good row, {self.count - before} are bad ({self.first} is the "
-                f"first): {self.remedy or 'mend them'}"
+                f"{rows.where} has no good row, {self.count - before} are bad "
+                f"({told(rows, first)} is the first): {first.remedy or 'mend them'}"
             )
 
     def add(self, rows: Stream[Any], row: BadRow) -> None:
@@ -414,20 +424,19 @@ class BadRows:
         Raises:
             InputError: it ends the run.
         """
-        column = "" if row.column is None else f", column {row.column!r}"
-        told = f"{rows.where}, {rows.unit} {row.line}{column}: {row.problem}"
+        said = told(rows, row)
         if self.at_once and not self.skip:
             raise InputError(
-                f"{told}; {row.remedy or 'mend the row'}, or set `on_bad_rows` to skip"
+                f"{said}; {row.remedy or 'mend the row'}, or set `on_bad_rows` to skip"
             )
         self.count += 1
         if self.count == 1:
-            self.first, self.remedy = told, row.remedy
+            self.first, self.remedy = said, row.remedy
         if self.count <= LISTED:
             place = {"split": rows.split, "file": Path(rows.where).name, "line": row.line}
             self.listed.append({**place, "column": row.column, "problem": row.problem})
         if self.skip and self.count <= LOGGED:
-            log.warning("left out: %s", f"{told}; {row.remedy}" if row.remedy else told)
+            log.warning("left out: %s", f"{said}; {row.remedy}" if row.remedy else said)
             if self.count == LOGGED:
                 log.warning("more bad rows are counted, not shown here")
 
