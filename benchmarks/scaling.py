@@ -67,7 +67,7 @@ def commands(scratch: Path, model: Path, rows: int, processes: int) -> dict[str,
         "generate": [ROOT / "benchmarks" / "generate.py", "--rows", rows, "--output", source],
         "prepare_data": [
             *(ROOT / "scripts" / "prepare_data.py", "--source", source, "--output", data),
-            *("--csv", scratch / "leakage.csv", "--processes", processes),
+            *("--csv", scratch / "leakage.csv", "--threads", processes),
         ],
         "tokenize": [
             *(ROOT / "scripts" / "tokenize_data.py", "--data", data, "--model", model),

@@ -87,7 +87,7 @@ rule prepare_data:
     priority: 2
     conda:
         "../envs/workflow.yaml"
-    threads: 4
+    threads: config["execution"]["data_threads"]
     params:
         **code("prepare_data"),
         flags=flags("datasets/{dataset}"),
@@ -97,7 +97,7 @@ rule prepare_data:
         python {params.script:q} {params.flags:q} {params.near_duplicates:q} \\
             --source {input.rows[0]:q} \\
             --output {output.data:q} \\
-            --processes {threads} \\
+            --threads {threads} \\
             --csv {output.csv:q} \\
             &> {log:q}
         """
@@ -117,8 +117,7 @@ rule tokenize:
     priority: 1
     conda:
         "../envs/workflow.yaml"
-    # No more by default: a job of several threads waits while trainings of one keep a core busy.
-    threads: config["execution"]["threads"]
+    threads: config["execution"]["data_threads"]
     params:
         **code("tokenize_data"),
         flags=flags(

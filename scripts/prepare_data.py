@@ -52,8 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     bad = rows.BadRows(args.on_bad_rows)
     with files.written_aside(args.output) as aside:
         aside.mkdir()
-        good = {split: good_rows(stream, bad) for split, stream in source.items()}
-        taken = corpus.take_in(good, aside, args.near_duplicates, args.processes)
+        good = {split: good_rows(source, split, bad) for split in source}
+        taken = corpus.take_in(good, aside, args.near_duplicates, args.threads)
         parts, names, actions, described = prepare(taken, bad, args)
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
@@ -64,14 +64,19 @@ def main(argv: list[str] | None = None) -> None:
     log.info("%s", described["splits"])
 
 
-def good_rows(stream: "Stream", bad: "BadRows") -> Iterator["Example"]:
-    """The rows of a split that can be used.
+def good_rows(source: dict[str, "Stream"], split: str, bad: "BadRows") -> Iterator["Example"]:
+    """The rows of a split that can be used; splits are read one after the other.
 
     Raises:
-        InputError: at the end, if there are others and they are not to be left out.
+        InputError: there are bad rows, and they are not to be left out. The last split tells, when
+            all are counted; or one that has no other rows.
     """
-    yield from bad.left_out(stream)
-    bad.refuse()
+    empty = True
+    for row in bad.left_out(source[split]):
+        empty = False
+        yield row
+    if empty or split == [*source][-1]:
+        bad.refuse()
 
 
 def parse(argv: list[str] | None):
@@ -102,9 +107,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--split-by", choices=["stratified", "hash"], default="stratified")
     parser.add_argument("--split-seed", type=int, default=0, help="of splits and subsets")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
-    parser.add_argument(
-        "--processes", type=cli.whole(1), default=1, help="that look for duplicates"
-    )
+    parser.add_argument("--threads", type=cli.whole(1), default=1, help="CPU threads, as processes")
     parser.add_argument("--csv", type=Path, help="rows dropped or marked, a file to write")
     return parser.parse_args(argv)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import predict
 import prepare_data
-from common import rows
+from common import examples, passport, rows
 from common.cli import InputError
 
 WORDS = [chr(97 + n) * 3 for n in range(26)] + ["one", "two", "three", "four"]
@@ -26,12 +26,12 @@ SKIP = ", or set `on_bad_rows` to skip"
 
 
 def run(source: Path, *words: str) -> dict:
-    """Prepare what is at a path; returns the passport."""
+    """Prepare what is at a path; returns what is on record of it."""
     out = source.parent / "out"
-    places = ["--source", source, "--output", out / "data", "--passport", out / "passport.json"]
+    places = ["--source", source, "--output", out / "data", "--csv", out / "leakage.csv"]
     quick = ["--no-near-duplicates", "--test", "6", "--validation", "6"]
-    prepare_data.main([*map(str, places), "--markdown", str(out / "passport.md"), *quick, *words])
-    return json.loads((out / "passport.json").read_text())
+    prepare_data.main([*map(str, places), *quick, *words])
+    return json.loads((out / "data" / "preparation.json").read_text())
 
 
 def left_behind(source: Path) -> list[str]:
@@ -146,14 +146,13 @@ def test_a_bad_row_ends_in_one_line(case):
 def test_bad_rows_are_left_out_and_listed(case):
     bad, path = case
     made = run(path, "--on-bad-rows", "skip")
-    assert made["rows_read"] == {"train": 30 + len(bad.listed)}
     assert sum(part["rows"] for part in made["splits"].values()) == 30
     assert made["bad_rows"]["count"] == made["rows_dropped"]["bad"] == len(bad.listed)
     for row, (line, column, problem) in zip(made["bad_rows"]["listed"], bad.listed, strict=True):
         assert (row["split"], row["file"], row["line"]) == ("train", path.name, line)
         assert row["column"] == column
         assert row["problem"].startswith(problem)
-    shown = (path.parent / "out" / "passport.md").read_text()
+    *_, shown = passport.bad_rows(made["bad_rows"])
     assert f"| train | {path.name} | {bad.listed[0][0]} |" in shown
 
 
@@ -304,7 +303,7 @@ def survives(directory: Path, name: str, content: bytes, *words: str) -> None:
         assert left_behind(directory / name) == []
     else:
         assert sorted(file.name for file in (directory / "out").iterdir()) == [
-            "data", "passport.json", "passport.md"
+            "data", "leakage.csv"
         ]  # fmt: skip
 
 
@@ -362,18 +361,20 @@ def test_a_damaged_file_is_prepared_or_refused(tmp_path_factory, suffix):
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, suffix):
     path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"
     whole = good_bytes(suffix, path.parent)
-    words = f"--source {path} --output o --passport p --on-bad-rows skip".split()
+    columns, layout = examples.Columns(), rows.Layout()
 
     @LIMITS
     @given(st.lists(EDIT, min_size=1, max_size=3))
     def check(edits):
         path.write_bytes(damaged(whole, edits))
+        bad = rows.BadRows("skip")
         try:
-            found = prepare_data.read(prepare_data.parse(words))
+            good = list(bad.left_out(examples.read(path, columns, layout)["train"]))
         except InputError as error:
             assert len(str(error).splitlines()) == 1
         else:
-            good = len(found.tables["train"])
-            assert found.rows_read["train"] == good + found.bad.count > found.bad.count
+            numbers = [row.number for row in good]
+            assert numbers == sorted(set(numbers))
+            assert len(good) <= numbers[-1] + 1 <= len(good) + bad.count
 
     check()

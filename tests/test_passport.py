@@ -129,6 +129,7 @@ def test_the_text_tells_what_the_json_tells(prepare, write):
         "exact": 1,
         "normalised": 1,
         "near": 0,
+        "group": 0,
     }
     assert written.made["by_splits"][0] == {
         "action": "dropped",

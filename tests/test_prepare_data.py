@@ -53,6 +53,11 @@ def source(tmp_path, write_csv) -> Path:
     return write_csv(tmp_path / "rows.csv", 100)
 
 
+def rows_found(made: SimpleNamespace) -> dict[str, int]:
+    """The good rows of the source, by split."""
+    return {split: found["rows"] for split, found in made.described["found"].items()}
+
+
 def write(path: Path, rows: list[tuple[str, str]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
@@ -103,7 +108,7 @@ def test_what_was_fetched_from_the_hub_is_read_beside_its_source(source, tmp_pat
     """Splits that were saved by the library, with a source.json among them."""
     prepare(source, tmp_path / "first")
     made = prepare(tmp_path / "first" / "data", tmp_path / "out", "--test", 10)
-    assert made.described["rows_read"] == {"train": 72, "validation": 8, "test": 20}
+    assert rows_found(made) == {"train": 72, "validation": 8, "test": 20}
     assert made.source == {"kind": "path", "name": "rows.csv"}
 
 
@@ -153,7 +158,7 @@ def test_no_text_is_in_two_splits_or_twice_in_one(make_rows, tmp_path):
     made = prepare(write(tmp_path / "rows.csv", rows + rows[:30] + rows[:10]), tmp_path / "out")
     texts = list(itertools.chain(*made.texts.values()))
     assert len(texts) == len(set(texts)) == 60
-    assert made.described["found"]["train"]["rows"] == 100
+    assert rows_found(made) == {"train": 100}
     assert dropped(made) == {"exact": 40}
 
 
@@ -176,7 +181,7 @@ def test_a_given_test_split_stays_and_train_loses_its_texts(make_rows, tmp_path)
     assert sorted(made.texts["train"] + made.texts["validation"]) == sorted(t for t, _ in rows[:60])
     assert {name.partition("/")[0] for name in made.ids["validation"]} == {"train"}
     assert len(made.ids["validation"]) == 10
-    assert made.described["rows_read"] == {"test": 20, "train": 70}
+    assert rows_found(made) == {"test": 20, "train": 70}
     assert dropped(made) == {"exact": 10}
 
 
@@ -258,7 +263,7 @@ def test_latin_1_columns_and_filter(make_rows, tmp_path):
     numbers = [int(name.partition("/")[2]) for ids in made.ids.values() for name in ids]
     assert sorted(numbers) == list(range(1, 180, 2))
     assert all(text.endswith(" £") for texts in made.texts.values() for text in texts)
-    assert made.described["rows_read"] == {"train": 90}
+    assert rows_found(made) == {"train": 90}
 
 
 def test_bad_rows_are_skipped_when_asked(make_rows, tmp_path):
@@ -373,8 +378,8 @@ def test_drop_takes_out_of_train_what_is_in_test(leaky, tmp_path):
     assert dropped(made) == {"exact": 1, "normalised": 1, "near": 1}
     assert len(made.ids["test"]) == 20
     assert listed(tmp_path / "leakage.csv")[:2] == [
-        ("train/0", "train", "dropped", "exact", "test/17", "test", "false"),
-        ("train/2", "train", "dropped", "normalised", "test/18", "test", "false"),
+        ("train/0", "train", "dropped", "exact", "test/17", "test", "False"),
+        ("train/2", "train", "dropped", "normalised", "test/18", "test", "False"),
     ]
     (near,) = listed(tmp_path / "leakage.csv")[2:]
     assert (near[0], near[2:5]) == ("train/79", ("dropped", "near", "test/19"))

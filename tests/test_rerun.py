@@ -200,6 +200,12 @@ EDITS = [
         ONE_DATASET,
     ),
     config_edit(
+        "one dataset's `split_by`",
+        "news.csv}\n    validation: 10\n",
+        "news.csv}\n    validation: 0.2\n    split_by: hash\n",
+        ONE_DATASET,
+    ),
+    config_edit(
         "one dataset's `about`: `license`",
         "news.csv}\n",
         "news.csv}\n    about: {license: CC BY 4.0}\n",
