@@ -99,6 +99,11 @@ def check_predictions(config: Config) -> None:
     for name, body in config["predictions"].items():
         place, dataset, cell = f"predictions.{name}", body["dataset"], body["cell"]
         require(dataset, list(config["datasets"]), f"{place}.dataset")
+        trained = len(as_list(config["datasets"][dataset]["text"]))
+        if len(as_list(body["text"])) != trained:
+            raise ConfigError(
+                f"{place}.text: {dataset!r} was trained on {trained} columns of text; name as many"
+            )
         candidates = cells(config, dataset)
         if not candidates:
             raise ConfigError(f"{place}.dataset: no model is compared on {dataset!r}; add one")
@@ -107,6 +112,11 @@ def check_predictions(config: Config) -> None:
                 f"{place}.cell: {dataset!r} has no cell {cell!r}{suggestion(cell, candidates)}; "
                 f"name one as MODEL/VARIANT/seedN, such as {candidates[0]}"
             )
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    """The names that a key holds, of which a single one may stand alone."""
+    return [value] if isinstance(value, str) else value
 
 
 def check_variants(config: Config) -> None:

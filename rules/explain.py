@@ -55,7 +55,7 @@ def describe(schema: Config) -> str:
     """What a schema allows, in words: type, choices, bounds, and its description."""
     words = {"minimum": "at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
              "maximum": "at most", "enum": "one of", "minItems": "items at least",
-             "minProperties": "entries at least"}  # fmt: skip
+             "maxItems": "items at most", "minProperties": "entries at least"}  # fmt: skip
     parts = [" or ".join(types(schema))]
     for key, word in words.items():
         if key in schema:

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
 
     def predict(rows) -> dict[str, Any]:
         started = time.perf_counter()
-        probabilities = classifier.predict_proba(list(rows["text"]))
+        probabilities = classifier.predict_proba(datadict.texts(rows))
         return {"probabilities": probabilities, "seconds": time.perf_counter() - started}
 
     results, predictions = evaluation.evaluate(predict, splits, names, positive)
@@ -57,13 +57,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     """A fitted scikit-learn classifier of texts, and what fitting took."""
-    from common import records
+    from common import datadict, records
 
     candidates = majority() if baseline == "majority" else tfidf()
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
     best = min(
-        (candidate.fit(list(train["text"]), list(train["label"])) for candidate in candidates),
+        (candidate.fit(datadict.texts(train), list(train["label"])) for candidate in candidates),
         key=lambda fitted: loss(fitted, validation),
     )
     return best, {
@@ -77,7 +77,9 @@ def loss(classifier, rows) -> float:
     """The log loss of a fitted classifier on a split."""
     from sklearn.metrics import log_loss
 
-    probabilities = classifier.predict_proba(list(rows["text"]))
+    from common import datadict
+
+    probabilities = classifier.predict_proba(datadict.texts(rows))
     return log_loss(list(rows["label"]), probabilities, labels=classifier.classes_)
 
 

@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from common import cli, files, rows
 from common.cli import InputError
+from common.padding import TYPES
 from common.rows import BadRow, Row
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ OF_BEST = ("dataset", "comparison", "results", "models_dir")
 
 
 class Text(NamedTuple):
-    """A text to classify, the line that its row begins on, and the id of the row."""
+    """A text to classify, with the line that its row begins on and the id of the row."""
 
     line: int
     id: Any
     text: str
+    pair: str | None = None
 
 
 class Tokenized:
@@ -55,10 +57,11 @@ class Tokenized:
     def __getitem__(self, key: str | int) -> Any:
         if isinstance(key, str):
             return self.tokens[key]
-        return {"input_ids": self.tokens["input_ids"][key], "label": 0}  # a label is not known
+        row = {name: self.tokens[name][key] for name in ("input_ids", TYPES) if name in self.tokens}
+        return row | {"label": 0}  # it is not known
 
 
-Encode = Callable[[list[str]], dict[str, list]]
+Encode = Callable[[list[Text]], dict[str, list]]
 Classify = Callable[[Tokenized], "np.ndarray"]
 
 
@@ -90,7 +93,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; what each option means is described once more in config/README.md."""
     parser = cli.parser(__doc__)
     parser.add_argument("--input", required=True, type=Path, help=", ".join(rows.SUFFIXES))
-    parser.add_argument("--text", default="text", help="column of the text")
+    parser.add_argument("--text", nargs="+", default=["text"], help="its column; of pairs, two")
     parser.add_argument("--id", help="column of the id; else the number of the line")
     parser.add_argument("--encoding", default="utf-8", help="of the input")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
@@ -181,7 +184,7 @@ def rank(row: dict[str, str], metric: str) -> tuple:
 
 def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
     """The texts of the input, without the bad rows."""
-    columns = {"text": [args.text]} | ({} if args.id is None else {"id": [args.id]})
+    columns = {"text": args.text} | ({} if args.id is None else {"id": [args.id]})
     found = rows.read(args.input, columns, rows.Layout(args.encoding, args.delimiter))
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
@@ -195,15 +198,27 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
     torch.set_num_threads(args.threads)
     require_model(model, adapter)
     tokenizer = encoding.load_tokenizer(adapter)
-    max_length = args.max_length or variants.read_record(adapter).max_length
+    record = variants.read_record(adapter)
+    require_texts(args.text, record.separator is not None, adapter)
+    max_length = args.max_length or record.max_length
     probabilities = prediction.predictor(
         variants.load(model, adapter), variants.padding_of(adapter), args.batch_size
     )
 
-    def encode(texts: list[str]) -> dict[str, list]:
-        return encoding.encode(tokenizer, texts, max_length)
+    encoder = encoding.Encoder(tokenizer, max_length, record.separator, record.types)
+
+    def encode(texts: list[Text]) -> dict[str, list]:
+        seconds = [text.pair or "" for text in texts]
+        return encoder([text.text for text in texts], seconds if len(args.text) > 1 else None)
 
     return encode, lambda tokens: probabilities(tokens)["probabilities"]
+
+
+def require_texts(columns: list[str], pairs: bool, adapter: Path) -> None:
+    """Refuse to classify texts with what was trained on pairs, and pairs with what was not."""
+    if len(columns) != 1 + pairs:
+        trained, wanted = ("pairs of texts", "two columns") if pairs else ("texts", "one column")
+        raise InputError(f"{adapter} was trained on {trained}: name {wanted} as `text`")
 
 
 def require_model(model: Path, adapter: Path) -> None:
@@ -219,25 +234,25 @@ def require_model(model: Path, adapter: Path) -> None:
         raise InputError(f"{adapter} was trained on {wanted}, and {model} is {found}: name that")
 
 
-def texts(found: rows.Stream[Row | BadRow], text: str, name: str | None) -> Iterator[Text | BadRow]:
+def texts(
+    found: rows.Stream[Row | BadRow], text: list[str], name: str | None
+) -> Iterator[Text | BadRow]:
     """The rows as texts to classify.
 
     Args:
         found: rows with the columns.
-        text: column of the text.
+        text: column of the text; of pairs, both.
         name: column of the id; None for the number of the line.
     """
-    keys = {"text": text} | ({} if name is None else {"id": name})
+    keys = [("text", column) for column in text] + ([] if name is None else [("id", name)])
     for row in found:
-        yield row if isinstance(row, BadRow) else text_of(row, keys)
-
-
-def text_of(row: Row, keys: dict[str, str]) -> Text | BadRow:
-    """A row as a text to classify."""
-    if bad := rows.first_problem(row, keys):
-        return bad
-    name = row.fields[keys["id"]] if "id" in keys else row.line
-    return Text(row.line, name, rows.as_text(row.fields[keys["text"]]))
+        if isinstance(row, BadRow):
+            yield row
+        elif bad := rows.first_problem(row, keys):
+            yield bad
+        else:
+            known = row.line if name is None else row.fields[name]
+            yield Text(row.line, known, *(rows.as_text(row.fields[column]) for column in text))
 
 
 def tokenized(
@@ -245,7 +260,7 @@ def tokenized(
 ) -> Iterator[tuple[list[Text], Tokenized]]:
     """Chunks of texts with their tokens; a text of which none is left is a bad row too."""
     while chunk := list(islice(found, CHUNK_ROWS)):
-        tokens = encode([row.text for row in chunk])
+        tokens = encode(chunk)
         kept = [number for number, length in enumerate(tokens["length"]) if length]
         for row, length in zip(chunk, tokens["length"], strict=True):
             if not length:

@@ -85,7 +85,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--source", required=True, type=Path, help="file or directory")
     parser.add_argument("--encoding", default="utf-8", help="of CSV, TSV and JSON lines")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
-    parser.add_argument("--text", default="text", help="column of the text")
+    parser.add_argument("--text", nargs="+", default=["text"], help="its column; of pairs, two")
     parser.add_argument("--label", default="label", help="column of the label")
     parser.add_argument("--group", help="column; rows of one value go to one split")
     parser.add_argument("--labels", nargs="+", help="class names in order")

@@ -20,7 +20,7 @@ from common import cli, encoding, files, lengths
 log = logging.getLogger("tokenize_data")
 
 CACHE = "cache"  # in the directory written aside: gone before the directory takes its place
-WHOLE = "whole_length"
+WHOLE, PAIR = "whole_length", "text_pair"
 BATCH_ROWS = 100  # tokenizers hold some 180 bytes a token of a batch, and texts may be long
 
 
@@ -39,8 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = encoding.load_tokenizer(args.model)
     data, source = datadict.load(args.data), files.read_source(args.data)
     with files.written_aside(args.output) as aside:
-        splits = tokenize(data, tokenizer, args.max_length, aside / CACHE)
-        statistics = describe(splits, tokenizer, args.max_length) | {"source": source}
+        encoder = encoder_of(tokenizer, args.model, args.max_length, data)
+        splits = tokenize(data, encoder, aside / CACHE)
+        statistics = describe(splits, encoder) | {"source": source}
         datadict.save(splits.remove_columns(WHOLE), aside)
         files.remove(aside / CACHE)
         files.write_json(statistics, aside / tokens.STATISTICS)
@@ -53,34 +54,41 @@ def use_threads(count: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if count > 1 else "false"
 
 
-def tokenize(splits, tokenizer, max_length: int, cache: Path):
+def encoder_of(tokenizer, model: Path, max_length: int, data) -> encoding.Encoder:
+    """What makes tokens of the texts of a dataset, or of its pairs, for a model."""
+    if PAIR not in data["train"].column_names:
+        return encoding.Encoder(tokenizer, max_length)
+    separator, types = encoding.separator_of(tokenizer), encoding.has_types(tokenizer, model)
+    return encoding.Encoder(tokenizer, max_length, separator, types)
+
+
+def tokenize(splits, encoder: encoding.Encoder, cache: Path):
     """The rows in tokens, in files that are mapped into memory.
 
     Args:
-        splits: ``DatasetDict`` with the columns id, text and label.
-        tokenizer: as ``encoding.load_tokenizer`` returns it.
-        max_length: tokens kept of each text.
+        splits: ``DatasetDict`` with the columns id, text and label, of pairs text_pair too.
+        encoder: makes tokens of texts.
         cache: a directory to make, for a file per split.
 
     Returns:
         ``DatasetDict`` of id, label, input_ids, length (tokens) and whole_length (tokens of the
-        text before it was cut).
+        text before it was cut); and token_type_ids, if the encoder makes them.
     """
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
-        return encoding.encode(tokenizer, batch["text"], max_length)
+        return encoder(batch["text"], batch.get(PAIR))
 
     cache.mkdir(parents=True)
     return splits.map(
         encode,
         batched=True,
         batch_size=BATCH_ROWS,
-        remove_columns="text",
+        remove_columns=[name for name in ("text", PAIR) if name in splits["train"].column_names],
         cache_file_names={split: str(cache / f"{split}.arrow") for split in splits},
     )
 
 
-def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:
+def describe(splits, encoder: encoding.Encoder) -> dict[str, Any]:
     """What was tokenised: per split the rows and tokens, and the lengths of the whole texts.
 
     Lengths are in tokens; the edges of their histogram are the same for all splits.
@@ -88,15 +96,16 @@ def describe(splits, tokenizer, max_length: int) -> dict[str, Any]:
     whole = {split: column(rows, WHOLE) for split, rows in splits.items()}
     edges = lengths.bin_edges(max(int(found.max()) for found in whole.values()))
     return {
-        "max_length": max_length,
-        "tokenizer": type(tokenizer).__name__,
-        "pad_token_id": tokenizer.pad_token_id,
+        "max_length": encoder.max_length,
+        "separator": encoder.separator,
+        "tokenizer": type(encoder.tokenizer).__name__,
+        "pad_token_id": encoder.tokenizer.pad_token_id,
         "histogram_edges": edges,
         "splits": {
             split: {
                 "rows": len(rows),
                 "tokens": int(column(rows, "length").sum()),
-                "truncated_share": round(float((whole[split] > max_length).mean()), 4),
+                "truncated_share": round(float((whole[split] > encoder.max_length).mean()), 4),
                 "lengths": lengths.summary(whole[split]),
                 "histogram": lengths.histogram(whole[split], edges),
             }

@@ -131,7 +131,9 @@ def train(args, source: dict[str, Any]) -> Trained:
     train_info["peak_memory_bytes"] = records.peak_memory_bytes()
     logits = forward.logits(model, gate.rows(data.splits["validation"]), padding)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
-    record = variants.Record(args.kind, head, source, padding.side, data.max_length, held)
+    record = variants.Record(
+        args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types
+    )
     return Trained(model, record, train_info, found, data.source)
 
 

@@ -295,8 +295,8 @@ def test_the_schema_says_nothing_that_json_schema_does_not_know():
     words = {
         "$schema", "title", "description", "type", "additionalProperties", "required", "properties",
         "minProperties", "propertyNames", "pattern", "items", "minimum", "maximum", "minItems",
-        "uniqueItems", "default", "enum", "exclusiveMinimum", "exclusiveMaximum", "minLength",
-        "oneOf", "anyOf",
+        "maxItems", "uniqueItems", "default", "enum", "exclusiveMinimum", "exclusiveMaximum",
+        "minLength", "oneOf", "anyOf",
     }  # fmt: skip
 
     def unknown(schema: dict) -> set[str]:

@@ -47,7 +47,7 @@ def test_batches_change_nothing(take_in, make_rows, monkeypatch):
         pd.testing.assert_frame_equal(table, tables[split])
     assert small.texts.at(np.arange(67)) == texts
     places = np.array([0, 7, 8, 9, 40, 66])
-    chosen = [text for chunk in small.texts.chosen(places) for text in chunk.to_pylist()]
+    chosen = [row["text"] for chunk in small.texts.chosen(places) for row in chunk.to_pylist()]
     assert chosen == [texts[place] for place in places]
 
 

@@ -43,7 +43,7 @@ def test_texts_stay_the_strings_they_are(tmp_path, name, head, line):
 
 
 def test_columns_have_any_name(tmp_path):
-    found = read(tmp_path / "a.csv", "v1,id,v2\nham,9,hello\n", text="v2", label="v1")
+    found = read(tmp_path / "a.csv", "v1,id,v2\nham,9,hello\n", text=["v2"], label="v1")
     assert found == [Example(0, "hello", "ham")]
 
 

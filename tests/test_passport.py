@@ -141,7 +141,7 @@ def test_the_text_tells_what_the_json_tells(prepare, write):
     }
     assert "| dropped | exact | train | train | 1 | 0 |" in written.text
     assert "Texts under several labels: 1, in 2 rows." in written.text
-    assert "`leakage: drop`; `near_duplicates: 0.8`; `conflicting_labels: drop`" in written.text
+    assert "`conflicting_labels: drop`; `leakage: drop`; `near_duplicates: 0.8`" in written.text
     assert "| before | within train | 2 | 3 | 3 |" in written.text
     assert all(part["sha256"] in written.text for part in written.made["splits"].values())
 

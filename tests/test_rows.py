@@ -53,7 +53,7 @@ def test_json_lines_keep_the_type_of_a_value(tmp_path):
 def test_a_json_line_that_lacks_a_column_tells_what_it_has(tmp_path):
     (row,) = read(tmp_path / "a.jsonl", '{"body": "a", "n": 1}', TWO)
     assert row == Row(1, {"n": 1}, ("body", "n"))
-    assert rows.first_problem(row, {"id": "n", "text": "text"}) == BadRow(
+    assert rows.first_problem(row, [("id", "n"), ("text", "text")]) == BadRow(
         1, "text", "missing", "set `text` to one of 'body', 'n'"
     )
 
@@ -80,8 +80,8 @@ def test_a_value_that_python_cannot_hold_is_no_text(tmp_path):
         row for row in rows.read(tmp_path / "a.parquet", TWO, Layout()) if isinstance(row, Row)
     ]
     assert [row.fields["text"] for row in found] == ["good", "\udcff"]
-    assert rows.first_problem(found[0], {"id": "n"}) == BadRow(1, "n", "neither text nor number")
-    assert rows.first_problem(found[1], {"text": "text"}) == BadRow(2, "text", "no whole Unicode")
+    assert rows.first_problem(found[0], [("id", "n")]) == BadRow(1, "n", "neither text nor number")
+    assert rows.first_problem(found[1], [("text", "text")]) == BadRow(2, "text", "no whole Unicode")
 
 
 def test_plain_lines(tmp_path):

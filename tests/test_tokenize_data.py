@@ -129,6 +129,7 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
     tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)
     assert files.read_json(tmp_path / "tokens" / "statistics.json") == {
         "max_length": 8,
+        "separator": None,
         "tokenizer": type(encoding.load_tokenizer(tiny_models["bert"])).__name__,
         "pad_token_id": 0,
         "histogram_edges": [*range(9), 10, 12],
@@ -272,7 +273,7 @@ def test_the_length_of_a_whole_text_is_that_of_the_text_uncut(
     texts = ["win", "cash [SEP] win<|end|>", "fat cats in nests é", LONG * 9, "a " * 500]
     texts += ["win " * words for words in range(1, 12)]
     uncut = tokenizer(texts, split_special_tokens=True)["input_ids"]
-    made = encoding.encode(tokenizer, texts, max_length)
+    made = encoding.Encoder(tokenizer, max_length)(texts)
     assert made["whole_length"] == [len(ids) for ids in uncut]
     assert made["length"] == [min(len(ids), max_length) for ids in uncut]
 

@@ -76,7 +76,7 @@ def test_the_tokenizer_cuts_pads_and_spells_as_in_training(classifier, base, tmp
     assert variants.padding_of(tmp_path) == Padding(data.pad_token_id, "left")
     ours = encoding.load_tokenizer(path)
     text = f"win {loaded.pad_token} cash " * 20
-    expected = encoding.encode(ours, [text], 16)["input_ids"]
+    expected = encoding.Encoder(ours, 16)([text])["input_ids"]
     assert loaded([text], truncation=True)["input_ids"] == expected
     assert loaded.pad_token_id not in expected[0][:-1]
 

@@ -33,7 +33,7 @@ Tables = dict[str, pd.DataFrame]
 BATCH_ROWS = 4096  # read, measured and written at a time; fewer if they are long
 BATCH_CHARACTERS = 1 << 22
 TEXTS = "texts.arrow"
-SCHEMA = pa.schema([("text", pa.large_string())])
+SCHEMA = pa.schema([("text", pa.large_string()), ("text_pair", pa.large_string())])
 
 
 class Texts:
@@ -42,20 +42,23 @@ class Texts:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+        if self.table["text_pair"].null_count:  # texts are no pairs
+            self.table = self.table.select(["text"])
+        self.columns = self.table.columns
 
     def at(self, places: np.ndarray) -> list[str]:
-        """The texts at some places."""
-        column = self.table.column("text")
-        return [column[place].as_py() for place in places.tolist()]
+        """The texts at some places, a pair as one."""
+        found = ([column[place].as_py() for place in places.tolist()] for column in self.columns)
+        return [datadict.joined(*texts) for texts in zip(*found, strict=True)]
 
     def normalised_at(self, places: np.ndarray) -> list[str]:
         """The normalised texts at some places."""
         return [duplicates.normalise(text) for text in self.at(places)]
 
-    def chosen(self, places: np.ndarray) -> Iterator[pa.Array]:
-        """The texts at ascending places, some at a time."""
+    def chosen(self, places: np.ndarray) -> Iterator[pa.RecordBatch]:
+        """The texts at ascending places, some at a time: text, and of pairs text_pair."""
         start = 0
-        for batch in self.table.column("text").chunks:
+        for batch in self.table.to_batches():
             end = start + len(batch)
             inside = places[np.searchsorted(places, start) : np.searchsorted(places, end)]
             if len(inside):
@@ -133,10 +136,10 @@ class Intake:
         for split, rows in examples.items():
             self.oddities[split] = Counter()
             for batch in batched(rows):
-                texts = [row.text for row in batch]
-                writer.write_batch(pa.record_batch([pa.array(texts, pa.large_string())], SCHEMA))
+                columns = {"text": [r.text for r in batch], "text_pair": [r.pair for r in batch]}
+                writer.write_batch(pa.record_batch(columns, SCHEMA))
                 self.add(split, batch)
-                yield texts
+                yield [datadict.joined(row.text, row.pair) for row in batch]
             if split not in self.splits:
                 raise InputError(f"{split} has no row that can be used: mend its rows")
 
@@ -160,8 +163,9 @@ class Intake:
 
 
 def save(parts: Tables, texts: Texts, names: list[str], directory: Path) -> dict[str, str]:
-    """Save the splits as an Arrow ``DatasetDict``: id, text, label as ClassLabel; clean, if marked.
+    """Save the splits as an Arrow ``DatasetDict``: id, text and label as ClassLabel.
 
+    Of pairs, text_pair too; and where rows were marked, clean.
     The file of all texts goes.
 
     Returns:
@@ -169,7 +173,7 @@ def save(parts: Tables, texts: Texts, names: list[str], directory: Path) -> dict
     """
     import datasets
 
-    features = {"id": datasets.Value("string"), "text": datasets.Value("string")}
+    features = {name: datasets.Value("string") for name in ("id", *texts.table.column_names)}
     features["label"] = datasets.ClassLabel(names=names)
     if "clean" in next(iter(parts.values())):
         features["clean"] = datasets.Value("bool")
@@ -192,8 +196,8 @@ def write(rows: pd.DataFrame, texts: Texts, features, file: Path) -> str:
     with ArrowWriter(features=features, path=str(file)) as writer:
         for chunk in texts.chosen(rows["place"].to_numpy()):
             start, end = end, end + len(chunk)
-            part = rows.iloc[start:end].assign(text=chunk.to_pylist())
-            for row in part[["id", "text", "label"]].itertuples(index=False):
+            part = rows.iloc[start:end].assign(**chunk.to_pydict())
+            for row in part[["id", *chunk.schema.names, "label"]].itertuples(index=False):
                 digest.update(repr(tuple(row)).encode())
             columns = pa.Table.from_pandas(part[[*features]], preserve_index=False)
             writer.write_table(columns)
@@ -207,7 +211,7 @@ def batched(rows: Iterable[Example]) -> Iterator[list[Example]]:
     characters = 0
     for row in rows:
         batch.append(row)
-        characters += len(row.text)
+        characters += len(row.text) + len(row.pair or "")
         if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0

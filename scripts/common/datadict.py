@@ -33,6 +33,18 @@ def save(splits, directory: Path) -> None:
     splits.save_to_disk(directory)
 
 
+def texts(rows) -> list[str]:
+    """The texts of a split, a pair as one."""
+    if "text_pair" not in rows.column_names:
+        return list(rows["text"])
+    return [joined(text, pair) for text, pair in zip(rows["text"], rows["text_pair"], strict=True)]
+
+
+def joined(text: str, pair: str | None = None) -> str:
+    """A text, or both texts of a pair, each on its own line."""
+    return text if pair is None else f"{text}\n{pair}"
+
+
 def class_names(splits) -> list[str]:
     """The class names of a dataset, in the order of its class numbers."""
     return splits["train"].features["label"].names

@@ -1,10 +1,13 @@
 """Texts become token ids: cut at the maximum, unpadded, no special tokens but around them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common import cli, files
 from common.cli import InputError
+from common.padding import TYPES
 
 
 def load_tokenizer(directory: Path):
@@ -55,38 +58,101 @@ def require_usable(tokenizer, directory: Path) -> None:
         )
 
 
-def encode(tokenizer, texts: Sequence[str], max_length: int) -> dict[str, list]:
-    """The tokens of texts, in order.
+@dataclass(frozen=True)
+class Encoder:
+    """Makes tokens of texts, or of pairs of texts, in one way for training and for prediction.
 
-    Args:
+    Attributes:
         tokenizer: as ``load_tokenizer`` returns it.
-        texts: any strings.
-        max_length: tokens kept of each text, special ones included.
-
-    Returns:
-        input_ids (a list per text), length (tokens) and whole_length (tokens of the text before it
-        was cut, special ones included).
+        max_length: tokens kept of each text, special ones included. Of a pair, the longer text is
+            cut first.
+        separator: put before the second text of a pair; None where texts are no pairs.
+        types: whether the tokens of a pair tell which of its texts they are of.
     """
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    added = tokenizer.num_special_tokens_to_add()
-    rows = tokenizer(
-        texts, truncation=True, max_length=max_length, split_special_tokens=True
-    ).encodings
-    return {
-        "input_ids": [plain_ids(row, special, tokenizer.unk_token_id) for row in rows],
-        "length": [len(row) for row in rows],
-        "whole_length": [whole_length(row, added) for row in rows],
-    }
+
+    tokenizer: Any
+    max_length: int
+    separator: str | None = None
+    types: bool = False
+
+    def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, list]:
+        """The tokens of texts, in order.
+
+        Args:
+            texts: any strings.
+            pairs: the second text of each; None where texts are no pairs.
+
+        Returns:
+            input_ids (a list per text), with types token_type_ids (as long), length (tokens) and
+            whole_length (tokens of the text before it was cut, special ones included).
+        """
+        known = self.tokenizer
+        special = set(known.all_special_ids) - {known.unk_token_id}
+        seconds = None if pairs is None else [f"{self.separator}{text}" for text in pairs]
+        rows = self.encodings(texts, seconds, self.max_length)
+        tokens = {"input_ids": [plain_ids(row, special, known.unk_token_id) for row in rows]}
+        if self.types:
+            tokens[TYPES] = [row.type_ids for row in rows]
+        return tokens | {
+            "length": [len(row) for row in rows],
+            "whole_length": self.whole_lengths(rows, texts, seconds),
+        }
+
+    def encodings(
+        self, texts: Sequence[str], seconds: Sequence[str] | None, max_length: int | None
+    ) -> list[Any]:
+        """``tokenizers.Encoding`` of each text, cut at a maximum; None: not cut."""
+        return self.tokenizer(
+            texts,
+            seconds,
+            truncation=max_length is not None,
+            max_length=max_length,
+            split_special_tokens=True,
+            verbose=False,  # of texts that are too long for the model: this one is asked for
+        ).encodings
+
+    def whole_lengths(
+        self, rows: list[Any], texts: Sequence[str], seconds: Sequence[str] | None
+    ) -> list[int]:
+        """The tokens that each text has when it is not cut.
+
+        Args:
+            rows: the encodings; of a text that was cut, it holds the pieces that were cut off.
+            texts: what was encoded.
+            seconds: the same of pairs.
+        """
+        if seconds is None:
+            added = self.tokenizer.num_special_tokens_to_add()
+            return [len(row) + sum(len(cut) - added for cut in row.overflowing) for row in rows]
+        # The pieces of a pair repeat one text for each piece of the other.
+        cut = [place for place, row in enumerate(rows) if row.overflowing]
+        lengths = [len(row) for row in rows]
+        if cut:
+            whole = self.encodings([texts[i] for i in cut], [seconds[i] for i in cut], None)
+            for place, row in zip(cut, whole, strict=True):
+                lengths[place] = len(row)
+        return lengths
 
 
-def whole_length(row, added: int) -> int:
-    """The tokens that a text has when it is not cut.
+def separator_of(tokenizer) -> str:
+    """What to put between two texts: nothing where the tokenizer itself separates them.
+
+    BERT's puts [SEP] there, RoBERTa's </s></s>; GPT-2's nothing, and two texts would be one.
+    """
+    alone, together = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
+    return "" if together > alone else "\n"
+
+
+def has_types(tokenizer, directory: Path) -> bool:
+    """Whether a model tells the texts of a pair apart by the types of their tokens.
 
     Args:
-        row: ``tokenizers.Encoding`` of the text, cut; it holds the pieces that were cut off.
-        added: how many special tokens the tokenizer puts around a text, and around each piece.
+        tokenizer: of the model; it numbers the types.
+        directory: of the model; its config tells how many types it knows. RoBERTa knows one.
     """
-    return len(row) + sum(len(piece) - added for piece in row.overflowing)
+    known = files.read_json(directory / "config.json").get("type_vocab_size") or 0
+    (row,) = tokenizer(["a"], ["b"]).encodings
+    return 0 < max(row.type_ids, default=0) < known
 
 
 def plain_ids(row, special: set[int], unknown: int | None) -> list[int]:

@@ -19,20 +19,20 @@ class Columns:
     """What a row's columns are for.
 
     Attributes:
-        text: column of the text.
+        text: column of the text; or of the two texts of a pair.
         label: column of the label.
         group: column of a group whose rows belong together, such as an author; None without.
         filters: conditions COLUMN=VALUE that a row must meet.
     """
 
-    text: str = "text"
+    text: Sequence[str] = ("text",)
     label: str = "label"
     group: str | None = None
     filters: Sequence[str] = ()
 
     def by_key(self) -> dict[str, list[str]]:
         """The columns by the config key that names them."""
-        keys = {"text": [self.text], "label": [self.label]}
+        keys = {"text": list(self.text), "label": [self.label]}
         keys |= {} if self.group is None else {"group": [self.group]}
         return keys | {"filter": [column for column, _ in self.conditions()]}
 
@@ -52,6 +52,7 @@ class Example(NamedTuple):
         label: without blanks around it.
         group: the group as text; None without a column of groups.
         oddities: of ``ODDITIES``: what is harmless, and worth counting.
+        pair: the second text of a pair; None where texts are no pairs.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Example(NamedTuple):
     label: str
     group: str | None = None
     oddities: tuple[str, ...] = ()
+    pair: str | None = None
 
 
 def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Example | BadRow]]:
@@ -133,9 +135,9 @@ class Passed:
 
 def maker(columns: Columns) -> Callable[[int, Row], Example | BadRow]:
     """The function that makes an example, or a bad row, of a number and a row."""
-    text_column, label_column, group_column = columns.text, columns.label, columns.group
-    keys = {"text": text_column, "label": label_column}
-    keys |= {} if group_column is None else {"group": group_column}
+    label_column, group_column = columns.label, columns.group
+    keys = [("text", column) for column in columns.text] + [("label", label_column)]
+    keys += [] if group_column is None else [("group", group_column)]
 
     def make(number: int, row: Row) -> Example | BadRow:
         fields = row.fields
@@ -143,13 +145,15 @@ def maker(columns: Columns) -> Callable[[int, Row], Example | BadRow]:
             fields[label_column] = str(fields[label_column])
         if bad := rows.first_problem(row, keys):
             return bad
-        text = fields[text_column]
+        text, *pair = [fields[column] for column in columns.text]
         written = rows.as_text(fields[label_column])
         label = written.strip()
-        oddities: tuple[str, ...] = () if isinstance(text, str) else (NON_STRING,)
+        strings = isinstance(text, str) and all(isinstance(other, str) for other in pair)
+        oddities: tuple[str, ...] = () if strings else (NON_STRING,)
         if len(label) != len(written):
             oddities += (BLANKS,)
         group = None if group_column is None else rows.as_text(fields[group_column])
-        return Example(number, rows.as_text(text), label, group, oddities)
+        second = rows.as_text(pair[0]) if pair else None
+        return Example(number, rows.as_text(text), label, group, oddities, second)
 
     return make

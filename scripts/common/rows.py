@@ -167,7 +167,9 @@ def read_lines(
     key, *more = columns
     if more:
         raise InputError(f"{path} is plain lines, without columns: leave `{more[0]}` out")
-    (column,) = columns[key]
+    column, *pair = columns[key]
+    if pair:
+        raise InputError(f"{path} is plain lines, which hold no pairs: bring CSV or JSON lines")
     for line in bounded(lines):
         if isinstance(line, BadRow):
             yield line
@@ -345,14 +347,14 @@ def unusable(value: Any) -> str:
     return "" if value == value else "empty"  # NaN is not
 
 
-def first_problem(row: Row, keys: Mapping[str, str]) -> BadRow | None:
+def first_problem(row: Row, keys: Iterable[tuple[str, str]]) -> BadRow | None:
     """The first column without a text or a number; None if all have one.
 
     Args:
         row: to look at.
-        keys: config key -> the column that it names.
+        keys: each column with the config key that names it.
     """
-    for key, column in keys.items():
+    for key, column in keys:
         if column not in row.fields:  # of a JSON object
             remedy = f"set `{key}` to one of {listed(row.names)}" if row.names else ""
             return BadRow(row.line, column, "missing", remedy)

@@ -10,11 +10,8 @@ HUB = "hub"  # the kind of a source that has an id there
 FLOAT32 = 'dtype="float32"'  # transformers takes that of the file unless told
 CLASSIFIER = "AutoModelForSequenceClassification"
 # The tokenizer cuts longer texts as in training: it was saved so.
+TOKENIZER = ("tokenizer = AutoTokenizer.from_pretrained(path)", "")
 ANSWER = (
-    "tokenizer = AutoTokenizer.from_pretrained(path)",
-    "",
-    'text = "Put your text here."',
-    'inputs = tokenizer(text, truncation=True, return_tensors="pt")',
     "probabilities = model(**inputs.to(model.device)).logits.softmax(-1)[0]",
     "number = int(probabilities.argmax())",
     'print(model.config.id2label[number], f"{probabilities[number].item():.4f}")',
@@ -30,7 +27,8 @@ def usage(record: dict[str, Any], directory: Path) -> str:
     """
     kind, base = record["run_info"]["kind"], record["meta_info"]["model_info"]
     config = variants.config_of(directory)
-    quantization = quantized(variants.read_record(directory).quantization)
+    saved = variants.read_record(directory)
+    quantization, asked = quantized(saved.quantization), question(saved.separator)
     if kind == "adapter" and base.get("kind") == HUB:
         modules, load = {"peft": ["AutoPeftModelForSequenceClassification"]}, auto_adapter(config)
     elif kind == "adapter":
@@ -48,7 +46,22 @@ def usage(record: dict[str, Any], directory: Path) -> str:
         modules["transformers"].append("BitsAndBytesConfig")
         load = [line.replace(FLOAT32, f"{FLOAT32}, {quantization}") for line in load]
     imports = [f"from {module} import {', '.join(names)}" for module, names in modules.items()]
-    return "\n".join([*imports, "", 'path = "."  # this directory', *load, "model.eval()", *ANSWER])
+    load = ["", 'path = "."  # this directory', *load, "model.eval()", *TOKENIZER]
+    return "\n".join([*imports, *load, *asked, *ANSWER])
+
+
+def question(separator: str | None) -> list[str]:
+    """Code that makes tokens of a text, or of a pair of texts.
+
+    Args:
+        separator: put before the second text of a pair; None where texts are no pairs.
+    """
+    if separator is None:
+        texts, words = 'text = "Put your text here."', "text"
+    else:
+        texts = 'text, text_pair = "Put your text here.", "Put its pair here."'
+        words = f"text, {separator!r} + text_pair" if separator else "text, text_pair"
+    return [texts, f'inputs = tokenizer({words}, truncation=True, return_tensors="pt")']
 
 
 def auto_adapter(config: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from common import adapters, cli, files, models
 from common.cli import InputError
 from common.models import Classifier
-from common.padding import Padding
+from common.padding import TYPES, Padding
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
@@ -33,6 +33,7 @@ class Record:
         padding_side: on which side batches are padded.
         max_length: tokens kept of each text.
         quantization: as ``quantization.options`` gives it; None: the backbone was in fp32.
+        separator, types: of pairs, as of ``encoding.Encoder``.
     """
 
     kind: str
@@ -41,6 +42,8 @@ class Record:
     padding_side: str
     max_length: int
     quantization: dict[str, Any] | None = None
+    separator: str | None = None
+    types: bool = False
 
 
 def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | None = None) -> Any:
@@ -116,7 +119,8 @@ def prepared(tokenizer: Any, record: Record) -> Any:
         "model_max_length": record.max_length,
         "padding_side": record.padding_side,
         "split_special_tokens": True,
-        "model_input_names": ["input_ids", "attention_mask"],  # no cell sees token types
+        # Token types only where the cell has seen them, whatever the model could.
+        "model_input_names": ["input_ids", "attention_mask", *([TYPES] if record.types else [])],
     }
     for name, value in used.items():
         setattr(tokenizer, name, value)
