@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from common import cli, files, rows
 from common.cli import InputError
-from common.padding import TYPES
+from common.encoding import TYPES
 from common.rows import BadRow, Row
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any
 
 from common import cli, files
 from common.cli import InputError
-from common.padding import TYPES
+
+TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart by it
 
 
 def load_tokenizer(directory: Path):

@@ -12,7 +12,8 @@ from typing import Any
 
 from common import cli, forward
 from common.cli import InputError
-from common.padding import TYPES, Padding
+from common.encoding import TYPES
+from common.padding import Padding
 
 ROWS = 16
 # Of a probability; and of a logit where another processor, device or number of threads adds in

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart by it
+from common.encoding import TYPES
 
 
 @dataclass(frozen=True)

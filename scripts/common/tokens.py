@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common import datadict, files
-from common.padding import TYPES
+from common.encoding import TYPES
 
 STATISTICS = "statistics.json"
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from common import adapters, cli, files, models
 from common.cli import InputError
+from common.encoding import TYPES
 from common.models import Classifier
-from common.padding import TYPES, Padding
+from common.padding import Padding
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
