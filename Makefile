@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test lint format docs lock clean
+.PHONY: help run smoke test lint format docs scaling lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,11 @@ format: .venv/dev.stamp ## bring Python and rules into the project's style
 
 docs: .venv/dev.stamp ## write the parts of the documentation that are made from code
 	$(BIN)/python docs/generate.py
+
+scaling: .venv/run.stamp ## measure how preparation grows with the rows, up to a million; takes minutes
+	@test -d resources/models/minilm || $(BIN)/snakemake --quiet all -- resources/models/minilm
+	$(BIN)/python benchmarks/scaling.py --model resources/models/minilm \
+		--output docs/scaling.csv --figure docs/scaling.svg $(ARGS)
 
 lock: ## resolve the bounds in envs/ into the exact versions of envs/requirements*.txt
 	$(PYTHON) -m venv --clear .venv-lock

@@ -86,7 +86,7 @@ def repeated(row: tuple[str, str], draw: np.random.Generator) -> tuple[str, str]
     changed = (
         text,
         text.capitalize() + "!",
-        f"{text.rpartition(' ')[0]} {word(draw.integers(WORDS))}",
+        f"{text.rpartition(' ')[0]} {word(int(draw.integers(WORDS)))}",
     )
     return changed[draw.integers(3)], label
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from common import files  # noqa: E402
 
 SIZES = (10_000, 100_000, 1_000_000)
+STAGES = ("prepare_data", "tokenize")
 INTERVAL_SECONDS = 0.05
 COLUMNS = ["stage", "rows", "processes", "seconds", "peak_memory_mib"]
 
@@ -104,23 +105,38 @@ def resident_bytes(process: psutil.Process) -> int:
 
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
-    """Draw seconds and memory by the number of rows, each beside what linear growth would be."""
+    """Draw seconds and memory by the number of rows; the dotted line grows as the rows do."""
     from common import figures
 
     figures.prepare()
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4))
-    units = {"seconds": "seconds", "peak_memory_mib": "most memory held, MiB"}
-    for axis, (column, title) in zip(axes, units.items(), strict=True):
-        for colour, stage in zip(figures.COLOURS, ("prepare_data", "tokenize"), strict=False):
+    figure = Figure((8, 3.6), layout="constrained")
+    units = {"seconds": "seconds", "peak_memory_mib": "most memory held (MiB)"}
+    for axes, (column, title) in zip(figure.subplots(1, 2), units.items(), strict=True):
+        for stage, colour in zip(STAGES, figures.COLOURS, strict=False):
             points = [(row["rows"], row[column]) for row in measured if row["stage"] == stage]
-            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=stage)
-            for rows, value in points:
-                axis.annotate(f"{value:g}", (rows, value), (4, -11), textcoords="offset points")
-        axis.set(xscale="log", yscale="log", xlabel="rows", title=title)
-    axes[0].legend(frameon=False)
+            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=stage)
+            label_points(axes, points, colour, above=stage == STAGES[0])
+        axes.set(xscale="log", yscale="log", xlabel="rows")
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(0.12, 0.2)
+        if column == "seconds":
+            last_rows, last = points[-1]
+            axes.plot([last_rows / 10, last_rows], [last / 10, last], ":", color=figures.INK,
+                      label="ten times the rows, ten times the time", zorder=0)  # fmt: skip
+    axes.figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
+                       ncols=3, frameon=False)  # fmt: skip
+    figure.suptitle("Preparing and tokenising rows of 30 words", fontweight="bold")
     figures.save(figure, path)
+
+
+def label_points(axes: Any, points: list[tuple[int, float]], colour: str, above: bool) -> None:
+    """Write the value at each point, on its free side."""
+    for rows, value in points:
+        axes.annotate(f"{value:,g}", (rows, value), (0, 6 if above else -13), ha="center",
+                      color=colour, fontsize=8, textcoords="offset points")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import prepare_data
-from common import files
+from common import corpus, files
 from common.cli import InputError
 
 
@@ -476,3 +477,50 @@ def test_a_mistake_ends_in_one_line_and_status_1(source, tmp_path, run_script):
         f"error: {source} has no column 'body': set `text` to one of 'text', 'label'\n"
     )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["rows.csv"]
+
+
+def test_a_group_stays_in_one_split(make_rows, tmp_path):
+    rows = [(text, label, f"author{n % 20}") for n, (text, label) in enumerate(make_rows(200))]
+    source = tmp_path / "rows.csv"
+    pd.DataFrame(rows, columns=["text", "label", "author"]).to_csv(source, index=False)
+    made = prepare(source, tmp_path / "out", "--group", "author", "--no-near-duplicates")
+    authors = [{int(row.split("/")[1]) % 20 for row in ids} for ids in made.ids.values()]
+    assert sum(map(len, authors)) == 20
+    assert sum(len(ids) for ids in made.ids.values()) == 200
+    assert set(made.described["duplicates"]["after"]["group"]["across"].values()) == {0}
+    assert made.described["settings"]["group"] == "author"
+
+
+def test_a_hash_keeps_every_row_in_its_split(make_rows, tmp_path):
+    rows = make_rows(400)
+    first, more = (
+        prepare(write(tmp_path / f"{n}.csv", rows[:n]), tmp_path / str(n), "--split-by", "hash")
+        for n in (300, 400)
+    )
+    assert all(set(first.ids[split]) <= set(more.ids[split]) for split in first.ids)
+    assert {split: len(ids) > 10 for split, ids in more.ids.items()} == dict.fromkeys(
+        ("train", "validation", "test"), True
+    )
+    assert "takes a share: set it below 1" in refusal(
+        tmp_path / "300.csv", tmp_path / "no", "--split-by", "hash", "--test", 20
+    )
+
+
+def test_threads_change_nothing(make_rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "BATCH_ROWS", 16)
+    source = write(tmp_path / "rows.csv", [*make_rows(150), *make_rows(40)])
+    alone, helped = (
+        prepare(source, tmp_path / str(n), "--threads", n, "--csv", tmp_path / f"{n}.csv")
+        for n in (1, 2)
+    )
+    assert alone.rows == helped.rows
+    assert alone.described == helped.described
+    assert (tmp_path / "1.csv").read_text() == (tmp_path / "2.csv").read_text()
+
+
+def test_nothing_but_the_splits_is_left_in_the_directory(source, tmp_path):
+    made = tmp_path / "out" / "data"
+    prepare(source, tmp_path / "out")
+    assert {path.name for path in made.iterdir()} == {
+        "dataset_dict.json", "preparation.json", "source.json", "test", "train", "validation"
+    }  # fmt: skip

@@ -139,8 +139,8 @@ def draw(table: Table, count: int, seed: int, purpose: str) -> tuple[Table, Tabl
 def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
     """A sample of about ``count`` rows that divides no block, and the rest.
 
-    In random order, blocks enter the sample as long as they fit into the share of their class, that
-    of their first row; a block of more rows than are wanted stays in the rest.
+    In random order, a block enters the sample if that brings its class, that of its first row,
+    nearer to its share; a block of far more rows than are wanted stays in the rest.
 
     Raises:
         ValueError: a class would have no row in the sample, or none in the rest.
@@ -150,7 +150,7 @@ def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
     chosen = []
     shuffled = sizes.iloc[np.random.default_rng(seed).permutation(len(sizes))]
     for name, rows, label in shuffled.itertuples(name=None):
-        if rows <= wanted[label] + 0.5:
+        if rows < 2 * wanted[label]:
             wanted[label] -= rows
             chosen.append(name)
     inside = table[BLOCK].isin(chosen)
