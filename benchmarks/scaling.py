@@ -114,29 +114,38 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
     figure = Figure((8, 3.6), layout="constrained")
     units = {"seconds": "seconds", "peak_memory_mib": "most memory held (MiB)"}
     for axes, (column, title) in zip(figure.subplots(1, 2), units.items(), strict=True):
-        for stage, colour in zip(STAGES, figures.COLOURS, strict=False):
-            points = [(row["rows"], row[column]) for row in measured if row["stage"] == stage]
-            axes.plot(*zip(*points, strict=True), "o-", color=colour, label=stage)
-            label_points(axes, points, colour, above=stage == STAGES[0])
-        axes.set(xscale="log", yscale="log", xlabel="rows")
+        points = {
+            stage: {row["rows"]: row[column] for row in measured if row["stage"] == stage}
+            for stage in STAGES
+        }
+        draw_panel(axes, points, figures.COLOURS)
         axes.set_title(title, loc="left", fontsize=9)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(0.12, 0.2)
         if column == "seconds":
-            last_rows, last = points[-1]
-            axes.plot([last_rows / 10, last_rows], [last / 10, last], ":", color=figures.INK,
-                      label="ten times the rows, ten times the time", zorder=0)  # fmt: skip
-    axes.figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
-                       ncols=3, frameon=False)  # fmt: skip
+            rows, last = list(points[STAGES[0]].items())[-1]
+            axes.plot([rows / 10, rows], [last / 10, last], ":", color=figures.INK, zorder=0,
+                      label="ten times the rows, ten times the time")  # fmt: skip
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
+                  ncols=3, frameon=False)  # fmt: skip
     figure.suptitle("Preparing and tokenising rows of 30 words", fontweight="bold")
     figures.save(figure, path)
 
 
-def label_points(axes: Any, points: list[tuple[int, float]], colour: str, above: bool) -> None:
-    """Write the value at each point, on its free side."""
-    for rows, value in points:
-        axes.annotate(f"{value:,g}", (rows, value), (0, 6 if above else -13), ha="center",
-                      color=colour, fontsize=8, textcoords="offset points")  # fmt: skip
+def draw_panel(axes: Any, points: dict[str, dict[int, float]], colours: list[str]) -> None:
+    """A line per stage with its values: above the line where it is the upper one, else below."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set(xscale="log", yscale="log", xlabel="rows")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axis.set_minor_formatter(NullFormatter())
+    for (stage, values), colour in zip(points.items(), colours, strict=False):
+        axes.plot(list(values), list(values.values()), "o-", color=colour, label=stage)
+        for rows, value in values.items():
+            upper = value >= max(other.get(rows, 0) for other in points.values())
+            axes.annotate(f"{value:,g}", (rows, value), (0, 7 if upper else -15), ha="center",
+                          color=colour, fontsize=8, textcoords="offset points")  # fmt: skip
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(0.15, 0.25)
 
 
 if __name__ == "__main__":
