@@ -43,8 +43,16 @@ def check_names(config: Config) -> None:
 
 
 def check_splits(config: Config) -> None:
-    """Refuse a split by hash into so many rows: it would depend on what other rows there are."""
+    """Refuse a split by hash that would depend on what other rows there are.
+
+    It takes a share, not a number of rows; and no group of duplicates, which rows may join.
+    """
     for name, body in config["datasets"].items():
+        if body["split_by"] == "hash" and body["leakage"] == "group":
+            raise ConfigError(
+                f"datasets.{name}: `split_by: hash` keeps a row in its split when rows are added, "
+                "and `leakage: group` moves it with its duplicates; choose one"
+            )
         for key in ("test", "validation"):
             if body["split_by"] == "hash" and body[key] >= 1:
                 raise ConfigError(

@@ -17,6 +17,7 @@ Texts go through a file, not the memory: a million rows take about 1.2 GB.
 import argparse
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,19 +32,29 @@ if TYPE_CHECKING:
 log = logging.getLogger("prepare_data")
 
 SETTINGS = (
+    "text",
+    "label",
+    "labels",
+    "filter",
     "on_bad_rows",
     "conflicting_labels",
     "leakage",
     "near_duplicates",
     "group",
+    "test",
+    "validation",
     "split_by",
     "split_seed",
+    "train_rows",
+    "validation_rows",
+    "test_rows",
 )
 POLICIES = ("drop", "group", "warn", "error")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    require_places(args)
     cli.go_offline()
     from common import corpus, examples, rows
 
@@ -54,7 +65,9 @@ def main(argv: list[str] | None = None) -> None:
         aside.mkdir()
         good = {split: good_rows(source, split, bad) for split in source}
         taken = corpus.take_in(good, aside, args.near_duplicates, args.threads)
-        parts, names, actions, described = prepare(taken, bad, args)
+        parts, names, actions, described = prepare(taken, args)
+        described["rows"] |= left_out(source, bad)
+        described["bad_rows"] = {"count": bad.count, "listed": bad.listed}
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
         files.write_json(origin_of(args.source), aside / files.SOURCE)
@@ -99,17 +112,25 @@ def parse(argv: list[str] | None):
     near.add_argument("--no-near-duplicates", dest="near_duplicates", action="store_const",
                       const=None, help="they do not count")  # fmt: skip
     parser.add_argument("--conflicting-labels", choices=["drop", "keep"], default="drop")
-    parser.add_argument("--test", type=float, default=0.2, help="share or count, if not given")
-    parser.add_argument("--validation", type=float, default=0.1, help="share or count, likewise")
-    parser.add_argument("--train-rows", type=int, help="size of a stratified subset")
-    parser.add_argument("--validation-rows", type=int, help="size of a stratified subset")
-    parser.add_argument("--test-rows", type=int, help="size of a stratified subset")
+    parser.add_argument("--test", type=size, default=0.2, help="share or count, if not given")
+    parser.add_argument("--validation", type=size, default=0.1, help="share or count, likewise")
+    parser.add_argument("--train-rows", type=cli.whole(2), help="size of a stratified subset")
+    parser.add_argument("--validation-rows", type=cli.whole(2), help="size of a stratified subset")
+    parser.add_argument("--test-rows", type=cli.whole(2), help="size of a stratified subset")
     parser.add_argument("--split-by", choices=["stratified", "hash"], default="stratified")
-    parser.add_argument("--split-seed", type=int, default=0, help="of splits and subsets")
+    parser.add_argument("--split-seed", type=cli.whole(0), default=0, help="of splits and subsets")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="CPU threads, as processes")
     parser.add_argument("--csv", type=Path, help="rows dropped or marked, a file to write")
     return parser.parse_args(argv)
+
+
+def size(text: str) -> float:
+    """The type of --test and --validation: a share below 1, or a number of rows."""
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a share nor a number of rows")
 
 
 def similarity(text: str) -> float:
@@ -136,12 +157,41 @@ def origin_of(path: Path) -> dict[str, Any]:
     return {"kind": "path", "name": path.resolve().name}
 
 
-def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any, dict]:
+def require_places(args: argparse.Namespace) -> None:
+    """Refuse to write over the source, and options that do not go together.
+
+    Raises:
+        InputError: it names the options.
+    """
+    source = args.source.resolve()
+    for name, path in (("--output", args.output), ("--csv", args.csv)):
+        if path and (source == path.resolve() or path.resolve() in source.parents):
+            raise cli.InputError(f"{name} {path} would take the place of the source: name another")
+    if not 1 <= len(set(args.text)) == len(args.text) <= 2 or args.label in args.text:
+        raise cli.InputError(
+            f"--text {' '.join(args.text)}: name one column, or two of a pair, and none of them "
+            "as --label"
+        )
+    if args.split_by == "hash" and args.leakage == "group":
+        raise cli.InputError(
+            "--split-by hash keeps a row in its split when rows are added, and --leakage group "
+            "moves it with its duplicates: choose one"
+        )
+
+
+def left_out(source: dict[str, "Stream"], bad: "BadRows") -> dict[str, dict[str, int]]:
+    """By split, the rows that were read, and those that cannot be used or are not asked for."""
+    return {
+        "filtered_out": {split: stream.filtered_out for split, stream in source.items()},
+        "bad": {split: bad.by_split[split] for split in source},
+    }
+
+
+def prepare(taken: "Corpus", args) -> tuple[dict, list[str], Any, dict]:
     """The three splits, the class names, what became of duplicate rows, and all of it in figures.
 
     Args:
         taken: the good rows of the source.
-        bad: the others.
         args: the options of the command line.
 
     Returns:
@@ -153,14 +203,15 @@ def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any
     given = taken.tables
     cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
     numbered, names = splits.encode_labels(cleared, args.labels)
-    parts, actions = divided(numbered, args, actions)
+    whole, actions = divided(numbered, args, actions)
+    parts, actions = drawn(whole, args, actions)
     described = {
         "settings": {key: getattr(args, key) for key in SETTINGS},
         "found": description.found(taken),
-        "bad_rows": {"count": bad.count, "listed": bad.listed},
+        "rows": {"not_drawn": {name: len(whole[name]) - len(parts[name]) for name in parts}},
         "conflicting_labels": description.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
-        **description.done(actions, bad.count),
+        **description.done(actions),
         "labels": names,
         "splits": {name: description.kept(table, names, name) for name, table in parts.items()},
     }
@@ -192,7 +243,7 @@ def applied(tables: dict, steps: list[Callable], actions) -> tuple[dict, Any]:
 
 
 def divided(tables: dict, args, actions) -> tuple[dict, Any]:
-    """The splits as they are saved, and the actions with what was done to keep them apart.
+    """The splits, and the actions with what was done to keep them apart.
 
     Raises:
         InputError: with the policy "error", a group straddles the splits.
@@ -206,6 +257,13 @@ def divided(tables: dict, args, actions) -> tuple[dict, Any]:
         leakage.refuse_straddling(whole)
     if args.leakage == "drop":
         whole, actions = applied(whole, [leakage.drop_straddling], actions)
+    return whole, actions
+
+
+def drawn(whole: dict, args, actions) -> tuple[dict, Any]:
+    """The splits as they are saved, of as many rows as are wanted; and the actions of marking."""
+    from common import leakage, splits
+
     wanted = {"train": args.train_rows, "validation": args.validation_rows, "test": args.test_rows}
     parts = {
         name: splits.sample(table, wanted[name], args.split_seed, name)

@@ -2,7 +2,11 @@
 
 import pytest
 
-from common.measures import encoding_signs, measure
+from common.measures import Measures, encoding_signs, measure
+
+
+def measured(*texts: str, threshold: float | None = None) -> Measures:
+    return measure([(text, None) for text in texts], threshold)
 
 
 @pytest.mark.parametrize(
@@ -23,22 +27,31 @@ def test_signs_of_a_wrong_encoding(text, expected):
 
 
 def test_lengths_in_characters_and_in_words():
-    found = measure(["one two", " é\u00a0😀\n", "x"], None)
+    found = measured("one two", " é\u00a0😀\n", "x")
     assert found.characters.tolist() == [7, 5, 1]
     assert found.words.tolist() == [2, 2, 1]
 
 
 def test_equal_texts_have_equal_digests():
-    found = measure(["Win 1!", "win 2", "Win 1!", "lose"], None)
+    found = measured("Win 1!", "win 2", "Win 1!", "lose")
     assert [len({tuple(row) for row in rows}) for rows in (found.exact, found.normalised)] == [3, 2]
     assert found.exact.shape == found.normalised.shape == (4, 2)
 
 
 def test_buckets_only_where_near_duplicates_count():
-    assert measure(["a", "b"], None).buckets.shape == (2, 0)
-    assert measure(["a", "b"], 0.8).buckets.shape[1] > 1
+    assert measured("a", "b").buckets.shape == (2, 0)
+    assert measured("a", "b", threshold=0.8).buckets.shape[1] > 1
 
 
 def test_texts_of_several_signs_are_counted_per_sign():
-    found = measure(["caf\ufffd \ufffd", "caf\ufffd", "plain"], None)
+    found = measured("caf\ufffd \ufffd", "caf\ufffd", "plain")
     assert found.encoding == {"replacement character": 2}
+
+
+def test_a_pair_is_measured_as_both_of_its_texts():
+    pairs = [("He is here", "not true"), ("He is here not", "true"), ("he is HERE!", "not true")]
+    found = measure([*pairs], 0.8)
+    assert found.characters.tolist() == [18, 18, 19]
+    assert found.words.tolist() == [5, 5, 5]
+    keys = [tuple(row) for row in found.normalised]
+    assert keys[0] == keys[2] != keys[1]

@@ -2,12 +2,19 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 
 from common import parallel
 from common.cli import InputError
+
+TESTS = Path(__file__).parent
 
 
 def process_and_square(number: int) -> tuple[int, int]:
@@ -63,3 +70,32 @@ def test_a_killed_process_is_one_line():
 def test_a_mistake_in_another_process_is_told_as_it_is():
     with pytest.raises(InputError, match="not so many"):
         list(parallel.mapped(refuse, range(20), 2))
+
+
+PARENT = """
+import sys, time
+sys.path[:0] = {paths!r}
+from common import parallel
+from test_parallel import process_and_square
+
+if __name__ == "__main__":
+    results = parallel.mapped(process_and_square, iter(int, 1), 2)
+    others = {{next(results)[0] for _ in range(20)}}
+    print(*others, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_the_one_that_started_it(tmp_path, how):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.format(paths=[str(TESTS), str(TESTS.parent / "scripts")]))
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        started = {int(word) for word in parent.stdout.readline().split()} - {parent.pid}
+        parent.send_signal(how)
+    assert started
+    ends = time.monotonic() + 20
+    while any(map(psutil.pid_exists, started)) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not any(map(psutil.pid_exists, started))

@@ -46,14 +46,14 @@ class Texts:
             self.table = self.table.select(["text"])
         self.columns = self.table.columns
 
-    def at(self, places: np.ndarray) -> list[str]:
-        """The texts at some places, a pair as one."""
-        found = ([column[place].as_py() for place in places.tolist()] for column in self.columns)
-        return [datadict.joined(*texts) for texts in zip(*found, strict=True)]
+    def at(self, places: np.ndarray) -> list[tuple[str, ...]]:
+        """The texts at some places; of a pair, both."""
+        columns = ([column[place].as_py() for place in places.tolist()] for column in self.columns)
+        return list(zip(*columns, strict=True))
 
-    def normalised_at(self, places: np.ndarray) -> list[str]:
-        """The normalised texts at some places."""
-        return [duplicates.normalise(text) for text in self.at(places)]
+    def keys_at(self, places: np.ndarray) -> list[str]:
+        """What normalised duplicates of the texts at some places have in common."""
+        return [duplicates.key(*texts) for texts in self.at(places)]
 
     def chosen(self, places: np.ndarray) -> Iterator[pa.RecordBatch]:
         """The texts at ascending places, some at a time: text, and of pairs text_pair."""
@@ -131,15 +131,17 @@ class Intake:
         self.groups: list[pa.Array] = []
         self.oddities: dict[str, Counter[str]] = {}
 
-    def batches(self, examples: Mapping[str, Iterable[Example]], writer) -> Iterator[list[str]]:
-        """The texts of every split, a batch at a time, once they are written."""
+    def batches(
+        self, examples: Mapping[str, Iterable[Example]], writer
+    ) -> Iterator[list[tuple[str, str | None]]]:
+        """The texts of every split and their pairs, a batch at a time, once they are written."""
         for split, rows in examples.items():
             self.oddities[split] = Counter()
             for batch in batched(rows):
                 columns = {"text": [r.text for r in batch], "text_pair": [r.pair for r in batch]}
                 writer.write_batch(pa.record_batch(columns, SCHEMA))
                 self.add(split, batch)
-                yield [datadict.joined(row.text, row.pair) for row in batch]
+                yield [(row.text, row.pair) for row in batch]
             if split not in self.splits:
                 raise InputError(f"{split} has no row that can be used: mend its rows")
 
@@ -169,7 +171,8 @@ def save(parts: Tables, texts: Texts, names: list[str], directory: Path) -> dict
     The file of all texts goes.
 
     Returns:
-        by split, the SHA-256 of its ids, texts and labels: equal hashes mean equal splits.
+        by split, the SHA-256 of class names, ids, texts and class numbers: equal hashes mean equal
+        splits.
     """
     import datasets
 
@@ -182,6 +185,7 @@ def save(parts: Tables, texts: Texts, names: list[str], directory: Path) -> dict
         file = directory / f"{split}.arrow"
         hashes[split] = write(rows, texts, datasets.Features(features), file)
         saved[split] = datasets.Dataset.from_file(str(file))
+        saved[split]._fingerprint = hashes[split][:16]  # else at random, and files never equal
     datadict.save(saved, directory)
     for file in (texts.file, *(directory / f"{split}.arrow" for split in parts)):
         file.unlink()
@@ -189,10 +193,10 @@ def save(parts: Tables, texts: Texts, names: list[str], directory: Path) -> dict
 
 
 def write(rows: pd.DataFrame, texts: Texts, features, file: Path) -> str:
-    """Write one split as an Arrow file; returns the SHA-256 of its ids, texts and labels."""
+    """Write one split as an Arrow file; returns its hash, see ``save``."""
     from datasets.arrow_writer import ArrowWriter
 
-    digest, end = hashlib.sha256(), 0
+    digest, end = hashlib.sha256(repr(features["label"].names).encode()), 0
     with ArrowWriter(features=features, path=str(file)) as writer:
         for chunk in texts.chosen(rows["place"].to_numpy()):
             start, end = end, end + len(chunk)
@@ -238,4 +242,4 @@ def groups(figures: list[Measures], texts: Texts, threshold: float | None) -> di
         np.concatenate([getattr(batch, name) for batch in figures])
         for name in ("exact", "normalised", "buckets")
     )
-    return duplicates.groups(exact, normalised, buckets, texts.normalised_at, threshold)
+    return duplicates.groups(exact, normalised, buckets, texts.keys_at, threshold)

@@ -20,7 +20,7 @@ Description = dict[str, Any]
 
 
 def found(corpus: Corpus) -> Description:
-    """What the rows of a source are like, before anything is done: per split, as it gives them."""
+    """What the good rows of a source are like, before anything is done to them, by split."""
     return {
         split: {
             "rows": len(rows),
@@ -43,8 +43,8 @@ def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
     counts = rows["label"].value_counts()
     if missing := [name for number, name in enumerate(names) if number not in counts.index]:
         raise InputError(
-            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: use more rows, or "
-            "take it out of `labels`"
+            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: bring more rows of "
+            "it, or none, or draw other splits"
         )
     marked = {"clean_rows": int(rows["clean"].sum())} if "clean" in rows else {}
     return {
@@ -63,7 +63,8 @@ def classes(labels: pd.Series) -> dict[str, int]:
 
 def is_sorted(labels: pd.Series) -> bool:
     """Whether the rows of each label stand together, so that the first ones are of one class."""
-    return bool(1 < labels.nunique() == (labels != labels.shift()).sum())
+    several = labels.duplicated().any()  # else any order is sorted
+    return bool(several and 1 < labels.nunique() == (labels != labels.shift()).sum())
 
 
 def of_texts(rows: pd.DataFrame) -> Description:
@@ -78,15 +79,16 @@ def conflicting(tables: splits.Tables) -> dict[str, int]:
     return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}
 
 
-def done(actions: pd.DataFrame, bad: int) -> Description:
-    """What was done to how many rows: by reason, and by reason and pair of splits."""
+def done(actions: pd.DataFrame) -> Description:
+    """What was done to how many duplicates: by reason, and by reason and pair of splits."""
     dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
     marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
     by = ["action", "reason", "split", "duplicate_split"]
     counts = actions.groupby(by, sort=False)["other_label"].agg(["size", "sum"])
     return {
-        "rows_dropped": {"bad": bad}
-        | {reason: int(dropped.get(reason, 0)) for reason in ("conflicting", *REASONS)},
+        "rows_dropped": {
+            reason: int(dropped.get(reason, 0)) for reason in ("conflicting", *REASONS)
+        },
         "rows_marked": {reason: int(marked.get(reason, 0)) for reason in REASONS},
         "by_splits": [
             dict(zip([*by, "rows", "other_label"], row, strict=True))

@@ -26,6 +26,7 @@ SEED = 1  # of the permutations; part of what makes results equal everywhere
 # Digits, punctuation, separators, controls, and the symbols that keyboards have. Letters and their
 # marks stay, and so do emoji: they carry what a text says.
 IGNORED = ("N", "P", "Z", "C", "Sc", "Sk", "Sm")
+SIDES = "\0"  # between the two texts of a pair; rows that hold it are bad
 At = Callable[[np.ndarray], list[str]]
 BASE = 0x9E3779B97F4A7C15  # odd; of the polynomials that hash
 
@@ -80,10 +81,15 @@ COUNTING = Ignoring()
 def normalise(text: str) -> str:
     """The letters, marks and emoji of a text, in Unicode NFKC and without case.
 
-    A text without any is left as it is: "1" and "2" are not equal, nor are "?" and ":)".
+    A text without any keeps all but its white space: "1" and "2" are not equal, nor "?" and ":)".
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return folded.translate(COUNTING) or text
+    return folded.translate(COUNTING) or "".join(folded.split()) or text
+
+
+def key(text: str, pair: str | None = None) -> str:
+    """What normalised duplicates have in common: the normalised text, or both of a pair."""
+    return normalise(text) if pair is None else normalise(text) + SIDES + normalise(pair)
 
 
 def near(buckets: np.ndarray, at: At, threshold: float) -> np.ndarray:
@@ -192,24 +198,37 @@ def candidates(buckets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def are_similar(at: At, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
-    """Which pairs have a Jaccard similarity of at least the threshold: booleans, shape (pairs,)."""
-    found: list[bool] = []
-    for start in range(0, len(left), CHUNK):
-        pairs = [at(side[start : start + CHUNK]) for side in (left, right)]
-        found += [jaccard(*pair) >= threshold for pair in zip(*pairs, strict=True)]
-    return np.array(found, dtype=bool)
+    """Which pairs have a Jaccard similarity of at least the threshold: booleans, shape (pairs,).
+
+    One text at a time is held beside the last on the left, which stands in pair after pair: the
+    first of a bucket.
+    """
+    found = np.zeros(len(left), dtype=bool)
+    order = np.argsort(left, kind="stable")
+    last, ours = -1, []
+    for number in order.tolist():
+        if left[number] != last:
+            last = left[number]
+            ours = shingles(*at(left[number : number + 1]))
+        theirs = shingles(*at(right[number : number + 1]))
+        found[number] = similarity(ours, theirs) >= threshold
+    return found
 
 
-def jaccard(left: str, right: str) -> float:
+def similarity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+    """The Jaccard similarity of two texts; of two pairs, that of the sides that differ more."""
+    return min(map(jaccard, ours, theirs))
+
+
+def jaccard(ours: np.ndarray, theirs: np.ndarray) -> float:
     """The shingles that two texts share, as a share of all that they have."""
-    ours, theirs = shingles(left), shingles(right)
-    both = len(ours & theirs)
+    both = len(np.intersect1d(ours, theirs, assume_unique=True))
     return both / (len(ours) + len(theirs) - both)
 
 
-def shingles(text: str) -> set[str]:
-    """The runs of SHINGLE letters in a text; of a shorter text, the text."""
-    return {text[i : i + SHINGLE] for i in range(max(1, len(text) - SHINGLE + 1))}
+def shingles(text: str) -> list[np.ndarray]:
+    """The hashes of a text's shingles, each once, in order; of a pair, those of each side."""
+    return [np.unique(hashes) for hashes in shingle_hashes(text.split(SIDES))]
 
 
 def merged(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:

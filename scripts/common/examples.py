@@ -76,11 +76,18 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Examp
             none that meets the filters.
     """
     found = sources.read(path, columns.by_key(), layout)
-    return {split: stream.of(examples(stream, columns)) for split, stream in found.items()}
+    made: dict[str, Stream[Example | BadRow]] = {
+        split: stream.of(()) for split, stream in found.items()
+    }
+    for split, stream in found.items():
+        made[split].rows = examples(stream, columns, made[split])
+    return made
 
 
-def examples(stream: Stream[Row | BadRow], columns: Columns) -> Iterator[Example | BadRow]:
-    """The rows that meet the filters, as examples."""
+def examples(
+    stream: Stream[Row | BadRow], columns: Columns, made: Stream[Example | BadRow]
+) -> Iterator[Example | BadRow]:
+    """The rows that meet the filters, as examples; ``made`` is told how many do not."""
     conditions = columns.conditions()
     passed = Passed(columns)
     make = maker(columns)
@@ -91,6 +98,8 @@ def examples(stream: Stream[Row | BadRow], columns: Columns) -> Iterator[Example
         elif not conditions or passed.by(row):
             good = True
             yield make(number, row)
+        else:
+            made.filtered_out += 1
     if number < 0:
         raise InputError(f"{stream.where} has no rows: bring some, or leave this file out")
     if not good:

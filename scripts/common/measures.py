@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,23 +43,30 @@ class Measures:
     encoding: Counter[str]
 
 
-def measure(texts: list[str], threshold: float | None) -> Measures:
+def measure(batch: list[tuple[str, str | None]], threshold: float | None) -> Measures:
     """The figures of a batch of texts.
 
     Args:
-        texts: a batch.
+        batch: texts, each with the second of a pair, or None.
         threshold: Jaccard similarity from which texts are near duplicates; None: none are.
     """
-    keys = [duplicates.normalise(text) for text in texts]
+    texts = [text if pair is None else text + duplicates.SIDES + pair for text, pair in batch]
+    keys = [duplicates.key(*both) for both in batch]
     none = np.empty((len(texts), 0), dtype=np.uint64)
     return Measures(
         exact=duplicates.digests(texts),
         normalised=duplicates.digests(keys),
         buckets=none if threshold is None else duplicates.banded(keys, threshold),
-        characters=np.fromiter(map(len, texts), np.int64, len(texts)),
-        words=np.fromiter((len(text.split()) for text in texts), np.int64, len(texts)),
+        characters=counted(batch, len),
+        words=counted(batch, lambda text: len(text.split())),
         encoding=Counter(sign for text in texts for sign in encoding_signs(text)),
     )
+
+
+def counted(batch: list[tuple[str, str | None]], count: Callable[[str], int]) -> np.ndarray:
+    """A count of each text, of pairs the sum of both."""
+    counts = (count(text) + (0 if pair is None else count(pair)) for text, pair in batch)
+    return np.fromiter(counts, np.int64, len(batch))
 
 
 def encoding_signs(text: str) -> list[str]:

@@ -1,11 +1,14 @@
 """Work on several processes: results in order, and few items held at a time."""
 
+import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from typing import TypeVar
 
 from common.cli import InputError
@@ -36,7 +39,7 @@ def mapped(
     if not first:
         return
     # A fork of a process that has threads, as Arrow's, may hang.
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent) as pool:
         try:
             yield from in_order(pool, function, chain(first, rest), AHEAD * processes)
         except BrokenProcessPool as error:
@@ -44,6 +47,18 @@ def mapped(
                 "a process that helped was killed, perhaps for want of memory: give the job more "
                 "memory or fewer processes"
             ) from error
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, be it killed: nobody else would."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def in_order(

@@ -55,7 +55,7 @@ def markdown(passport: Passport, classes: str, lengths: str) -> str:
         "# Data passport",
         source_lines(passport["source"]),
         "## Rows in",
-        "What the source holds, before anything is done to it.",
+        rows_line(passport["rows"], passport["found"]),
         rows_table(passport["found"]),
         table(["what is odd", *passport["found"]], odd_rows(passport["found"])),
         "Of a length, the mean, the median, the 95th percentile and the maximum are given.",
@@ -204,8 +204,24 @@ def settings_line(settings: Passport) -> str:
     return "; ".join(f"`{key}: {value}`" for key, value in words.items())
 
 
+def rows_line(rows: Passport, found: dict[str, Passport]) -> str:
+    """How many rows were read, and how many of them could be used, in words."""
+    good = sum(part["rows"] for part in found.values())
+    filtered, bad = sum(rows["filtered_out"].values()), sum(rows["bad"].values())
+    return (
+        f"The source holds {good + filtered + bad:,} rows; {filtered:,} do not meet `filter`, and "
+        f"{bad:,} are bad. The other {good:,}, before anything is done to them:"
+    )
+
+
 def done_rows(passport: Passport) -> list[list[Any]]:
-    """What was done: bad rows first, then by reason and pair of splits."""
-    bad = passport["rows_dropped"]["bad"]
-    rows = [["dropped", "bad row", "", "", f"{bad:,}", ""]]
-    return [*rows, *([*row.values()] for row in passport["by_splits"])]
+    """What was done to which rows, all of them: bad ones first, those that were not drawn last."""
+    rows = passport["rows"]
+    reasons = {"filtered_out": "does not meet filter", "bad": "bad row", "not_drawn": "not drawn"}
+    lines = {
+        key: [["left out", reason, split, "", f"{count:,}", ""]
+              for split, count in rows[key].items() if count]
+        for key, reason in reasons.items()
+    }  # fmt: skip
+    done = [[*row.values()] for row in passport["by_splits"]]
+    return [*lines["filtered_out"], *lines["bad"], *done, *lines["not_drawn"]]

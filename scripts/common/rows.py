@@ -7,6 +7,7 @@ import csv
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -85,12 +86,14 @@ class Stream(Generic[T]):
         where: the file, or the split of a saved dataset.
         unit: what the number of a row counts, "line" or "row".
         split: of a dataset; None for other rows.
+        filtered_out: rows that were read and do not meet the filters.
     """
 
     def __init__(
         self, rows: Iterable[T], where: str, unit: str = "line", split: str | None = None
     ) -> None:
         self.rows, self.where, self.unit, self.split = iter(rows), where, unit, split
+        self.filtered_out = 0
 
     def __iter__(self) -> Iterator[T]:
         return self.rows  # and not self, which would cost a call for each row
@@ -306,7 +309,9 @@ def require_columns(names: Sequence[str], where: str, columns: Columns) -> None:
         for column in wanted:
             if names.count(column) != 1:
                 many = "several columns" if column in names else "no column"
-                remedy = f"set `{key}` to one of {listed(names)}" if names else "bring some"
+                once = [name for name in names if names.count(name) == 1]
+                remedy = f"set `{key}` to one of {listed(once)}" if once else "bring some"
+                remedy = f"rename all but one, or {remedy}" if column in names else remedy
                 raise InputError(f"{where} has {many} {column!r}: {remedy}")
 
 
@@ -381,6 +386,7 @@ class BadRows:
 
     Attributes:
         count: of all bad rows so far.
+        by_split: the same by split.
         listed: the first ``LISTED`` of them for JSON: split, file, line, column and problem. The
             line is that which the row begins on, from 1; where rows have no lines, their number.
     """
@@ -395,6 +401,7 @@ class BadRows:
         """
         self.skip, self.at_once = on_bad_rows == "skip", at_once
         self.count = 0
+        self.by_split: Counter[str | None] = Counter()
         self.listed: list[dict[str, Any]] = []
         self.first = self.remedy = ""
 
@@ -432,6 +439,7 @@ class BadRows:
                 f"{said}; {row.remedy or 'mend the row'}, or set `on_bad_rows` to skip"
             )
         self.count += 1
+        self.by_split[rows.split] += 1
         if self.count == 1:
             self.first, self.remedy = said, row.remedy
         if self.count <= LISTED:

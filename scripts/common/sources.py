@@ -1,5 +1,7 @@
 """What a source of a dataset is: a file, a directory of files named by split, a saved dataset."""
 
+import logging
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,11 @@ from common import batches, cli, rows
 from common.cli import InputError
 from common.rows import BadRow, Columns, Layout, Row, Stream
 
+log = logging.getLogger("sources")
+
 SPLITS = ("train", "validation", "test")
+MEANT = dict.fromkeys(("validation", "dev", "val", "valid", "eval"), "validation")
+MEANT |= {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SUFFIXES = tuple(suffix for suffix in rows.SUFFIXES if suffix != ".txt")  # which have no label
 SAVED = ("dataset_dict.json", "state.json")  # by which a saved dataset is known
 # What `datasets` raises for one that is not whole; Arrow's own errors are among them.
@@ -61,6 +67,7 @@ def named_files(path: Path) -> dict[str, Path]:
     """
     inside = sorted(path.iterdir())
     found = [f for f in inside if f.suffix.lower() in SUFFIXES and f.stem in SPLITS]
+    refuse_near_names(path, [f.stem for f in inside if f.suffix.lower() in SUFFIXES])
     named = {file.stem: file for file in found}
     if len(named) < len(found):
         names = ", ".join(file.name for file in found)
@@ -71,6 +78,23 @@ def named_files(path: Path) -> dict[str, Path]:
             "by split, or set `path` to one file"
         )
     return named
+
+
+def refuse_near_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse splits under names that would be passed over; tell of other names that are.
+
+    Raises:
+        InputError: a name such as dev stands for validation, which would be drawn from train.
+    """
+    for name in names:
+        if meant := MEANT.get(re.split(r"[^a-z]", name.lower())[0]):
+            if name != meant:
+                raise InputError(
+                    f"{path} has a split {name!r}, which is none of {', '.join(SPLITS)}: rename it "
+                    f"to {meant}, or take it away"
+                )
+        else:
+            log.warning("%s: %r is no split, and is not read", path, name)
 
 
 def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
@@ -95,6 +119,7 @@ def of_saved(path: Path, columns: Columns) -> dict[str, Stream[Row | BadRow]]:
     except NOT_WHOLE as error:
         raise not_whole(path, error) from error
     splits = loaded if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+    refuse_near_names(path, splits)
     if "train" not in splits:
         found = ", ".join(splits)
         raise InputError(f"{path} has no split train, only {found}: save one under that name")
