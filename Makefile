@@ -40,7 +40,7 @@ format: .venv/dev.stamp ## bring Python and rules into the project's style
 docs: .venv/dev.stamp ## write the parts of the documentation that are made from code
 	$(BIN)/python docs/generate.py
 
-scaling: .venv/run.stamp ## measure how preparation grows with the rows, up to a million; takes minutes
+scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a million; takes minutes
 	@test -d resources/models/minilm || $(BIN)/snakemake --quiet all -- resources/models/minilm
 	$(BIN)/python benchmarks/scaling.py --model resources/models/minilm \
 		--output docs/scaling.csv --figure docs/scaling.svg $(ARGS)

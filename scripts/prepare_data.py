@@ -65,9 +65,8 @@ def main(argv: list[str] | None = None) -> None:
         aside.mkdir()
         good = {split: good_rows(source, split, bad) for split in source}
         taken = corpus.take_in(good, aside, args.near_duplicates, args.threads)
-        parts, names, actions, described = prepare(taken, args)
+        parts, names, actions, described = prepare(taken, bad, args)
         described["rows"] |= left_out(source, bad)
-        described["bad_rows"] = {"count": bad.count, "listed": bad.listed}
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
         files.write_json(origin_of(args.source), aside / files.SOURCE)
@@ -187,11 +186,12 @@ def left_out(source: dict[str, "Stream"], bad: "BadRows") -> dict[str, dict[str,
     }
 
 
-def prepare(taken: "Corpus", args) -> tuple[dict, list[str], Any, dict]:
+def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any, dict]:
     """The three splits, the class names, what became of duplicate rows, and all of it in figures.
 
     Args:
         taken: the good rows of the source.
+        bad: the others.
         args: the options of the command line.
 
     Returns:
@@ -209,9 +209,10 @@ def prepare(taken: "Corpus", args) -> tuple[dict, list[str], Any, dict]:
         "settings": {key: getattr(args, key) for key in SETTINGS},
         "found": description.found(taken),
         "rows": {"not_drawn": {name: len(whole[name]) - len(parts[name]) for name in parts}},
+        "bad_rows": {"count": bad.count, "listed": bad.listed},
         "conflicting_labels": description.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
-        **description.done(actions),
+        **description.done(actions, bad.count),
         "labels": names,
         "splits": {name: description.kept(table, names, name) for name, table in parts.items()},
     }

@@ -179,7 +179,7 @@ REFUSED: dict[str, tuple[str, str | bytes | Callable[[Path], object], str, str]]
     "tabs in a .csv": ("a.csv", CSV.replace(",", "\t"), "",
         "{path} has its columns between '\\t', and is read with ',': set `delimiter` to \"\\t\""),
     "a needed column twice": ("a.csv", "text,text,label\na,b,c\n", "",
-        "{path} has several columns 'text': set `text` to one of 'text', 'text', 'label'"),
+        "{path} has several columns 'text': rename all but one, or set `text` to one of 'label'"),
     "a column that is not there": ("a.csv", CSV, "--label class",
         "{path} has no column 'class': set `label` to one of 'text', 'label'"),
     "utf-16": ("a.csv", CSV.encode("utf-16"), "", "{path} begins with the byte-order mark of "

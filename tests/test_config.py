@@ -107,6 +107,16 @@ MISTAKES = {
     "a reserved variant": ("variants/base", {"r": 2}, ["variants", "'base'", "workflow's own"]),
     "a reserved model": ("models/data", {"source": {"path": "."}}, ["models", "'data'"]),
     "a variant twice": ("variants/lora-r4", {"r": 4}, ["variants", "'lora-r4' stands twice"]),
+    "a split by hash into so many rows": (
+        "datasets/sms",
+        {"source": {"path": "."}, "split_by": "hash", "test": 100},
+        ["datasets.sms.test: 100 rows", "takes a share"],
+    ),
+    "a split by hash that follows duplicates": (
+        "datasets/sms",
+        {"source": {"path": "."}, "split_by": "hash", "leakage": "group"},
+        ["datasets.sms: `split_by: hash`", "choose one"],
+    ),
     "a model on an unknown dataset": (
         "models/bert/datasets",
         ["smss"],

@@ -18,7 +18,8 @@ def test_rows_in_are_counted_with_what_is_odd_in_them(take_in):
 
 
 @pytest.mark.parametrize(
-    ("labels", "expected"), [("aabb", True), ("bbba", True), ("aaba", False), ("aaaa", False)]
+    ("labels", "expected"),
+    [("aabb", True), ("bbba", True), ("aaba", False), ("aaaa", False), ("ab", False)],
 )
 def test_rows_sorted_by_label_are_known(labels, expected):
     assert description.is_sorted(pd.Series(list(labels))) is expected

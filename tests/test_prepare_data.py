@@ -148,7 +148,7 @@ def test_the_same_command_makes_the_same_splits(source, tmp_path):
 def test_the_record_hashes_what_is_saved(source, tmp_path):
     made = prepare(source, tmp_path / "out")
     for split, rows in made.saved.items():
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(["ham", "spam"]).encode())
         for row in rows:
             digest.update(repr((row["id"], row["text"], row["label"])).encode())
         assert digest.hexdigest() == made.described["splits"][split]["sha256"]
@@ -308,7 +308,6 @@ def test_lengths_are_counted(make_rows, tmp_path):
         ("--labels ham spam eggs", "train (72 rows) holds no row of class 'eggs': use more rows"),
         ("--test 99", "cannot draw 99 rows for test out of 100"),
         ("--validation 1", "cannot draw 1 rows for validation out of 80"),
-        ("--train-rows 1", "change `train_rows` or bring more rows"),
         ("--encoding ebcdic", "Python knows no encoding 'ebcdic'"),
         ("--delimiter ;", "with ';': set `delimiter` to \",\""),
     ],
@@ -524,3 +523,71 @@ def test_nothing_but_the_splits_is_left_in_the_directory(source, tmp_path):
     assert {path.name for path in made.iterdir()} == {
         "dataset_dict.json", "preparation.json", "source.json", "test", "train", "validation"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["drop", "group", "warn"])
+def test_every_row_that_was_read_is_accounted_for(make_rows, tmp_path, policy):
+    rows = [(text, label, "en") for text, label in make_rows(200)]
+    rows += [(text.upper(), label, "en") for text, label in make_rows(30)]
+    rows += [("", "ham", "en")] * 3 + [("hallo", "ham", "de")] * 7 + [("x", "ham", "de")]
+    rows += [("twice", "ham", "en"), ("twice", "spam", "en")]
+    source = tmp_path / "rows.csv"
+    pd.DataFrame(rows, columns=["text", "label", "lang"]).to_csv(source, index=False)
+    words = [
+        "--filter",
+        "lang=en",
+        "--on-bad-rows",
+        "skip",
+        "--train-rows",
+        "60",
+        "--test-rows",
+        "20",
+    ]
+    made = prepare(source, tmp_path / "out", *words, "--leakage", policy).described
+    found = sum(part["rows"] for part in made["found"].values())
+    counts = [sum(made["rows"][key].values()) for key in ("filtered_out", "bad", "not_drawn")]
+    filtered, bad, left = counts
+    assert (filtered, bad) == (8, 3)
+    assert found + filtered + bad == len(rows)
+    kept = sum(part["rows"] for part in made["splits"].values())
+    assert found + bad == sum(made["rows_dropped"].values()) + left + kept
+    assert left > 50
+    assert made["settings"]["train_rows"] == 60
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--output {0}",
+        "--output {0.parent}",
+        "--csv {0}",
+        "--text text text",
+        "--text a b c",
+        "--text label",
+        "--split-by hash --leakage group",
+    ],
+)
+def test_options_that_would_harm_are_refused(source, tmp_path, words):
+    before = source.read_bytes()
+    places = ["--source", source, "--output", tmp_path / "out"]
+    with pytest.raises(InputError) as error:
+        prepare_data.main([*map(str, places), *words.format(source).split()])
+    assert "\n" not in str(error.value)
+    assert source.read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "-1", "0", "many"])
+def test_a_size_is_a_share_or_a_number(source, tmp_path, capsys, size):
+    with pytest.raises(SystemExit):
+        prepare(source, tmp_path / "out", "--test", size)
+    assert f"{size!r} is neither a share nor a number of rows" in capsys.readouterr().err
+
+
+def test_the_same_command_gives_the_same_files(source, tmp_path):
+    first, again = (tmp_path / name for name in ("a", "b"))
+    for root in (first, again):
+        prepare(source, root)
+    names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+    assert len(names) > 8
+    assert all((first / name).read_bytes() == (again / name).read_bytes() for name in names)

@@ -277,7 +277,7 @@ MISTAKES: dict[str, tuple[str, Any, dict, str]] = {
     "no delimiter": ("a.csv", "text\na", {"delimiter": ""}, "'' cannot be a delimiter; mend"),
     "a quote as delimiter": ("a.csv", "text\na", {"delimiter": '"'}, "cannot be a delimiter"),
     "no such column": ("a.csv", "body,n\na,1", {}, "no column 'text': set `text` to one of 'body'"),
-    "a column twice": ("a.csv", "text,text\na,b", {}, "several columns 'text': set `text` to one"),
+    "a column twice": ("a.csv", "text,text\na,b", {}, "several columns 'text': rename all but one"),
     "an empty file": ("a.csv", "", {}, "has no header, the file is empty: bring rows"),
     "blank lines": ("a.csv", "\n\n", {}, "has no header, the file is empty"),
     "a bad header": ("a.csv", 'te"xt,"n"m\na,b', {}, "header: bad quoting"),

@@ -117,8 +117,8 @@ def test_a_saved_dataset_without_splits_is_all_train(tmp_path):
 
 
 def test_a_saved_dataset_without_train_is_refused(tmp_path):
-    message = refusal(save_arrow(tmp_path / "saved", ("test", "dev")))
-    assert "has no split train, only test, dev: save one under that name" in message
+    message = refusal(save_arrow(tmp_path / "saved", ("test", "more")))
+    assert "has no split train, only test, more: save one under that name" in message
 
 
 @pytest.mark.parametrize("content", [None, "{}", "no JSON", "[]"])
@@ -202,3 +202,20 @@ def test_another_encoding_and_delimiter(tmp_path):
     (tmp_path / "a.csv").write_bytes("text;label\ncafé, £5;ham\n".encode("latin-1"))
     found = read(tmp_path / "a.csv", encoding="latin-1", delimiter=";")
     assert found == {"train": [("café, £5", "ham")]}
+
+
+@pytest.mark.parametrize("name", ["dev", "val", "valid", "validation_matched", "Testing"])
+def test_a_split_under_another_name_is_refused(tmp_path, name):
+    write(tmp_path / "files" / "train.csv")
+    write(tmp_path / "files" / f"{name}.csv")
+    meant = "test" if name == "Testing" else "validation"
+    for path in (tmp_path / "files", save_arrow(tmp_path / "saved", ("train", name))):
+        assert f"has a split {name!r}, which is none of train" in refusal(path)
+        assert f"rename it to {meant}, or take it away" in refusal(path)
+
+
+def test_files_that_are_no_splits_are_told_of(tmp_path, caplog):
+    write(tmp_path / "train.csv")
+    write(tmp_path / "glossary.csv")
+    assert list(read(tmp_path)) == ["train"]
+    assert "'glossary' is no split, and is not read" in caplog.text

@@ -43,8 +43,8 @@ def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
     counts = rows["label"].value_counts()
     if missing := [name for number, name in enumerate(names) if number not in counts.index]:
         raise InputError(
-            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: bring more rows of "
-            "it, or none, or draw other splits"
+            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: use more rows, draw "
+            "other splits, or take it out of `labels`"
         )
     marked = {"clean_rows": int(rows["clean"].sum())} if "clean" in rows else {}
     return {
@@ -79,16 +79,15 @@ def conflicting(tables: splits.Tables) -> dict[str, int]:
     return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}
 
 
-def done(actions: pd.DataFrame) -> Description:
-    """What was done to how many duplicates: by reason, and by reason and pair of splits."""
+def done(actions: pd.DataFrame, bad: int) -> Description:
+    """What was done to how many rows: by reason, and by reason and pair of splits."""
     dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
     marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
     by = ["action", "reason", "split", "duplicate_split"]
     counts = actions.groupby(by, sort=False)["other_label"].agg(["size", "sum"])
     return {
-        "rows_dropped": {
-            reason: int(dropped.get(reason, 0)) for reason in ("conflicting", *REASONS)
-        },
+        "rows_dropped": {"bad": bad}
+        | {reason: int(dropped.get(reason, 0)) for reason in ("conflicting", *REASONS)},
         "rows_marked": {reason: int(marked.get(reason, 0)) for reason in REASONS},
         "by_splits": [
             dict(zip([*by, "rows", "other_label"], row, strict=True))
