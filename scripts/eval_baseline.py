@@ -6,10 +6,12 @@
 
 ``majority`` answers the most frequent class of the training rows, with the training shares as
 probabilities. ``tfidf`` is logistic regression on TF-IDF of words and word pairs, its
-regularisation chosen on validation by log loss.
+regularisation chosen on validation by log loss; where no training text has a word (emoji, ":)"), of
+characters and pairs of them.
 """
 
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ log = logging.getLogger("eval_baseline")
 
 BASELINES = ("majority", "tfidf")
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
+WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -59,9 +62,9 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     """A fitted scikit-learn classifier of texts, and what fitting took."""
     from common import datadict, records
 
-    candidates = majority() if baseline == "majority" else tfidf()
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
+    candidates = majority() if baseline == "majority" else tfidf(unit(datadict.texts(train)))
     best = min(
         (candidate.fit(datadict.texts(train), list(train["label"])) for candidate in candidates),
         key=lambda fitted: loss(fitted, validation),
@@ -90,16 +93,32 @@ def majority() -> list[Any]:
     return [DummyClassifier(strategy="prior")]
 
 
-def tfidf() -> list[Any]:
-    """Candidates that differ in their regularisation."""
+def unit(texts: list[str]) -> str:
+    """What TF-IDF counts: "word", or "char" where no text has a word, and words would be none."""
+    if any(re.search(WORD, text) for text in texts):
+        return "word"
+    log.warning("no training text has a word: TF-IDF counts characters")
+    return "char"
+
+
+def tfidf(analyzer: str = "word") -> list[Any]:
+    """Candidates that differ in their regularisation.
+
+    Args:
+        analyzer: "word" or "char": what is counted, alone and in pairs.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     return [
         make_pipeline(
-            # Any run of word characters counts, so that a text of one-letter words has features.
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+"),
+            TfidfVectorizer(
+                analyzer=analyzer,
+                ngram_range=(1, 2),
+                sublinear_tf=True,
+                token_pattern=WORD if analyzer == "word" else None,
+            ),
             LogisticRegression(C=strength, max_iter=1000),
         )
         for strength in INVERSE_REGULARISATION

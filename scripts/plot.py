@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common import cli, figures
 from common.cli import InputError
 from common.figures import COLOURS, INK, PAPER
+from common.markdown import flat
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,7 @@ def draw_matrix(axes: Any, group: "pd.DataFrame") -> None:
     """One confusion matrix: a row per true class, a column per predicted one."""
     import numpy as np
 
-    classes = json.loads(group["classes"].iloc[0])
+    classes = [flat(name) for name in json.loads(group["classes"].iloc[0])]
     counts = np.sum([json.loads(matrix) for matrix in group["confusion_matrix"]], axis=0)
     shares = counts / counts.sum(axis=1, keepdims=True)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -260,15 +260,19 @@ def figures(group: "pd.DataFrame", metrics: list[str]) -> dict[str, str]:
 
 
 def clean_line(rows: "pd.DataFrame") -> list[str]:
-    """The line that tells how many test rows are clean, where rows are marked at all."""
+    """The line that tells how many test rows are clean, where rows are marked at all.
+
+    Where they lack a class, no metric of them is on record: the line says why.
+    """
     clean = rows["clean_rows"].iloc[0]
     if rows["clean_rows"].isna().all():
         return []
     leaked = rows["rows"].iloc[0] - clean
-    return [
-        f"**{leaked} of these rows have a duplicate that was trained on.** Figures named *clean* "
-        f"are those of the other {clean}.\n"
-    ]
+    said = f"Figures named *clean* are those of the other {clean}."
+    if rows["clean_accuracy"].isna().all():
+        why = f"the other {clean} lack a class" if clean else "no row is left"
+        said = f"There are no figures named *clean*: {why}."
+    return [f"**{leaked} of these rows have a duplicate that was trained on.** {said}\n"]
 
 
 def own_head(group: "pd.DataFrame") -> str:

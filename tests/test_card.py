@@ -224,7 +224,17 @@ def test_figures_of_clean_rows_stand_beside_those_of_all(record, write):
 
 
 def test_a_test_split_without_a_clean_row_has_no_column_of_them(record, write):
-    record["metrics"]["test"]["clean"] = {"rows": 0}
+    record["metrics"]["test"]["clean"] = {"rows": 0, "classes": {"ham": 0, "spam": 0}}
     text = write(record).text
     assert "| metric | validation | test |\n" in text
     assert "**300 of the test rows" in text
+    assert "trained on**; no row is left to give figures of." in text
+
+
+def test_clean_rows_that_lack_a_class_have_no_column(record, write):
+    record["meta_info"]["dataset_info"]["labels"] = ["ham", "*spam*"]
+    record["metrics"]["test"]["clean"] = {"rows": 5, "classes": {"ham": 5, "*spam*": 0}}
+    text = write(record).text
+    assert "| metric | validation | test |\n" in text
+    assert "**295 of the test rows have a duplicate that was trained on**; the other 5 " in text
+    assert r"have no row of class \*spam\*, and hence no figures." in text

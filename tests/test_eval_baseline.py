@@ -162,8 +162,59 @@ def test_a_split_without_a_clean_row_says_so(data, evaluate, tmp_path):
     datadict.save(datasets.DatasetDict(marked), tmp_path / "none")
     shutil.copy(data / "source.json", tmp_path / "none")
     assert evaluate("majority", rows=tmp_path / "none")[0]["metrics"]["test"]["clean"] == {
-        "rows": 0
+        "rows": 0,
+        "classes": {"ham": 0, "spam": 0},
     }
+
+
+def test_clean_rows_that_lack_a_class_have_no_metrics(data, evaluate, tmp_path):
+    """A perfect classifier would have a macro-F1 of 0.5 there."""
+    splits = datasets.load_from_disk(data)
+    ham = splits["train"].features["label"].str2int("ham")
+    marked = {
+        split: rows.add_column("clean", [label == ham for label in rows["label"]])
+        for split, rows in splits.items()
+    }
+    datadict.save(datasets.DatasetDict(marked), tmp_path / "ham")
+    shutil.copy(data / "source.json", tmp_path / "ham")
+    count = list(splits["test"]["label"]).count(ham)
+    found = evaluate("tfidf", rows=tmp_path / "ham")[0]["metrics"]["test"]
+    assert found["clean"] == {"rows": count, "classes": {"ham": count, "spam": 0}}
+    assert found["macro_f1"] > 0.95
+
+
+def of_texts(root: Path, train: list[str]) -> Path:
+    """A dataset of given texts whose labels alternate, as prepare_data leaves it."""
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["ham", "spam"]),
+        }
+    )
+    content = {
+        "id": [str(number) for number in range(len(train))],
+        "text": train,
+        "label": [number % 2 for number in range(len(train))],
+    }
+    rows = datasets.Dataset.from_dict(content, features=features)
+    parts = dict.fromkeys(("train", "validation", "test"), rows)
+    datadict.save(datasets.DatasetDict(parts), root / "texts")
+    (root / "texts" / "source.json").write_text('{"kind": "path", "name": "texts.csv"}')
+    return root / "texts"
+
+
+def test_texts_without_words_are_told_apart_by_their_characters(evaluate, tmp_path, caplog):
+    texts = [":)", ":(", "\U0001f600 :)", "\U0001f622 :("] * 5
+    record, _ = evaluate("tfidf", rows=of_texts(tmp_path, texts))
+    assert record["metrics"]["test"]["accuracy"] == 1
+    assert "no training text has a word: TF-IDF counts characters" in caplog.messages
+
+
+def test_one_text_with_a_word_is_enough_to_count_words(evaluate, tmp_path, caplog):
+    record, _ = evaluate("tfidf", rows=of_texts(tmp_path, [":)", ":(", "win", ":)"] * 5))
+    assert record["metrics"]["test"]["accuracy"] < 1
+    assert "no training text has a word: TF-IDF counts characters" not in caplog.messages
 
 
 @pytest.mark.parametrize("baseline", eval_baseline.BASELINES)

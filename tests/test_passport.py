@@ -285,6 +285,20 @@ def test_twenty_classes_have_a_line_each_and_long_names_are_shortened(tmp_path):
     assert {*list(classes)[:19], "x" * 39 + "…"} <= texts(tmp_path / "classes.svg")
 
 
+def test_control_characters_of_a_name_are_not_drawn(tmp_path):
+    from common import figures
+
+    part = {"rows": 3, "classes": {"h\x00a\x1bm\ufffe": 1, "\x07": 2}}
+    figures.prepare()
+    figures.save(passport.draw_classes({"train": part}), tmp_path / "classes.svg")
+    assert "ham" in texts(tmp_path / "classes.svg")
+
+
+def test_settings_are_shown_letter_by_letter():
+    line = common_passport.settings_line({"leakage": "drop", "group": "a`b|c"})
+    assert line == "`leakage: drop`; ``group: a`b|c``"
+
+
 @pytest.mark.parametrize(
     ("record", "key"),
     [

@@ -160,7 +160,7 @@ def test_f1_of_three_classes_has_no_dot(draw):
 
 def test_names_are_shown_as_they_are(draw):
     """Between two dollars matplotlib would read a formula, and fail on what is none."""
-    classes = ["$5-$10", "<b> & --", r"$\oops$", "007"]
+    classes = ["$5-$10", "<b> & --", r"$\oops$", "0\x00\x1b07"]
     cells = [row("1.50", "007", 0, 0.5, classes=classes), row("0", "NA", 0, 0.5, classes=classes)]
     comparison, confusion = draw(cells)
     assert {"1.50  007", "0  NA"} <= texts(comparison)

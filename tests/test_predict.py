@@ -208,6 +208,22 @@ def test_max_length_is_that_of_the_cell(command, tmp_path):
     assert first != pytest.approx(second, abs=SAME)
 
 
+def test_a_maximum_without_room_for_a_text_is_refused(cell, command, tmp_path):
+    source = write_input(tmp_path / "new.txt", ["win"], [])
+    if cell[0].name == "bert":
+        with pytest.raises(InputError, match=r"max_length 2 leaves .* 3 or more"):
+            predict.main(command(source, "--max-length", 2))
+    else:
+        predict.main(command(source, "--max-length", 1))
+
+
+@pytest.mark.parametrize("columns", [["p", "p"], ["text", "p", "h"]])
+def test_a_text_is_one_column_or_two(columns):
+    expected = f"--text names {len(columns)} columns, .*: name one, or of pairs two different ones"
+    with pytest.raises(InputError, match=expected):
+        predict.parse(["--input=i", "--model=m", "--adapter=a", "--output=o", "--text", *columns])
+
+
 def test_a_cell_may_be_moved(cell, command, tmp_path):
     """What it takes to use it travels in its directory."""
     source = tmp_path / "new.txt"

@@ -489,3 +489,19 @@ def test_a_dataset_without_a_clean_row(run, tmp_path):
     assert set(table["clean_rows"]) == {"0"}
     assert "**20 of these rows" in text
     assert {line[4] for line in table_lines(text)[2:6]} == {""}
+    assert "There are no figures named *clean*: no row is left." in text
+
+
+@pytest.mark.usefixtures("leaky")
+def test_a_dataset_whose_clean_rows_lack_a_class(run, tmp_path):
+    for path in (tmp_path / "results").rglob("metrics.json"):
+        record = json.loads(path.read_text())
+        for split in record["metrics"].values():
+            split["clean"] = {"rows": 5, "classes": {"ham": 5, "spam": 0}}
+        path.write_text(json.dumps(record))
+    table, text = run("sms/bert/base,lora-r4/0,1")
+    assert set(table["clean_rows"]) == {"5"}
+    assert set(table["clean_macro_f1"]) == {""}
+    assert "**15 of these rows" in text
+    assert "There are no figures named *clean*: the other 5 lack a class." in text
+    assert {line[4] for line in table_lines(text)[2:6]} == {""}

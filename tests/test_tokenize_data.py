@@ -367,3 +367,25 @@ def test_a_mistake_ends_in_one_line_and_status_1(tiny_models, tmp_path, run_scri
     assert done.stderr.startswith(f"error: {tmp_path / 'nowhere'} is no saved dataset")
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("model", "least"), [("bert", 3), ("gpt2", 1)])
+def test_a_maximum_without_room_for_a_text_is_refused(
+    save_splits, tiny_models, tmp_path, model, least
+):
+    data, output = save_splits(train=[LONG]), tmp_path / "tokens"
+    made = tokenize(data, tiny_models[model], output, "--max-length", least)["train"]
+    assert list(made["length"]) == [least]
+    if least > 1:
+        expected = f"max_length {least - 1} leaves no token of a text .*: set {least} or more"
+        with pytest.raises(InputError, match=expected):
+            tokenize(data, tiny_models[model], tmp_path / "none", "--max-length", least - 1)
+        assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("option", ["--max-length", "--threads"])
+@pytest.mark.parametrize("value", ["0", "-1", "2.5"])
+def test_numbers_are_whole_ones(option, value, capsys):
+    with pytest.raises(SystemExit):
+        tokenize_data.main(["--data", "d", "--model", "m", "--output", "o", f"{option}={value}"])
+    assert f"argument {option}: '{value}' is no whole number from 1" in capsys.readouterr().err

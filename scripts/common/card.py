@@ -216,7 +216,7 @@ def figures(record: dict[str, Any]) -> list[str]:
     """The figures of every split in a table, and what to know of them."""
     metrics = record["metrics"]
     clean = metrics["test"].get("clean", {})
-    columns = metrics | ({"test, clean rows": clean} if clean.get("rows") else {})
+    columns = metrics | ({"test, clean rows": clean} if "accuracy" in clean else {})
     rows = [
         [title, *(f"{values[key]:.4f}" for values in columns.values())]
         for key, title, *_ in named_figures(record)
@@ -226,12 +226,22 @@ def figures(record: dict[str, Any]) -> list[str]:
         leaked = metrics["test"]["rows"] - clean["rows"]
         notes = (
             "The figures are those of one seed. "
-            f"**{leaked:,} of the test rows have a duplicate that was trained on**; the clean rows "
-            "are the others."
+            f"**{leaked:,} of the test rows have a duplicate that was trained on**; "
+            f"{of_the_others(clean)}."
         )
     if metrics["test"].get("collapsed"):
         notes += " **The model predicts one class for nearly every row: it has learned nothing.**"
     return [table(["metric", *columns], rows), notes]
+
+
+def of_the_others(clean: dict[str, Any]) -> str:
+    """What is known of the clean rows, in words: where they lack a class, no metric."""
+    if "accuracy" in clean:
+        return "the clean rows are the others"
+    if not clean["rows"]:
+        return "no row is left to give figures of"
+    missing = ", ".join(shown(name) for name, count in clean["classes"].items() if not count)
+    return f"the other {clean['rows']:,} have no row of class {missing}, and hence no figures"
 
 
 def hyper_parameters(record: dict[str, Any], peft: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Texts become token ids: cut at the maximum, unpadded, no special tokens but around them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,24 @@ class Encoder:
             cut first.
         separator: put before the second text of a pair; None where texts are no pairs.
         types: whether the tokens of a pair tell which of its texts they are of.
+
+    Raises:
+        InputError: the maximum leaves no token of a text.
     """
 
     tokenizer: Any
     max_length: int
     separator: str | None = None
     types: bool = False
+
+    def __post_init__(self) -> None:
+        needed = shortest(self.tokenizer, self.separator)
+        if self.max_length < needed:
+            each = "a text" if self.separator is None else "each text of a pair"
+            raise InputError(
+                f"max_length {self.max_length} leaves no token of {each} beside those that "
+                f"{self.tokenizer.name_or_path} adds: set {needed} or more"
+            )
 
     def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, list]:
         """The tokens of texts, in order.
@@ -138,10 +151,81 @@ class Encoder:
 def separator_of(tokenizer) -> str:
     """What to put between two texts: nothing where the tokenizer itself separates them.
 
-    BERT's puts [SEP] there, RoBERTa's </s></s>; GPT-2's nothing, and two texts would be one.
+    BERT's puts [SEP] there, RoBERTa's </s></s>; GPT-2's nothing, and two texts would be one. A new
+    line separates them then. A tokenizer that has no token for it (many split at white space) gets
+    the name of its separator or end of text; it may be spelled, and separates all the same.
+
+    Raises:
+        InputError: the tokenizer makes no token of any of these.
     """
     alone, together = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
-    return "" if together > alone else "\n"
+    if together > alone:
+        return ""
+    named = [f"{token} " for token in (tokenizer.sep_token, tokenizer.eos_token) if token]
+    for separator in ("\n", *named):
+        if separator_length(tokenizer, separator):
+            return separator
+    raise InputError(
+        f"{tokenizer.name_or_path} holds a tokenizer that puts nothing between the texts of a pair "
+        "and has no token for a new line: set `sep_token` in its tokenizer_config.json to one that "
+        "it knows, or take another model"
+    )
+
+
+def separator_length(tokenizer, separator: str) -> int:
+    """The tokens that a separator adds to a pair; 0 where it cannot be spelled."""
+    text = known_text(tokenizer)
+    try:
+        plain, parted = (
+            tokenizer([text], [second], split_special_tokens=True).encodings[0]
+            for second in (text, f"{separator}{text}")
+        )
+    except Exception:  # what tokenizers raises of an unknown word is of no closer kind
+        return 0
+    return max(0, len(parted) - len(plain))
+
+
+def known_text(tokenizer) -> str:
+    """A short text that the tokenizer makes tokens of.
+
+    Without an unknown token, a tokenizer leaves out what it does not know, or raises an error.
+
+    Raises:
+        InputError: there is none.
+    """
+    for text in chain(["a"], spelled_words(tokenizer)):
+        try:
+            (row,) = tokenizer([text], split_special_tokens=True).encodings
+        except Exception:  # as above
+            continue
+        if not all(row.special_tokens_mask):
+            return text
+    raise InputError(
+        f"{tokenizer.name_or_path} holds a tokenizer that knows no word: mend its tokenizer.json "
+        "or take another model"
+    )
+
+
+def spelled_words(tokenizer) -> Iterator[str]:
+    """The words of a vocabulary as texts, by their number; nothing is done before the first."""
+    known = tokenizer.get_vocab()
+    for word in sorted(known, key=lambda word: known[word]):
+        yield tokenizer.convert_tokens_to_string([word])
+
+
+def shortest(tokenizer, separator: str | None) -> int:
+    """The smallest maximum, in tokens, that leaves one of each text.
+
+    Of a pair that is cut at both of its texts, each keeps half, and the separator is of the second.
+
+    Args:
+        tokenizer: it tells how many special tokens it adds.
+        separator: of pairs; None where texts are no pairs.
+    """
+    added = tokenizer.num_special_tokens_to_add(pair=separator is not None)
+    if separator is None:
+        return added + 1
+    return added + 2 * (1 + (separator_length(tokenizer, separator) if separator else 0))
 
 
 def has_types(tokenizer, directory: Path) -> bool:
@@ -152,7 +236,8 @@ def has_types(tokenizer, directory: Path) -> bool:
         directory: of the model; its config tells how many types it knows. RoBERTa knows one.
     """
     known = files.read_json(directory / "config.json").get("type_vocab_size") or 0
-    (row,) = tokenizer(["a"], ["b"]).encodings
+    text = known_text(tokenizer)
+    (row,) = tokenizer([text], [text]).encodings
     return 0 < max(row.type_ids, default=0) < known
 
 

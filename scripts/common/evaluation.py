@@ -60,9 +60,9 @@ def evaluate(
         positive: number of the positive class.
 
     Returns:
-        metrics by split, with those of the clean rows in a block ``clean`` where rows are marked;
-        and a frame with id, label, prediction (class names) and one column
-        ``probability_{class}`` per class, in row order.
+        metrics by split, with the block of ``of_clean_rows`` where rows are marked; and a frame
+        with id, label, prediction (class names) and one column ``probability_{class}`` per class,
+        in row order.
     """
     from common.metrics import classification_metrics
 
@@ -72,7 +72,7 @@ def evaluate(
         rows, labels = splits[split], splits[split]["label"]
         results[split] = {
             **classification_metrics(outcome["probabilities"], labels, positive),
-            **of_clean_rows(outcome["probabilities"], rows, positive),
+            **of_clean_rows(outcome["probabilities"], rows, names, positive),
             "rows": len(labels),
             "eval_seconds": round(outcome["seconds"], 3),
             "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
@@ -80,10 +80,19 @@ def evaluate(
     return results, tabulate(splits["test"], outcomes["test"]["probabilities"], names)
 
 
-def of_clean_rows(probabilities: np.ndarray, rows, positive: int) -> dict[str, Any]:
-    """The metrics and the number of the clean rows, under ``clean``; {} where none are marked.
+def of_clean_rows(
+    probabilities: np.ndarray, rows, names: list[str], positive: int
+) -> dict[str, Any]:
+    """The metrics of the clean rows and ``rows``, their number, under ``clean``.
 
-    Where no row is clean, their number alone: 0.
+    Where they lack a class, a perfect classifier would score 0 on it, and its macro-averages would
+    fall: there are ``rows`` and ``classes`` (rows by class name) then, and no metrics.
+
+    Args:
+        probabilities: shape (rows, classes).
+        rows: of one split; {} is returned where they are not marked.
+        names: class names in order.
+        positive: number of the positive class.
     """
     import numpy as np
 
@@ -93,7 +102,10 @@ def of_clean_rows(probabilities: np.ndarray, rows, positive: int) -> dict[str, A
         return {}
     clean = np.array(rows["clean"], dtype=bool)
     labels = np.array(rows["label"])[clean].tolist()
-    found = classification_metrics(probabilities[clean], labels, positive) if labels else {}
+    classes = {name: labels.count(number) for number, name in enumerate(names)}
+    if not all(classes.values()):
+        return {"clean": {"rows": len(labels), "classes": classes}}
+    found = classification_metrics(probabilities[clean], labels, positive)
     return {"clean": {**found, "rows": len(labels)}}
 
 

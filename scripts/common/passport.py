@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from common.markdown import shown, table
+from common.markdown import code, shown, table
 
 BAD_ROWS_SHOWN = 20
 CONFIGURED, NOT_ON_RECORD = "as configured", "not on record"
@@ -201,7 +201,7 @@ def conflict_line(conflict: dict[str, int]) -> str:
 def settings_line(settings: Passport) -> str:
     """The policy in force, in the words of the config."""
     words = {key: "null" if value is None else value for key, value in settings.items()}
-    return "; ".join(f"`{key}: {value}`" for key, value in words.items())
+    return "; ".join(code(f"{key}: {value}") for key, value in words.items())
 
 
 def rows_line(rows: Passport, found: dict[str, Passport]) -> str:
