@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import pytest
-from simulation import draw, labels_of
 
 from common.resampling import Measured, Variant, measure
 from common.significance import (
@@ -22,6 +21,7 @@ from common.significance import (
     satterthwaite,
     spread_over_seeds,
 )
+from tests.simulation import draw, labels_of
 
 RUNS = 1000
 BINOMIAL = 2.6 * math.sqrt(0.05 * 0.95 / RUNS)  # of a rate of 5 %, one-sided, in 1 of 200 tests
@@ -176,7 +176,7 @@ def test_the_order_of_the_rows_hardly_matters_and_the_seed_is_kept():
 def test_zero_disagreements_are_no_difference():
     labels = np.repeat([0, 1], 20)
     correct = np.arange(40) % 5 > 0
-    same = [variant(name, labels, [correct] * 2) for name in "ab"]
+    same = [variant(name, labels, np.array([correct] * 2)) for name in "ab"]
     (found,) = compare_all(measure(labels, same, "macro_f1"))
     assert (found.p, found.p_holm, found.contrast.value) == (1.0, 1.0, 0.0)
 
@@ -203,20 +203,20 @@ def test_one_seed_says_so_and_the_baseline_does_not():
 def test_one_seed_of_each_is_the_paired_bootstrap():
     labels = labels_of(400, 0.5)
     a, b = random_variants(2, 1, rows=400, quality=[1.2, 1.6])
-    found = list(measure(labels, [a, b], "accuracy").values())
-    interval, p = paired_bootstrap(*found)
-    comparison = compare(*found)
+    one, two = measure(labels, [a, b], "accuracy").values()
+    interval, p = paired_bootstrap(one, two)
+    comparison = compare(one, two)
     student = comparison.contrast.interval()
     assert (interval.low, interval.high) == pytest.approx((student.low, student.high), abs=0.005)
     assert p == pytest.approx(comparison.p, abs=0.01)
-    assert paired_bootstrap(found[1], found[0])[1] == p
+    assert paired_bootstrap(two, one)[1] == p
 
 
 def test_a_paired_bootstrap_of_equals_finds_nothing():
     (one,) = random_variants(1, 2)
     twin = Variant("twin", one.probabilities)
-    found = measure(labels_of(200, 0.3), [one, twin], "f1", resamples=99)
-    interval, p = paired_bootstrap(*found.values())
+    a, b = measure(labels_of(200, 0.3), [one, twin], "f1", resamples=99).values()
+    interval, p = paired_bootstrap(a, b)
     assert (interval.low, interval.high, p) == (0, 0, 1)
 
 
