@@ -8,7 +8,8 @@ from scipy import stats
 
 from common.planning import Needed, detectable_difference, needed
 from common.resampling import measure
-from common.significance import Comparison, Contrast, Side, compare
+from common.significance import Comparison, compare
+from common.variance import Contrast, Side
 from tests.simulation import draw, labels_of
 
 Z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)

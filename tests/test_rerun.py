@@ -132,6 +132,7 @@ EDITS = [
     # Of what no stage reads yet.
     code_edit("common/resampling", {}),
     code_edit("common/intervals", {}),
+    code_edit("common/variance", {}),
     code_edit("common/significance", {}),
     code_edit("common/ties", {}),
     code_edit("common/planning", {}),

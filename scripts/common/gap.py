@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from common.resampling import LOWER_IS_BETTER, Measured
-from common.significance import contrast
+from common.variance import contrast
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Intervals:
     Attributes:
         cells: one per seed, in the order of the seeds.
         mean: of the mean over these seeds; that other seeds would give another mean is not in it
-            (``significance.mean_interval`` has both).
+            (``variance.mean_interval`` has both).
     """
 
     cells: list[Interval]

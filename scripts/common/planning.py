@@ -59,7 +59,7 @@ def needed(comparison: Comparison, power: float = 0.8, alpha: float = 0.05) -> N
     """How many rows, or how many seeds, would separate two variants.
 
     With n rows and k seeds the variance of the difference is (rows + interactions / k) / n +
-    seeds / k, of which each part is estimated (``significance.contrast``): more rows leave the
+    seeds / k, of which each part is estimated (``variance.contrast``): more rows leave the
     seeds' part, more seeds that of the rows. The difference that was seen is taken for the true
     one; a small one is a matter of chance, and so are then these numbers.
 
