@@ -139,6 +139,15 @@ EDITS = [
     code_edit("common/forward", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),
     code_edit("common/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
+    # Of what no stage reads yet.
+    code_edit("common/resampling", {}),
+    code_edit("common/intervals", {}),
+    code_edit("common/variance", {}),
+    code_edit("common/significance", {}),
+    code_edit("common/ties", {}),
+    code_edit("common/planning", {}),
+    code_edit("common/gap", {}),
+    code_edit("common/calibration", {}),
     code_edit("common/metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
     Edit(
         "a module more imported by `scripts/report.py`",
