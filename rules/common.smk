@@ -121,6 +121,16 @@ def passports() -> list[str]:
     return [f"results/{dataset}/{file}" for dataset in config["datasets"] for file in files]
 
 
+def beside(files: list[str], name: str) -> list[str]:
+    """Input: the file of another name in the directory of each file."""
+    return [str(Path(file).with_name(name)) for file in files]
+
+
+def templates() -> list[str]:
+    """Input: what the page is made from, so that an edit of its looks makes the page anew."""
+    return sorted(str(file) for file in (SCRIPTS / "templates").rglob("*") if file.is_file())
+
+
 def predictions() -> list[str]:
     """Input: the predictions that the config asks for."""
     return [

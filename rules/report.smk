@@ -74,3 +74,40 @@ rule plot:
             --confusion {output.confusion:q} \\
             &> {log:q}
         """
+
+
+rule page:
+    """Put everything that people read of a comparison into one HTML file."""
+    input:
+        verdicts="results/verdicts.json",
+        metrics=config["metrics"],
+        predictions=beside(config["metrics"], "predictions.parquet"),
+        data=[f"results/{dataset}/data" for dataset in config["datasets"]],
+        passports=passports(),
+        templates=templates(),
+    output:
+        report(
+            "results/report.html",
+            caption="captions/report_html.rst",
+            category="Comparison",
+            labels={"what": "Everything", "as": "page"},
+        ),
+    log:
+        "results/page.log",
+    benchmark:
+        "results/page.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("page"),
+        templates=SCRIPTS / "templates",
+    shell:
+        """
+        python {params.script:q} \\
+            --results results \\
+            --verdicts {input.verdicts:q} \\
+            --config results/config.yaml \\
+            --templates {params.templates:q} \\
+            --page {output:q} \\
+            &> {log:q}
+        """

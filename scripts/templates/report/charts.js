@@ -1,5 +1,6 @@
 // The figures, one by one.
 
+const MOST_BESIDE = 12; // variants of a figure that shares its line with another
 const SYMBOLS = { base: "circle-open", head: "diamond", adapter: "circle", full: "square", baseline: "line-ns" };
 const DASHES = { head: "dot", full: "dash" };
 
@@ -23,23 +24,40 @@ const priced = (cost) => trained()
   .filter(({ x, found }) => isNumber(x) && x > 0 && found)
   .map((point) => ({ ...point, y: point.found.value }));
 
-const baselineLines = (palette) => {
-  const found = current().variants.filter((variant) => variant.kind === "baseline" && figureOf(variant));
+/** Baselines as dotted lines; one far below all points would press them together, and is left out. */
+const baselineLines = (points, palette) => {
+  const lowest = Math.min(...points.map(({ found }) => found.low));
+  const highest = Math.max(...points.map(({ found }) => found.high));
+  const shown = current().variants.filter((variant) =>
+    variant.kind === "baseline" && figureOf(variant)?.value > lowest - (highest - lowest) / 2);
+  const line = ({ value }) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value, line: { color: palette.muted, width: 1, dash: "dot" } });
+  const label = ({ value }, name) => ({
+    xref: "paper", x: 0, xanchor: "left", y: value, yanchor: "bottom", showarrow: false, text: plain(name), font: { size: 11, color: palette.muted },
+  });
   return {
-    shapes: found.map((variant) => ({
-      type: "line", xref: "paper", x0: 0, x1: 1, y0: figureOf(variant).value, y1: figureOf(variant).value,
-      line: { color: palette.muted, width: 1, dash: "dot" },
-    })),
-    annotations: found.map((variant) => ({
-      xref: "paper", x: 1, xanchor: "right", y: figureOf(variant).value, yanchor: "bottom", showarrow: false,
-      text: plain(variant.name), font: { size: 11, color: palette.muted },
-    })),
+    shapes: shown.map((variant) => line(figureOf(variant))),
+    annotations: shown.map((variant) => label(figureOf(variant), variant.name)),
   };
+};
+
+/** An axis of costs over their logarithm, with room at its ends and a few round numbers on it. */
+const costAxis = (values, { title, shown, base }) => {
+  const [first, last] = [Math.min(...values), Math.max(...values)];
+  const room = Math.max((last / first) ** 0.06, 1.15);
+  const [low, high] = [first / room, last * room];
+  const wide = Math.log10(high / low) > 2;
+  const steps = base === 2 || wide ? [1] : [1, 2, 5];
+  const ticks = [];
+  for (let power = Math.floor(Math.log(low) / Math.log(base)); base ** power <= high; power += 1) {
+    ticks.push(...steps.map((step) => step * base ** power).filter((tick) => tick >= low && tick <= high));
+  }
+  const some = ticks.filter((_, index) => index % Math.ceil(ticks.length / 8) === 0);
+  return { type: "log", title, range: [Math.log10(low), Math.log10(high)], tickvals: some, ticktext: some.map(shown) };
 };
 
 const costFigure = {
   id: "costs", title: "Quality against cost", wide: true,
-  caption: `${data.metric} with its interval; the line is the Pareto front: no variant is both cheaper and better. Dotted lines are baselines.`,
+  caption: `${data.metric} with its interval; the line is the Pareto front: no variant is both cheaper and better. Dotted lines are baselines, but for those far below.`,
   empty: "No variant of this dataset has both a cost and a figure.",
   choices: { cost: { title: "Cost", pairs: () => Object.entries(COSTS).map(([key, { title }]) => [key, title]) } },
   plot: ({ cost }, palette) => {
@@ -47,6 +65,8 @@ const costFigure = {
     if (!points.length) return null;
     const front = paretoFront(points);
     const few = points.length <= 14;
+    const costs = points.map(({ x }) => x);
+    const middle = Math.sqrt(Math.min(...costs) * Math.max(...costs));
     const traces = unique(points.map(({ variant }) => variant.model)).map((model) => {
       const own = points.filter(({ variant }) => variant.model === model);
       const colour = colourOf(model, palette);
@@ -54,7 +74,7 @@ const costFigure = {
         type: "scatter", mode: few ? "markers+text" : "markers", name: plain(model),
         x: own.map(({ x }) => x), y: own.map(({ y }) => y), error_y: bars(own.map(({ found }) => found), colour),
         marker: { color: colour, size: 10, symbol: own.map(({ variant }) => SYMBOLS[variant.kind]), line: { width: 1.5, color: colour } },
-        text: own.map(({ variant }) => plain(variant.variant)), textposition: "middle right", textfont: { color: palette.muted, size: 11.5 },
+        text: own.map(({ variant }) => plain(variant.variant)), textposition: own.map(({ x }) => (x > middle ? "bottom left" : "bottom right")), textfont: { color: palette.muted, size: 11.5 },
         customdata: own.map(({ variant, x, found }) => `${plain(variant.name)}<br>${interval(found)}<br>${COSTS[cost].shown(x)}`),
         hovertemplate: "%{customdata}<extra></extra>", cliponaxis: false,
       };
@@ -63,14 +83,9 @@ const costFigure = {
       type: "scatter", mode: "lines", name: "Pareto front", x: front.map(({ x }) => x), y: front.map(({ y }) => y),
       line: { color: palette.muted, width: 1.5, shape: "hv" }, hoverinfo: "skip",
     });
-    const { title, unit } = COSTS[cost];
     return {
       traces,
-      layout: {
-        ...baselineLines(palette), height: 420,
-        xaxis: { type: "log", title: unit ? `${title}, ${unit}` : title, dtick: "D1" === cost ? 1 : undefined, nticks: 8 },
-        yaxis: { title: data.metric },
-      },
+      layout: { ...baselineLines(points, palette), height: 420, xaxis: costAxis(costs, COSTS[cost]), yaxis: { title: data.metric } },
     };
   },
   table: ({ cost }) => {
@@ -83,7 +98,7 @@ const costFigure = {
 };
 
 const seedsFigure = {
-  id: "seeds", title: "Seeds", wide: true,
+  id: "seeds", title: "Seeds", wide: Math.max(...[...datasets.values()].map(({ variants }) => variants.length)) > MOST_BESIDE,
   caption: `${data.metric} of every seed, a dot each, over the interval of the variant. A cross is a collapsed cell: it answers one class for nearly every row.`,
   empty: "No variant of this dataset has a figure.",
   plot: (_, palette) => {
@@ -106,7 +121,7 @@ const seedsFigure = {
           hovertemplate: "%{y}<br>%{customdata}<extra></extra>" },
       ],
       layout: {
-        height: 90 + 30 * lines.length, showlegend: false, xaxis: { title: data.metric },
+        height: Math.max(90 + 30 * lines.length, 340), showlegend: false, xaxis: { title: data.metric },
         yaxis: { type: "category", categoryorder: "array", categoryarray: names, showgrid: false, tickfont: { color: palette.ink, size: 12 } },
       },
     };
@@ -120,7 +135,8 @@ const seedsFigure = {
 
 const variantPairs = (variants) => variants.map(({ name }) => [name, name]);
 const named = (name) => current().variants.find((variant) => variant.name === name);
-const withLosses = () => current().variants.filter(({ cells }) => cells.some((cell) => cell.train.length || cell.validation.length));
+const bestFirst = (variants) => [...variants].sort((a, b) => (figureOf(b)?.value ?? -1) - (figureOf(a)?.value ?? -1));
+const withLosses = () => bestFirst(current().variants.filter(({ cells }) => cells.some((cell) => cell.train.length || cell.validation.length)));
 
 const curvesFigure = {
   id: "curves", title: "Learning curves", wide: false,
@@ -193,11 +209,11 @@ const ranksFigure = {
   }),
 };
 
-const calibrated = () => current().variants.filter(({ calibration }) => calibration?.reliability?.length);
+const calibrated = () => bestFirst(current().variants.filter(({ calibration }) => calibration?.reliability?.length));
 const filled = (variant) => (variant?.calibration?.reliability ?? []).filter(({ rows }) => rows > 0);
 
 const reliabilityFigure = {
-  id: "reliability", title: "Reliability", wide: true,
+  id: "reliability", title: "Reliability", wide: false,
   caption: "Share of right answers against confidence, in bins; the size of a dot is the number of rows. Below the diagonal a variant is too sure of itself.",
   empty: "No calibration is on record for this dataset.",
   choices: {
@@ -219,7 +235,7 @@ const reliabilityFigure = {
     const diagonal = { type: "scatter", mode: "lines", showlegend: false, x: [0, 1], y: [0, 1], line: { color: palette.muted, width: 1, dash: "dot" }, hoverinfo: "skip" };
     return {
       traces: [diagonal, ...traces],
-      layout: { height: 420, showlegend: true, xaxis: { title: "confidence", range: [0, 1.02] }, yaxis: { title: "share of right answers", range: [0, 1.05] } },
+      layout: { height: 380, showlegend: true, xaxis: { title: "confidence", range: [0, 1.02] }, yaxis: { title: "share of right answers", range: [0, 1.05] } },
     };
   },
   table: ({ variant, beside }) => ({

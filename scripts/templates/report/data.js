@@ -32,11 +32,19 @@ const bytes = (count) => {
   return `${value < 10 && power ? value.toFixed(1) : Math.round(value)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
 };
 
+/** A count in thousands, millions or billions. */
+const count = (number) => {
+  if (!isNumber(number)) return ABSENT;
+  const power = Math.min(Math.floor(Math.log10(Math.max(number, 1)) / 3), 3);
+  const value = number / 1000 ** power;
+  return `${Number(value.toPrecision(3)).toLocaleString("en-GB")}${["", " k", " M", " G"][power]}`;
+};
+
 const COSTS = {
-  trainable_parameters: { title: "Trainable parameters", shown: whole },
-  train_seconds: { title: "Training time", unit: "seconds", shown: duration },
-  peak_memory_bytes: { title: "Peak memory", unit: "bytes", shown: bytes },
-  file_bytes: { title: "File size", unit: "bytes", shown: bytes },
+  trainable_parameters: { title: "Trainable parameters", short: "Parameters", shown: count, base: 10 },
+  train_seconds: { title: "Training time", short: "Training", shown: duration, base: 10 },
+  peak_memory_bytes: { title: "Peak memory", short: "Memory", shown: bytes, base: 2 },
+  file_bytes: { title: "File size", short: "File", shown: bytes, base: 2 },
 };
 
 /** The metric of a variant: value, low, high and the rest; undefined where it has none. */

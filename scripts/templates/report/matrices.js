@@ -23,7 +23,6 @@ const matrix = (variant, classes) => {
     });
     return element("tr", {}, element("th", { scope: "row", title: classes[number] }, classes[number]), cells);
   });
-  head.firstChild.style.background = "none";
   return element("div", { class: "matrix scroll", tabindex: "0", role: "region", "aria-label": `Confusion matrix of ${variant.name}` },
     element("table", {}, element("caption", {}, variant.name), element("thead", {}, head), element("tbody", {}, rows)));
 };

@@ -103,7 +103,7 @@ const notice = ({ disputed, texts, texts_cut: cut }) => {
 
 /** A and B at first: the best variant, and the strongest baseline or else the next best. */
 const firstPair = (variants) => {
-  const best = [...variants].sort((a, b) => (figureOf(b)?.value ?? -1) - (figureOf(a)?.value ?? -1));
+  const best = bestFirst(variants);
   const rival = best.find((variant) => variant.kind === "baseline" && variant !== best[0]) ?? best[1] ?? best[0];
   return [best[0].name, rival.name];
 };

@@ -28,15 +28,19 @@ const differenceCell = (row) => {
   if (!pair) return absent();
   const word = pair.significant ? (pair.difference > 0 ? "better" : "worse") : "not told apart";
   return [
-    element("span", { class: pair.significant ? word : null }, signed(pair.difference)),
-    element("small", {}, `${signed(pair.low)} to ${signed(pair.high)}`), element("small", {}, word),
+    element("span", { class: pair.significant ? word : "absent" }, pair.significant ? `${word} ` : "≈ ", signed(pair.difference)),
+    element("small", {}, `${signed(pair.low)} to ${signed(pair.high)}`),
+    pair.significant ? null : element("span", { class: "hidden" }, word),
     pair.caution && element("small", { title: pair.caution }, "caution", element("span", { class: "hidden" }, `: ${pair.caution}`)),
   ];
 };
 
+/** A cost in few letters; the whole number is its title. */
+const costCell = (key, cost) => (isNumber(cost) ? element("span", { title: whole(cost) }, COSTS[key].shown(cost)) : absent());
+
 const costColumn = (key) => ({
-  title: COSTS[key].title, number: true, value: ({ variant }) => variant.costs?.[key],
-  cell: ({ variant }) => (isNumber(variant.costs?.[key]) ? COSTS[key].shown(variant.costs[key]) : absent()),
+  title: COSTS[key].short, number: true, value: ({ variant }) => variant.costs?.[key],
+  cell: ({ variant }) => costCell(key, variant.costs?.[key]),
 });
 
 const COLUMNS = [
@@ -101,7 +105,7 @@ const drawBody = () => {
   byId("table-count").textContent = `${rows.length} of ${allVariants.length} variants`;
   const unknown = rows.some(({ variant }) => figureOf(variant, state.metric)?.seeds_known === false);
   const groups = state.metric === data.metric ? "" : `Groups and ties are by ${data.metric}. `;
-  byId("table-notes").textContent = groups + (unknown ? "† The interval tells of the test rows alone: one seed does not show what another would give." : "");
+  byId("table-notes").textContent = groups + "≈ marks a difference that the test rows and seeds do not show. " + (unknown ? "† The interval tells of the test rows alone: one seed does not show what another would give." : "");
 };
 
 const startTable = () => {
