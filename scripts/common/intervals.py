@@ -209,3 +209,9 @@ def rounded(value: float, interval: Interval) -> str:
     # Adding 0 makes 0 of -0, which rounding leaves of a small negative value.
     value, low, high = (round(each, digits) + 0.0 for each in (value, interval.low, interval.high))
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def signed(value: float, interval: Interval) -> str:
+    """A difference with its sign, and the digits that its interval supports: +0.036."""
+    digits = decimals((interval.high - interval.low) / 2)
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
