@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     verdicts = {
         "metric": args.metric,
         "level": args.level,
-        "alpha": round(1 - args.level, 10),
+        "alpha": alpha(args),
         "resamples": args.resamples,
         "datasets": {
             dataset: judged(args, identities)
@@ -63,6 +63,11 @@ def level(text: str) -> float:
     return number
 
 
+def alpha(args) -> float:
+    """The level of the tests; a plain subtraction gives 0.050000000000000044."""
+    return round(1 - args.level, 10)
+
+
 def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[str, Any]]]:
     """The cells and baselines of each dataset, as ``cells.identities`` names them."""
     found: dict[str, list[dict[str, Any]]] = {}
@@ -78,7 +83,7 @@ def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     found = judging.judge(
         answers.read(args.results, identities), args.metric, args.level, args.resamples
     )
-    return found | {"verdict": verdict.sentences(found, args.metric)}
+    return found | {"verdict": verdict.sentences(found, args.metric, alpha(args))}
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def as_variant(name: str, group: list[Cell]) -> Variant:
     probabilities = np.stack([cell.probabilities for cell in group])
     fixed = group[0].identity["seed"] is None
     # A head that came with the model: seeds have nothing to draw.
-    fixed |= bool(group[0].record["train_info"].get("pretrained_head")) and kind(group) == "base"
+    fixed |= kind(group) == "base" and own_head(group)
     if fixed and (probabilities == probabilities[:1]).all():
         return Variant(name, probabilities[:1], trained=False)
     return Variant(name, probabilities)
@@ -104,6 +104,11 @@ def kind(group: list[Cell]) -> str:
     return group[0].record["run_info"].get("kind", "base")
 
 
+def own_head(group: list[Cell]) -> bool:
+    """Whether the head came with the model."""
+    return bool(group[0].record["train_info"].get("pretrained_head"))
+
+
 def identity_of(name: str, group: list[Cell]) -> Found:
     """What names a variant."""
     identity = group[0].identity
@@ -112,6 +117,7 @@ def identity_of(name: str, group: list[Cell]) -> Found:
         "model": identity["model"] or None,
         "variant": identity["variant"],
         "kind": kind(group),
+        "untrained_head": kind(group) == "base" and not own_head(group),
         "seeds": seeds_of(group),
     }
 
@@ -252,6 +258,7 @@ def described(pair: Comparison, right: dict[str, np.ndarray], level: float) -> F
         "difference": pair.contrast.value,
         "low": around.low,
         "high": around.high,
+        "standard_error": pair.contrast.standard_error,
         "p": pair.p,
         "p_holm": pair.p_holm,
         "significant": pair.significant(1 - level),

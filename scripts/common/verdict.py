@@ -7,22 +7,36 @@ figures of verdicts.json alone.
 from collections.abc import Iterator
 from typing import Any
 
-from common.intervals import Interval, decimals, signed
+from common.intervals import decimals
 from common.resampling import LOWER_IS_BETTER
+from common.standing import (
+    BETTER,
+    TIE,
+    UNTRAINED,
+    WORSE,
+    apart,
+    by_rank,
+    chosen,
+    cost,
+    leaders,
+    of_kind,
+    outcome,
+    pair,
+    worth_training,
+)  # fmt: skip
 
-UNTRAINED = ("baseline", "base")
 MAJORITY, TFIDF = "majority", "tfidf"
-BETTER, WORSE, TIE = "better", "worse", "tie"
 
 Found = dict[str, Any]
 
 
-def sentences(found: Found, wanted: str) -> list[str]:
+def sentences(found: Found, wanted: str, alpha: float = 0.05) -> list[str]:
     """The verdict.
 
     Args:
         found: a dataset of verdicts.json, without its ``verdict``.
         wanted: the metric that was asked for; another stands in where the dataset lacks it.
+        alpha: level of the tests.
     """
     parts = []
     if found["metric"] != wanted:
@@ -35,88 +49,68 @@ def sentences(found: Found, wanted: str) -> list[str]:
         *parts,
         choice(found),
         *tied(found),
+        *untested(found),
         *beaten(found),
         *price(found),
         *adapters(found),
         *gaps(found),
-        *outlook(found),
+        *outlook(found, alpha),
         *collapses(found),
         *few_seeds(found),
         *cautions(found),
     ]
 
 
-def by_rank(found: Found) -> list[Found]:
-    """The variants, best mean first."""
-    return sorted(found["variants"], key=lambda variant: variant["rank"])
-
-
-def leaders(found: Found) -> list[Found]:
-    """Those tied for first, best mean first; one of them where there is no tie."""
-    return [variant for variant in by_rank(found) if variant["tied_for_first"]]
-
-
-def chosen(found: Found) -> Found:
-    """What to use: of those tied for first one that needs no training, else the cheapest.
-
-    A variant that collapsed with some seed is chosen only where all did.
-    """
-    return min(leaders(found), key=lambda variant: (bool(variant["collapsed"]), *cost(variant)))
-
-
-def cost(variant: Found) -> tuple:
-    """What to sort by: a baseline is cheapest, then what trains fewest parameters, then seconds."""
-    costs = variant["costs"]
-    kinds = UNTRAINED.index(variant["kind"]) if variant["kind"] in UNTRAINED else len(UNTRAINED)
-    return kinds, costs["trainable_parameters"] or 0, costs["train_seconds"] or 0, variant["rank"]
-
-
-def pair(found: Found, a: str, b: str) -> Found:
-    """The comparison of two variants, turned so that the difference is a less b."""
-    for each in found["comparisons"]:
-        if (each["a"], each["b"]) == (a, b):
-            return each
-        if (each["a"], each["b"]) == (b, a):
-            turned = {"difference": -each["difference"], "low": -each["high"], "high": -each["low"]}
-            return {**each, "a": a, "b": b, **turned}
-    raise KeyError(f"{a} and {b} were not compared")
-
-
-def outcome(comparison: Found) -> str:
-    """What a comparison says of its first variant: better, worse, or a tie."""
-    if not comparison["significant"]:
-        return TIE
-    lower = comparison["metric"] in LOWER_IS_BETTER
-    return BETTER if (comparison["difference"] < 0) == lower else WORSE
-
-
-def apart(comparison: Found) -> str:
-    """The difference with its sign and the digits that its interval supports: +0.036."""
-    return signed(comparison["difference"], Interval(comparison["low"], comparison["high"]))
+def untested(found: Found) -> Iterator[str]:
+    """The untrained heads that so few draws cannot tell from the best, however far below it."""
+    best = leaders(found)
+    rest = [v for v in by_rank(found) if v["tied_for_first"] and v not in best]
+    if rest:
+        named = listed([f"{v['name']} at {v['metrics'][found['metric']]['shown']}" for v in rest])
+        yield (
+            f"An untrained head is a coin that every seed tosses anew, and so few tosses are no "
+            f"test: {named} cannot formally be told from the best."
+        )
 
 
 def choice(found: Found) -> str:
     """What to use, and why."""
-    best, use = leaders(found), chosen(found)
-    others = len(best) > 1
+    best, use, train = leaders(found), chosen(found), worth_training(found)
     if not any(variant["kind"] not in UNTRAINED for variant in found["variants"]):
-        ahead = "is tied for first" if others else "is better than every other variant"
-        return f"Nothing was trained here; of what there is, {use['name']} {ahead}."
+        return f"Nothing was trained here; of what there is, {use['name']} {lead(best)}."
     if any(variant["name"] == MAJORITY for variant in best):
-        ahead = "is tied for first" if others else "is better than every other variant"
         return (
-            f"Nothing learned: {MAJORITY}, which gives every row the most frequent class, {ahead}."
+            f"Nothing learned: {MAJORITY}, which gives every row the most frequent class, "
+            f"{lead(best)}."
         )
     if use["kind"] in UNTRAINED:
-        why = (
-            "it is tied for first, and no trained variant is significantly better"
-            if others
-            else "it is better than every other variant"
+        if not train:
+            return f"No reason to train: use {use['name']}, which {lead(best)}."
+        return (
+            f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
+            f"is significantly better. If you train, use {train['name']}{why(found, train)}."
         )
-        return f"No reason to train: use {use['name']}, {why}."
-    if not others:
-        return f"Use {use['name']}: it is better than every other variant."
-    return f"Use {use['name']}: of those tied for first it trains the fewest parameters."
+    if len(best) == 1:
+        return f"Use {use['name']}: it {lead(best)}."
+    return f"Use {use['name']}{why(found, use)}."
+
+
+def lead(best: list[Found]) -> str:
+    """How a leader leads, as the rest of a sentence."""
+    return "is tied for first" if len(best) > 1 else "is better than every other variant"
+
+
+def why(found: Found, use: Found) -> str:
+    """Why of those tied for first that one, as the rest of a sentence."""
+    trained = [variant for variant in leaders(found) if variant["kind"] not in UNTRAINED]
+    if len(trained) == 1:
+        return ""
+    cheapest = min(trained, key=cost)
+    if use is cheapest:
+        return ": of those tied for first it trains the fewest parameters"
+    return (
+        ": of those tied for first, and within one standard error of the best, it is the cheapest"
+    )
 
 
 def tied(found: Found) -> Iterator[str]:
@@ -128,12 +122,25 @@ def tied(found: Found) -> Iterator[str]:
     inside = [f"{each['a']} is {outcome(each)} than {each['b']}" for each in pairs
               if each["significant"]]  # fmt: skip
     them = f"them from {best[0]}" if inside else "them apart"
-    shown = [each["detectable"] for each in pairs if each["detectable"] is not None]
-    power = f"; it could show a difference of {size(max(shown))}" if shown else ""
     though = f" (though {'; '.join(inside)})" if inside else ""
     yield (
         f"Tied for first: {', '.join(best)}: this test set of {found['rows']:,} rows cannot tell "
-        f"{them}{power}{though}."
+        f"{them}{though}{power(pairs)}."
+    )
+
+
+def power(pairs: list[Found]) -> str:
+    """The difference that the test rows could have shown, as the rest of a sentence."""
+    told = [each for each in pairs if each["detectable"] is not None]
+    if not told:
+        return ""
+    least, most = (end(told, key=lambda each: each["detectable"]) for end in (min, max))
+    if most["detectable"] <= 1.5 * least["detectable"]:
+        return f"; it could show a difference of {size(most['detectable'])}"
+    return (
+        f"; it could show a difference of {size(least['detectable'])} between {least['a']} and "
+        f"{least['b']}, but only one of {size(most['detectable'])} between {most['a']} and "
+        f"{most['b']}"
     )
 
 
@@ -155,16 +162,18 @@ def beaten(found: Found) -> Iterator[str]:
 
 
 def price(found: Found) -> Iterator[str]:
-    """What the chosen one costs, and beside it full fine-tuning of the same model."""
-    use = chosen(found)
-    if use["kind"] in UNTRAINED:
+    """What training costs: the one that is worth it, beside full fine-tuning of the same model."""
+    use = worth_training(found)
+    if not use:
         return
     full = of_kind(found, use["model"], "full")
     beside = f"; {full['name']} {spent(full)}" if full and full is not use else ""
     yield f"{use['name']} {spent(use)}{beside}."
-    trained = [variant for variant in leaders(found) if variant["costs"]["train_seconds"]]
-    fastest = min(trained, key=lambda variant: variant["costs"]["train_seconds"], default=use)
-    if fastest["name"] != use["name"]:
+    timed = [
+        v for v in leaders(found) if v["kind"] not in UNTRAINED and v["costs"]["train_seconds"]
+    ]
+    fastest = min(timed, key=lambda variant: variant["costs"]["train_seconds"], default=use)
+    if fastest["name"] not in (use["name"], full and full["name"]):
         yield f"Of those tied for first, {fastest['name']} is the fastest: it {spent(fastest)}."
 
 
@@ -174,12 +183,6 @@ def spent(variant: Found) -> str:
                                                              "train_seconds"))  # fmt: skip
     counted = "an unknown number of" if parameters is None else f"{parameters:,}"
     return f"trains {counted} parameters" + ("" if seconds is None else f" in {seconds:,.0f} s")
-
-
-def of_kind(found: Found, model: str | None, kind: str) -> Found | None:
-    """The first variant of a kind on a model; None where there is none."""
-    matching = (v for v in found["variants"] if (v["model"], v["kind"]) == (model, kind))
-    return next(matching, None)
 
 
 def models(found: Found) -> list[str]:
@@ -193,10 +196,10 @@ def adapters(found: Found) -> Iterator[str]:
     for model in models(found):
         best = next(v for v in by_rank(found) if (v["model"], v["kind"]) == (model, "adapter"))
         base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
-        against = [(name, name) for name in (TFIDF,) if name in names]
-        against += [("the untrained base", base["name"])] if base else []
-        against += [("full fine-tuning", full["name"])] if full else []
-        said = [compared(word, pair(found, best["name"], name)) for word, name in against]
+        said = [compared(TFIDF, pair(found, best["name"], TFIDF))] if TFIDF in names else []
+        said += [against_base(found, best, base)] if base else []
+        told = pair(found, best["name"], full["name"]) if full else None
+        said += [compared("full fine-tuning", told)] if told else []
         if said:
             yield f"The best adapter of {model}, {best['variant']}, is {listed(said)}."
         if not full:
@@ -207,6 +210,20 @@ def compared(word: str, comparison: Found) -> str:
     """One comparison as part of a sentence."""
     words = {BETTER: "better than", WORSE: "worse than", TIE: "not told apart from"}
     return f"{words[outcome(comparison)]} {word} ({apart(comparison)})"
+
+
+def against_base(found: Found, best: Found, base: Found) -> str:
+    """How an adapter does against the base, in a sentence's part; told by seeds if no test can."""
+    told = pair(found, best["name"], base["name"])
+    word = "the untrained base" if base["untrained_head"] else "the base with its own head"
+    sign = -1 if found["metric"] in LOWER_IS_BETTER else 1
+    ours, theirs = (
+        [sign * cell["value"] for cell in variant["metrics"][found["metric"]]["cells"]]
+        for variant in (best, base)
+    )
+    if outcome(told) == TIE and base["untrained_head"] and min(ours) > max(theirs):
+        return f"ahead of {word} with every seed ({apart(told)}, too few seeds for the test)"
+    return compared(word, told)
 
 
 def listed(parts: list[str]) -> str:
@@ -235,10 +252,10 @@ def closes(variant: Found) -> str:
     return f"{variant['variant']} closes {value} % ({low} to {high} %)"
 
 
-def outlook(found: Found) -> Iterator[str]:
+def outlook(found: Found, alpha: float) -> Iterator[str]:
     """What it would take to tell the chosen one from the best, or from the one nearest to it."""
-    best, use = leaders(found), chosen(found)
-    others = [variant for variant in best if variant is not use]
+    use = chosen(found)
+    others = [variant for variant in leaders(found) if variant is not use]
     if not others:
         return
     told = pair(found, others[0]["name"], use["name"])
@@ -248,7 +265,13 @@ def outlook(found: Found) -> Iterator[str]:
         f"{needed['seeds']:,} seeds on these rows" if needed["seeds"] else "",
     ]
     named = f"To tell {told['a']} from {told['b']} ({apart(told)})"
-    if took := " or ".join(way for way in ways if way):
+    if told["p"] <= alpha:
+        yield (
+            f"{told['a']} against {told['b']} ({apart(told)}) would pass as a single comparison "
+            f"(p = {told['p']:.2g}), and does not among {len(found['comparisons'])} "
+            f"(p = {told['p_holm']:.2g})."
+        )
+    elif took := " or ".join(way for way in ways if way):
         yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
     else:
         yield f"{named}: {needed['why']}."
