@@ -115,6 +115,12 @@ def classifiers(wildcards) -> list[str]:
     return config["classifiers"][wildcards.name]
 
 
+def prepared() -> list[str]:
+    """Input: the splits of every dataset that a model is compared on, with what is known of them."""
+    compared = dict.fromkeys(dataset for dataset, _ in pairs(config))
+    return [f"results/{dataset}/data" for dataset in compared]
+
+
 def passports() -> list[str]:
     """Input: the passport of every dataset, as JSON, text and pictures."""
     files = ("passport.json", "passport.md", "classes.svg", "lengths.svg")

@@ -1,7 +1,42 @@
-rule report:
-    """Merge the metrics of all cells and baselines into one comparison."""
+rule verdicts:
+    """Tell which differences between variants are real, from their answers on the test rows."""
     input:
         metrics=config["metrics"],
+        predictions=[
+            path.replace("metrics.json", "predictions.parquet") for path in config["metrics"]
+        ],
+    output:
+        "results/verdicts.json",
+    log:
+        "results/verdicts.log",
+    benchmark:
+        "results/verdicts.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("verdicts"),
+        baselines=config["baselines"],
+        cells=config["cells"],
+        flags=flags("report/verdicts"),
+        metric=config["report"]["metrics"][0],
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --results results \\
+            --baselines {params.baselines:q} \\
+            --cells {params.cells:q} \\
+            --metric {params.metric} \\
+            --output {output:q} \\
+            &> {log:q}
+        """
+
+
+rule report:
+    """Merge figures and verdicts into one comparison: to read, to compute with, for a paper."""
+    input:
+        metrics=config["metrics"],
+        verdicts="results/verdicts.json",
+        data=prepared(),
     output:
         csv=report(
             "results/comparison.csv",
@@ -13,7 +48,19 @@ rule report:
             "results/comparison.md",
             caption="captions/comparison_md.rst",
             category="Comparison",
-            labels={"what": "Tables", "as": "Markdown"},
+            labels={"what": "Verdicts and tables", "as": "Markdown"},
+        ),
+        latex=report(
+            "results/comparison.tex",
+            caption="captions/comparison_tex.rst",
+            category="Comparison",
+            labels={"what": "For a paper", "as": "LaTeX"},
+        ),
+        methods=report(
+            "results/methods.md",
+            caption="captions/methods_md.rst",
+            category="Comparison",
+            labels={"what": "Methods, for a paper", "as": "Markdown"},
         ),
     log:
         "results/report.log",
@@ -34,8 +81,11 @@ rule report:
             --baselines {params.baselines:q} \\
             --cells {params.cells:q} \\
             {params.published:q} \\
+            --verdicts {input.verdicts:q} \\
             --csv {output.csv:q} \\
             --markdown {output.markdown:q} \\
+            --latex {output.latex:q} \\
+            --methods {output.methods:q} \\
             &> {log:q}
         """
 

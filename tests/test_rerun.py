@@ -15,18 +15,19 @@ import pytest
 
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
-    "eval_baseline", "eval_base", "train_lora", "eval_lora", "report", "plot", "predict",
+    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
 REPORT = {"report": 1, "plot": 1}
-EVALUATED = {"eval_lora": 8, **REPORT}
+VERDICTS = {"verdicts": 1, **REPORT}
+EVALUATED = {"eval_lora": 8, **VERDICTS}
 TRAINED = {"train_lora": 8, **EVALUATED}
 TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
 PREPARED = {"prepare_data": 2, "eval_baseline": 4, **TOKENIZED}
 FETCHED = {"fetch_package": 1, "fetch_dataset": 1, "fetch_model": 2, **PREPARED}
 ONE_DATASET = {"eval_baseline": 2, "tokenize": 2, "eval_base": 2, "train_lora": 4, "eval_lora": 4}
-ONE_DATASET = {"prepare_data": 1, "passport": 1, **ONE_DATASET, **REPORT}
+ONE_DATASET = {"prepare_data": 1, "passport": 1, **ONE_DATASET, **VERDICTS}
 
 Change = Callable[[Path], object]
 
@@ -91,10 +92,11 @@ EDITS = [
     code_edit("prepare_data", PREPARED),
     code_edit("tokenize_data", TOKENIZED),
     code_edit("passport", {"passport": 2}),
-    code_edit("eval_baseline", {"eval_baseline": 4, **REPORT}),
-    code_edit("eval_base", {"eval_base": 4, **REPORT}),
+    code_edit("eval_baseline", {"eval_baseline": 4, **VERDICTS}),
+    code_edit("eval_base", {"eval_base": 4, **VERDICTS}),
     code_edit("train_lora", TRAINED),
     code_edit("eval_lora", EVALUATED),
+    code_edit("verdicts", VERDICTS),
     code_edit("report", REPORT),
     code_edit("plot", {"plot": 1}),
     code_edit("predict", {}),
@@ -139,15 +141,22 @@ EDITS = [
     code_edit("common/forward", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),
     code_edit("common/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
-    # Of what no stage reads yet.
-    code_edit("common/resampling", {}),
-    code_edit("common/intervals", {}),
-    code_edit("common/variance", {}),
-    code_edit("common/significance", {}),
-    code_edit("common/ties", {}),
-    code_edit("common/planning", {}),
-    code_edit("common/gap", {}),
-    code_edit("common/calibration", {}),
+    code_edit("common/resampling", VERDICTS),
+    code_edit("common/intervals", VERDICTS),
+    code_edit("common/variance", VERDICTS),
+    code_edit("common/significance", VERDICTS),
+    code_edit("common/ties", VERDICTS),
+    code_edit("common/planning", VERDICTS),
+    code_edit("common/gap", VERDICTS),
+    code_edit("common/calibration", VERDICTS),
+    code_edit("common/answers", VERDICTS),
+    code_edit("common/judging", VERDICTS),
+    code_edit("common/verdict", VERDICTS),
+    code_edit("common/standing", VERDICTS),
+    code_edit("common/cells", VERDICTS),
+    code_edit("common/comparison", REPORT),
+    code_edit("common/latex", REPORT),
+    code_edit("common/methods", REPORT),
     code_edit("common/metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
     Edit(
         "a module more imported by `scripts/report.py`",
@@ -155,21 +164,23 @@ EDITS = [
         append("from common import splits\n"),
         REPORT,
     ),
-    config_edit("a rank more", "[2, 4]", "[2, 4, 8]", {"train_lora": 4, "eval_lora": 4, **REPORT}),
-    config_edit("a rank less", "[2, 4]", "[4]", REPORT),
+    config_edit(
+        "a rank more", "[2, 4]", "[2, 4, 8]", {"train_lora": 4, "eval_lora": 4, **VERDICTS}
+    ),
+    config_edit("a rank less", "[2, 4]", "[4]", VERDICTS),
     config_edit("another `lora_alpha`", "lora_alpha: 8", "lora_alpha: 4", TRAINED),
     config_edit(
         "a seed more",
         "seeds: [0]",
         "seeds: [0, 1]",
-        {"eval_base": 4, "train_lora": 8, "eval_lora": 8, **REPORT},
+        {"eval_base": 4, "train_lora": 8, "eval_lora": 8, **VERDICTS},
     ),
     config_edit("`training`: `max_steps`", "max_steps: 2", "max_steps: 3", TRAINED),
     config_edit(
         "one model's `learning_rate`",
         "learning_rate: 0.002",
         "learning_rate: 0.001",
-        {"train_lora": 4, "eval_lora": 4, **REPORT},
+        {"train_lora": 4, "eval_lora": 4, **VERDICTS},
     ),
     config_edit("the same number written 2e-3", "learning_rate: 0.002", "learning_rate: 2e-3", {}),
     config_edit(
@@ -224,25 +235,25 @@ EDITS = [
         "one dataset's `evaluation`",
         "news.csv}\n",
         "news.csv}\n    evaluation: {positive_label: ham}\n",
-        {"eval_baseline": 2, "eval_base": 2, "eval_lora": 4, **REPORT},
+        {"eval_baseline": 2, "eval_base": 2, "eval_lora": 4, **VERDICTS},
     ),
     config_edit(
         "one model no longer on all `datasets`",
         "tiny/gpt2}",
         "tiny/gpt2}\n    datasets: [news]",
-        {"passport": 1, **REPORT},
+        {"passport": 1, **VERDICTS},
     ),
     config_edit(
         "one model no longer with all `variants`",
         "tiny/gpt2}",
         "tiny/gpt2}\n    variants: [lora-r2]",
-        REPORT,
+        VERDICTS,
     ),
     Edit(
         "a variant more, in one model's `variants`",
         "config/more.yaml",
         lambda path: path.write_text(ONE_VARIANT_MORE),
-        {"train_lora": 2, "eval_lora": 2, **REPORT},
+        {"train_lora": 2, "eval_lora": 2, **VERDICTS},
         SECOND_CONFIG,
     ),
     setting("`tokenization`: `max_length`", "tokenization: {max_length: 12}\n", TOKENIZED),
@@ -253,14 +264,16 @@ EDITS = [
     ),
     setting("`execution`: `evaluation_batch_size`", "execution: {evaluation_batch_size: 4}\n", {}),
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
-    setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", REPORT),
+    setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
+    setting("`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", REPORT),
+    setting("`report`: `verdicts`", "report: {verdicts: {level: 0.9}}\n", VERDICTS),
     setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1}),
     setting(
         "`published`: a reference row",
         "published: [{dataset: news, variant: LoRA, source: a paper, metrics: {f1: 0.9}}]\n",
         REPORT,
     ),
-    setting("a baseline less", "baselines: [majority]\n", REPORT),
+    setting("a baseline less", "baselines: [majority]\n", VERDICTS),
     Edit(
         "a second config file",
         "config/more.yaml",

@@ -21,6 +21,7 @@ OPTIONS = {
     "report": "--baselines",
     "tokenize_data": "--max-length",
     "train_lora": "--backbone-dropout",
+    "verdicts": "--resamples",
 }
 
 

@@ -1,13 +1,13 @@
 """How exactly the test rows tell a figure: intervals, and the digits that they support."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from common.resampling import ELEMENTS, Variant, check, scores
+from common.resampling import ELEMENTS, Variant, check, scores_of
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,50 @@ def bootstrap_intervals(
     Raises:
         ValueError: no such metric, or shapes that do not fit.
     """
+    return intervals_of(labels, variants, [metric], positive, level, resamples, seed)[metric]
+
+
+def intervals_of(
+    labels: np.ndarray,
+    variants: list[Variant],
+    metrics: Sequence[str],
+    positive: int | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, dict[str, Intervals]]:
+    """Those of several metrics, by metric, then as ``bootstrap_intervals`` returns them.
+
+    Raises:
+        ValueError: no such metric, or shapes that do not fit.
+    """
     labels = np.asarray(labels)
     check(labels, variants)
     cells = np.concatenate([variant.probabilities for variant in variants])
-    prior = np.ones(len(labels))
-    if metric != "loss":
-        labels, cells, prior = with_prior_rows(labels, cells)
-    blocks = bayesian_weights(labels, prior, resamples, seed)
-    drawn = np.hstack([scores(labels, cells, metric, positive, block) for block in blocks])
     ends = np.cumsum([len(variant.probabilities) for variant in variants])[:-1]
-    return {
-        variant.name: Intervals(
-            [percentile_interval(one, level) for one in own],
-            percentile_interval(own.mean(axis=0), level),
-        )
-        for variant, own in zip(variants, np.split(drawn, ends), strict=True)
-    }
+    found = {}
+    # Apart, since loss does without the added rows.
+    for group in ([m for m in metrics if m != "loss"], [m for m in metrics if m == "loss"]):
+        rows, answers, prior = labels, cells, np.ones(len(labels))
+        if "loss" not in group:
+            rows, answers, prior = with_prior_rows(labels, cells)
+        blocks = bayesian_weights(rows, prior, resamples, seed) if group else ()
+        drawn = [scores_of(rows, answers, group, positive, block) for block in blocks]
+        for metric in group:
+            parts = np.split(np.hstack([block[metric] for block in drawn]), ends)
+            found[metric] = {
+                variant.name: of_cells(own, level)
+                for variant, own in zip(variants, parts, strict=True)
+            }
+    return found
+
+
+def of_cells(drawn: np.ndarray, level: float) -> Intervals:
+    """The intervals of a variant from a metric of its cells, shape (seeds, resamples)."""
+    return Intervals(
+        [percentile_interval(one, level) for one in drawn],
+        percentile_interval(drawn.mean(axis=0), level),
+    )
 
 
 def with_prior_rows(
@@ -181,3 +209,9 @@ def rounded(value: float, interval: Interval) -> str:
     # Adding 0 makes 0 of -0, which rounding leaves of a small negative value.
     value, low, high = (round(each, digits) + 0.0 for each in (value, interval.low, interval.high))
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def signed(value: float, interval: Interval) -> str:
+    """A difference with its sign, and the digits that its interval supports: +0.036."""
+    digits = decimals((interval.high - interval.low) / 2)
+    return f"{round(value, digits) + 0.0:+.{digits}f}"

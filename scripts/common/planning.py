@@ -72,7 +72,7 @@ def needed(comparison: Comparison, power: float = 0.8, alpha: float = 0.05) -> N
     if abs(found.value) < 1e-12 or found.standard_error < 1e-12:
         return Needed(None, None, "the two do not differ, so nothing would separate them")
     rows = first(
-        np.geomspace(2, MOST_ROWS, 20_000).round(),
+        steps(MOST_ROWS),
         lambda number: separates(comparison, number, None, power, alpha),
     )
     trained = any(side.trained for side in found.sides)
@@ -82,7 +82,7 @@ def needed(comparison: Comparison, power: float = 0.8, alpha: float = 0.05) -> N
     if not trained:
         return Needed(rows, None, "neither has seeds, so rows alone count")
     seeds = first(
-        np.arange(2.0, MOST_SEEDS + 1),
+        steps(MOST_SEEDS),
         lambda number: separates(comparison, np.array(found.rows), number, power, alpha),
     )
     return Needed(rows, seeds, reason(rows, seeds))
@@ -97,6 +97,11 @@ def reason(rows: int | None, seeds: int | None) -> str:
     if seeds is None:
         return "more seeds alone would never do, since the test rows are too few"
     return "more rows or more seeds would do"
+
+
+def steps(most: int) -> np.ndarray:
+    """Whole numbers from 2, at most 1 % apart where they are above 100: no estimate is better."""
+    return np.unique(np.geomspace(2, most, math.ceil(math.log(most / 2) / 0.00995)).round())
 
 
 def first(numbers: np.ndarray, enough) -> int | None:
