@@ -132,7 +132,7 @@ rule page:
         verdicts="results/verdicts.json",
         metrics=config["metrics"],
         predictions=beside(config["metrics"], "predictions.parquet"),
-        data=[f"results/{dataset}/data" for dataset in config["datasets"]],
+        data=prepared(),
         passports=passports(),
         templates=templates(),
     output:

@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         args.templates,
         data=compose(args.results, verdicts, records),
         summaries=[
-            summary(name, part, verdicts["metric"]) for name, part in verdicts["datasets"].items()
+            summary(name, part, part.get("metric", verdicts["metric"]))
+            for name, part in verdicts["datasets"].items()
         ],
         passports={name: passport(args.results / name) for name in verdicts["datasets"]},
         configuration=read_text(args.config),
@@ -213,9 +214,9 @@ def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
     """A dataset in short: its verdict, and its variants on one scale, in the order of the verdicts.
 
     Returns:
-        name, rows, classes, verdict, scale (first and last value) and variants, each with name,
-        metric, tied, collapsed and, of a figure that is there, left, right and place, in per cent
-        of the scale.
+        name, rows, classes, verdict, metric, scale (first and last value) and variants, each with
+        name, kind, tied, collapsed, shown and, of a figure that is there, left, right and place, in
+        per cent of the scale.
     """
     variants = [(v, v["metrics"].get(metric)) for v in part["variants"]]
     ends = [end for _, found in variants if found for end in (found["low"], found["high"])]
@@ -237,7 +238,7 @@ def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
         })  # fmt: skip
     scale = [f"{first:.2f}", f"{last:.2f}"]
     return {"name": name, "rows": part["rows"], "classes": part["classes"],
-            "verdict": part["verdict"], "variants": lines, "scale": scale}  # fmt: skip
+            "verdict": part["verdict"], "variants": lines, "scale": scale, "metric": metric}  # fmt: skip
 
 
 def passport(directory: Path) -> str:

@@ -57,7 +57,7 @@ const costAxis = (values, { title, shown, base }) => {
 
 const costFigure = {
   id: "costs", title: "Quality against cost", wide: true,
-  caption: `${data.metric} with its interval; the line is the Pareto front: no variant is both cheaper and better. Dotted lines are baselines, but for those far below.`,
+  caption: "Figures with their intervals; the line is the Pareto front: no variant is both cheaper and better. Dotted lines are baselines, but for those far below.",
   empty: "No variant of this dataset has both a cost and a figure.",
   choices: { cost: { title: "Cost", pairs: () => Object.entries(COSTS).map(([key, { title }]) => [key, title]) } },
   plot: ({ cost }, palette) => {
@@ -85,13 +85,13 @@ const costFigure = {
     });
     return {
       traces,
-      layout: { ...baselineLines(points, palette), height: 420, xaxis: costAxis(costs, COSTS[cost]), yaxis: { title: data.metric } },
+      layout: { ...baselineLines(points, palette), height: 420, xaxis: costAxis(costs, COSTS[cost]), yaxis: { title: metricNow() } },
     };
   },
   table: ({ cost }) => {
     const front = new Set(paretoFront(priced(cost)).map(({ variant }) => variant.name));
     return {
-      header: ["Variant", data.metric, COSTS[cost].title, "On the Pareto front"],
+      header: ["Variant", metricNow(), COSTS[cost].title, "On the Pareto front"],
       rows: priced(cost).map(({ variant, x, found }) => [variant.name, interval(found), COSTS[cost].shown(x), front.has(variant.name) ? "yes" : "no"]),
     };
   },
@@ -99,7 +99,7 @@ const costFigure = {
 
 const seedsFigure = {
   id: "seeds", title: "Seeds", wide: Math.max(...[...datasets.values()].map(({ variants }) => variants.length)) > MOST_BESIDE,
-  caption: `${data.metric} of every seed, a dot each, over the interval of the variant. A cross is a collapsed cell: it answers one class for nearly every row.`,
+  caption: "Every seed, a dot each, over the interval of the variant. A cross is a collapsed cell: it answers one class for nearly every row.",
   empty: "No variant of this dataset has a figure.",
   plot: (_, palette) => {
     const lines = current().variants.filter((variant) => figureOf(variant)).reverse();
@@ -121,13 +121,13 @@ const seedsFigure = {
           hovertemplate: "%{y}<br>%{customdata}<extra></extra>" },
       ],
       layout: {
-        height: Math.max(90 + 30 * lines.length, 340), showlegend: false, xaxis: { title: data.metric },
+        height: Math.max(90 + 30 * lines.length, 340), showlegend: false, xaxis: { title: metricNow() },
         yaxis: { type: "category", categoryorder: "array", categoryarray: names, showgrid: false, tickfont: { color: palette.ink, size: 12 } },
       },
     };
   },
   table: () => ({
-    header: ["Variant", "Seed", data.metric, "Collapsed"],
+    header: ["Variant", "Seed", metricNow(), "Collapsed"],
     rows: current().variants.flatMap((variant) => (figureOf(variant)?.cells ?? []).map((cell) =>
       [variant.name, String(cell.seed ?? ABSENT), interval(cell), variant.collapsed.includes(cell.seed) ? "yes" : "no"])),
   }),
@@ -172,7 +172,7 @@ const ranked = () => current().variants.filter((variant) => isNumber(variant.ran
 
 const ranksFigure = {
   id: "ranks", title: "Rank against quality", wide: false,
-  caption: `${data.metric} with its interval by rank of the adapter; for comparison, head and full fine-tuning of the same model as lines.`,
+  caption: "Figures with their intervals by rank of the adapter; for comparison, head and full fine-tuning of the same model as lines.",
   empty: "No adapter of this dataset has a rank.",
   plot: (_, palette) => {
     const all = ranked();
@@ -199,12 +199,12 @@ const ranksFigure = {
       traces: [...sweeps, ...lines],
       layout: {
         xaxis: { type: "log", title: "rank", tickvals: ranks, ticktext: ranks.map(String), range: ends.map(Math.log10) },
-        yaxis: { title: data.metric },
+        yaxis: { title: metricNow() },
       },
     };
   },
   table: () => ({
-    header: ["Variant", "Rank", data.metric],
+    header: ["Variant", "Rank", metricNow()],
     rows: ranked().map((variant) => [variant.name, String(variant.rank), interval(figureOf(variant))]),
   }),
 };

@@ -5,6 +5,10 @@ const datasets = new Map(Object.entries(data.datasets));
 const state = { dataset: datasets.keys().next().value, metric: data.metric };
 
 const current = () => datasets.get(state.dataset);
+
+/** The metric that differences are told by; a dataset may lack that of the others. */
+const metricNow = () => current().metric ?? data.metric;
+
 const allVariants = [...datasets].flatMap(([dataset, part]) =>
   part.variants.map((variant) => ({ dataset, part, variant })));
 const unique = (values) => [...new Set(values)];
@@ -48,7 +52,7 @@ const COSTS = {
 };
 
 /** The metric of a variant: value, low, high and the rest; undefined where it has none. */
-const figureOf = (variant, metric = data.metric) => {
+const figureOf = (variant, metric = metricNow()) => {
   const found = variant.metrics[metric];
   return found && isNumber(found.value) ? found : undefined;
 };

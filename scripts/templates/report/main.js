@@ -27,15 +27,19 @@ const showDataset = (updates) => {
 /** Everything is on paper, on light paper; the reader's own choice comes back afterwards. */
 const startPrinting = (updates) => {
   let theme;
+  let closed = [];
   addEventListener("beforeprint", () => {
     theme = document.documentElement.dataset.theme;
     document.documentElement.dataset.theme = "light";
+    closed = [...document.querySelectorAll("details:not([open])")];
+    closed.forEach((details) => { details.open = !details.closest("figure"); });
     figures.forEach(draw);
     updates.forEach((update) => update(true));
   });
   addEventListener("afterprint", () => {
     if (theme) document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
+    closed.forEach((details) => { details.open = false; });
     redraw();
   });
 };

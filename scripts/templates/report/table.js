@@ -4,10 +4,11 @@ const sorting = { column: null, descending: false };
 const absent = () => element("span", { class: "absent", title: "not on record" }, ABSENT, element("span", { class: "hidden" }, "not on record"));
 const split = (shown) => [shown.split(" ")[0], shown.split(" ").slice(1).join(" ")];
 
-const nameCell = ({ variant }) => [
+const nameCell = ({ dataset, variant }) => [
   variant.variant,
   ...(variant.tied_for_first ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
   ...(variant.collapsed.length ? [" ", element("span", { class: "tag warn" }, collapsedWords(variant))] : []),
+  element("small", { class: "where" }, [variant.model, dataset].filter(Boolean).join(", ")),
 ];
 
 const collapsedWords = ({ collapsed, seeds }) =>
@@ -45,15 +46,17 @@ const costColumn = (key) => ({
 
 const COLUMNS = [
   { title: "Variant", head: true, value: ({ variant }) => variant.variant, cell: nameCell },
-  { title: "Model", value: ({ variant }) => variant.model ?? "", cell: ({ variant }) => variant.model ?? ABSENT },
-  { title: "Dataset", value: ({ dataset }) => dataset, cell: ({ dataset }) => dataset },
-  { title: "Kind", value: ({ variant }) => variant.kind, cell: ({ variant }) => variant.kind },
+  { title: "Model", place: true, value: ({ variant }) => variant.model ?? "", cell: ({ variant }) => variant.model ?? ABSENT },
+  { title: "Dataset", place: true, value: ({ dataset }) => dataset, cell: ({ dataset }) => dataset },
+  { title: "Kind", place: true, value: ({ variant }) => variant.kind, cell: ({ variant }) => variant.kind },
   { title: () => state.metric, number: true, value: ({ variant }) => figureOf(variant, state.metric)?.value, cell: valueCell },
   { title: () => "Difference", number: true, value: (row) => pairOf(row)?.difference, cell: differenceCell },
   { title: "Group", value: ({ variant }) => variant.letters ?? "", cell: ({ variant }) => variant.letters || absent() },
   ...Object.keys(COSTS).map(costColumn),
 ];
 
+/** Numbers stand to the right; what tells where a variant is from moves below its name on a phone. */
+const classOf = ({ number, place }) => (number ? "number" : place ? "place" : null);
 const titleOf = ({ title }) => (typeof title === "function" ? title() : title);
 
 /** Smaller first; what is absent comes last, whichever way the rest is sorted. */
@@ -85,7 +88,7 @@ const drawHead = () => {
     const button = element("button", { type: "button" }, titleOf(column));
     button.addEventListener("click", () => sortBy(column));
     const order = sorting.column === column && (sorting.descending ? "descending" : "ascending");
-    return element("th", { scope: "col", class: column.number ? "number" : null, "aria-sort": order }, button);
+    return element("th", { scope: "col", class: classOf(column), "aria-sort": order }, button);
   }));
 };
 
@@ -101,7 +104,7 @@ const sortBy = (column) => {
 const drawBody = () => {
   const rows = sorted(matching());
   byId("table").tBodies[0].replaceChildren(...rows.map((row) => element("tr", {}, COLUMNS.map((column) =>
-    element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: column.number ? "number" : null }, column.cell(row))))));
+    element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: classOf(column) }, column.cell(row))))));
   byId("table-count").textContent = `${rows.length} of ${allVariants.length} variants`;
   const unknown = rows.some(({ variant }) => figureOf(variant, state.metric)?.seeds_known === false);
   const groups = state.metric === data.metric ? "" : `Groups and ties are by ${data.metric}. `;
