@@ -45,6 +45,7 @@ rule all:
     input:
         passports(),
         "results/verdicts.json",
+        "results/report.html",
         "results/comparison.csv",
         "results/comparison.md",
         "results/comparison.tex",

@@ -215,8 +215,8 @@ def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
 
     Returns:
         name, rows, classes, verdict, metric, scale (first and last value) and variants, each with
-        name, kind, tied, collapsed, shown and, of a figure that is there, left, right and place, in
-        per cent of the scale.
+        name, shown, tied, untrained, collapsed and, of a figure that is there, left, right and
+        place, in per cent of the scale.
     """
     variants = [(v, v["metrics"].get(metric)) for v in part["variants"]]
     ends = [end for _, found in variants if found for end in (found["low"], found["high"])]
@@ -232,9 +232,10 @@ def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
         keys = {"left": "low", "right": "high", "place": "value"} if found else {}
         places = {key: place(found[source]) for key, source in keys.items()}
         shown = found["shown"] if found else None
+        untrained = variant.get("untrained_head", False)
         lines.append({
-            "name": variant["name"], "kind": variant["kind"], "shown": shown, **places,
-            "tied": variant["tied_for_first"], "collapsed": variant["collapsed"],
+            "name": variant["name"], "shown": shown, **places, "collapsed": variant["collapsed"],
+            "untrained": untrained, "tied": variant["tied_for_first"] and not untrained,
         })  # fmt: skip
     scale = [f"{first:.2f}", f"{last:.2f}"]
     return {"name": name, "rows": part["rows"], "classes": part["classes"],

@@ -15,12 +15,13 @@ import pytest
 
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
-    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "predict",
+    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "page",
+    "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
 REPORT = {"report": 1, "plot": 1}
-VERDICTS = {"verdicts": 1, **REPORT}
+VERDICTS = {"verdicts": 1, "page": 1, **REPORT}
 EVALUATED = {"eval_lora": 8, **VERDICTS}
 TRAINED = {"train_lora": 8, **EVALUATED}
 TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
@@ -91,7 +92,7 @@ EDITS = [
     code_edit("fetch_model", {"fetch_model": 2, **TOKENIZED}),
     code_edit("prepare_data", PREPARED),
     code_edit("tokenize_data", TOKENIZED),
-    code_edit("passport", {"passport": 2}),
+    code_edit("passport", {"passport": 2, "page": 1}),
     code_edit("eval_baseline", {"eval_baseline": 4, **VERDICTS}),
     code_edit("eval_base", {"eval_base": 4, **VERDICTS}),
     code_edit("train_lora", TRAINED),
@@ -99,6 +100,10 @@ EDITS = [
     code_edit("verdicts", VERDICTS),
     code_edit("report", REPORT),
     code_edit("plot", {"plot": 1}),
+    code_edit("page", {"page": 1}),
+    Edit("the template of the page", "scripts/templates/report.html", append("\n"), {"page": 1}),
+    Edit("the style of the page", "scripts/templates/report.css", append("\n"), {"page": 1}),
+    Edit("a script of the page", "scripts/templates/report/table.js", append("\n"), {"page": 1}),
     code_edit("predict", {}),
     code_edit("common/cli", FETCHED),
     code_edit("common/files", FETCHED),
@@ -120,9 +125,10 @@ EDITS = [
     code_edit("common/leakage", PREPARED),
     code_edit("common/description", PREPARED),
     code_edit("common/lengths", PREPARED),
-    code_edit("common/passport", {"passport": 2}),
+    code_edit("common/passport", {"passport": 2, "page": 1}),
+    code_edit("common/disagreements", {"page": 1}),
     code_edit("common/markdown", {"passport": 2, **EVALUATED}),
-    code_edit("common/figures", {"passport": 2, "plot": 1}),
+    code_edit("common/figures", {"passport": 2, "plot": 1, "page": 1}),
     code_edit("common/models", {"eval_base": 4, **TRAINED}),
     code_edit("common/quantization", {"eval_base": 4, **TRAINED}),
     code_edit("common/tokens", TOKENIZED),
@@ -229,7 +235,7 @@ EDITS = [
         "one dataset's `about`: `license`",
         "news.csv}\n",
         "news.csv}\n    about: {license: CC BY 4.0}\n",
-        {"passport": 1},
+        {"passport": 1, "page": 1},
     ),
     config_edit(
         "one dataset's `evaluation`",

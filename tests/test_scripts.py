@@ -14,6 +14,7 @@ OPTIONS = {
     "fetch_dataset": "--revision",
     "fetch_model": "--member",
     "fetch_package": "--requirement",
+    "page": "--templates",
     "passport": "--license",
     "plot": "--confusion",
     "predict": "--adapter",

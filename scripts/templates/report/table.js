@@ -6,7 +6,8 @@ const split = (shown) => [shown.split(" ")[0], shown.split(" ").slice(1).join(" 
 
 const nameCell = ({ dataset, variant }) => [
   variant.variant,
-  ...(variant.tied_for_first ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
+  ...(variant.untrained_head ? [" ", element("span", { class: "tag" }, "untrained head")] : []),
+  ...(variant.tied_for_first && !variant.untrained_head ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
   ...(variant.collapsed.length ? [" ", element("span", { class: "tag warn" }, collapsedWords(variant))] : []),
   element("small", { class: "where" }, [variant.model, dataset].filter(Boolean).join(", ")),
 ];
