@@ -172,7 +172,7 @@ def test_rows(
         "ids": ids,
         "labels": disagreements.encode(labels, len(classes)),
         "predictions": [disagreements.encode(row, len(classes)) for row in answers],
-        "texts": {row: text for row, text in zip(order, kept, strict=False)},
+        "texts": dict(zip(order, kept, strict=False)),
         "disputed": len(order),
         "texts_cut": cut,
     }
@@ -195,7 +195,8 @@ def read_predictions(
         problem = cli.one_line(error)
         raise InputError(f"{path} cannot be read ({problem}): delete it and run again") from error
     index = pd.Index(classes)
-    labels, answers = (index.get_indexer(table[key].astype(str)) for key in ("label", "prediction"))
+    names = (pd.Index(table[key].astype(str)) for key in ("label", "prediction"))
+    labels, answers = map(index.get_indexer, names)
     if min(labels.min(initial=0), answers.min(initial=0)) < 0:
         raise InputError(f"{path} has classes that the verdicts do not name: run `verdicts`")
     return table["id"].astype(str).tolist(), labels, answers
@@ -238,8 +239,8 @@ def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
             "untrained": untrained, "tied": variant["tied_for_first"] and not untrained,
         })  # fmt: skip
     scale = [f"{first:.2f}", f"{last:.2f}"]
-    return {"name": name, "rows": part["rows"], "classes": part["classes"],
-            "verdict": part["verdict"], "variants": lines, "scale": scale, "metric": metric}  # fmt: skip
+    kept = {key: part[key] for key in ("rows", "classes", "verdict")}
+    return {"name": name, **kept, "metric": metric, "variants": lines, "scale": scale}
 
 
 def passport(directory: Path) -> str:

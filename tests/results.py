@@ -18,7 +18,7 @@ from common.markdown import shown, table
 
 KINDS = {"base": "base", "head": "head", "full": "full"}
 BASELINES = {"majority": 0.0, "tfidf": 0.86}  # chance of being right
-WORDS = "the plot was slow but actors made it worth two hours of a rainy evening".split()
+WORDS = ["the", "plot", "was", "slow", "but", "its", "cast", "made", "it", "worth", "two", "hours"]
 METRICS = ("macro_f1", "accuracy")
 
 
@@ -44,7 +44,7 @@ def make(root: Path, plan: Comparison) -> Path:
         labels = rng.integers(0, len(classes), plan.rows)
         save_rows(results / name, plan, classes, labels, rng)
         save_passport(results / name, name, classes)
-        variants = list(make_variants(results / name, name, plan, classes, labels, rng))
+        variants = list(make_variants(results / name, plan, classes, labels, rng))
         datasets[name] = verdict(name, classes, plan.rows, variants)
     verdicts = {"metric": "macro_f1", "level": 0.95, "alpha": 0.05, "resamples": 2000,
                 "datasets": datasets}  # fmt: skip
@@ -81,7 +81,7 @@ def save_passport(directory: Path, name: str, classes: list[str]) -> None:
         )
 
 
-def make_variants(directory: Path, dataset: str, plan: Comparison, classes, labels, rng):
+def make_variants(directory: Path, plan: Comparison, classes, labels, rng):
     """Write metrics.json and predictions.parquet of all cells; yields the variants' verdicts."""
     for baseline, chance in BASELINES.items():
         answers = draw(labels, chance, len(classes), rng)

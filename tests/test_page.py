@@ -22,16 +22,24 @@ ATTACK = "<script>alert(1)</script>"
 HOSTILE = "<img src=x onerror=alert(1)>"  # a dataset's name; as that of a directory it has no slash
 LONGEST_SECONDS, MOST_BYTES = 3, 20e6
 NO_BROWSER = "no Chromium: install the Debian package chromium (apt-get install chromium)"
+LETTERS_ON_GROUNDS = [
+    *((letters, "paper") for letters in ("ink", "muted", "accent", "warn", "good")),
+    ("accent", "accent-soft"), ("warn", "warn-soft"), ("muted", "raised"), ("ink", "raised"),
+]  # fmt: skip
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
 def write(root: Path, plan: Comparison) -> Path:
     """Make results up, and the page of them."""
-    made = results.make(root, plan)
-    words = ["--results", made, "--verdicts", made / "verdicts.json", "--config",
-             made / "config.yaml", "--templates", TEMPLATES, "--page", root / "report.html"]  # fmt: skip
-    page.main(list(map(str, words)))
+    page.main(words_for(results.make(root, plan), root / "report.html"))
     return root / "report.html"
+
+
+def words_for(made: Path, output: Path) -> list[str]:
+    """The command line that makes a page of results."""
+    read = ["--results", made, "--verdicts", made / "verdicts.json"]
+    read += ["--config", made / "config.yaml", "--templates", TEMPLATES]
+    return list(map(str, [*read, "--page", output]))
 
 
 PLAN = Comparison(
@@ -72,7 +80,7 @@ def visit(chromium, made) -> Iterator[Callable[..., Page]]:
         tab = context.new_page()
         tab.on("console", lambda message: complaints.append(f"console: {message.text}"))
         tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        tab.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
+        tab.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         own.add(path.as_uri())
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(path.as_uri())
@@ -145,9 +153,7 @@ def test_few_letters_hold_predictions_and_texts_of_disputed_rows(made):
 
 def test_what_is_missing_is_one_line(tmp_path):
     made = results.make(tmp_path, Comparison({"d": ["a", "b"]}, seeds=(0,), rows=20))
-    words = ["--results", made, "--verdicts", made / "verdicts.json", "--config",
-             made / "config.yaml", "--templates", TEMPLATES, "--page", tmp_path / "p.html"]  # fmt: skip
-    arguments = list(map(str, words))
+    arguments = words_for(made, tmp_path / "p.html")
 
     def complaint() -> str:
         with pytest.raises(InputError) as caught:
@@ -341,9 +347,7 @@ def test_letters_stand_out_from_their_ground(visit):
     """WCAG 2.2, 1.4.3: the ratio of the luminances, each plus 0.05, is at least 4.5."""
     for scheme in ("light", "dark"):
         tab = visit(color_scheme=scheme)
-        for letters, ground in [("ink", "paper"), ("muted", "paper"), ("accent", "paper"),
-                                ("accent", "accent-soft"), ("warn", "warn-soft"),
-                                ("warn", "paper"), ("good", "paper"), ("muted", "raised")]:  # fmt: skip
+        for letters, ground in LETTERS_ON_GROUNDS:
             pair = [luminance(colour(tab, name)) for name in (letters, ground)]
             ratio = (max(pair) + 0.05) / (min(pair) + 0.05)
             assert ratio >= 4.5, (scheme, letters, ground, ratio)
@@ -389,9 +393,11 @@ def test_every_control_and_region_has_a_name(visit):
     tab = visit()
     scroll_through(tab)
     nameless = tab.evaluate(
-        """() => [...document.querySelectorAll("select, input, button, [role=region], nav, section")]
+        """() => [...document.querySelectorAll(
+          "select, input, button, [role=region], nav, section")]
         .filter((each) => !each.labels?.length && !each.getAttribute("aria-label")
-          && !each.getAttribute("aria-labelledby") && !(each.tagName === "BUTTON" && each.textContent))
+          && !each.getAttribute("aria-labelledby")
+          && !(each.tagName === "BUTTON" && each.textContent))
         .map((each) => each.outerHTML.slice(0, 80))"""
     )
     assert nameless == []
@@ -413,7 +419,7 @@ def test_every_figure_is_a_table_too(visit):
     assert "MiB" in tab.locator("#costs details tbody tr").first.inner_text()
 
 
-def test_on_paper_everything_is_there(visit, tmp_path):
+def test_on_paper_everything_is_there(visit):
     tab = visit(color_scheme="dark")
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     tab.emulate_media(media="print")

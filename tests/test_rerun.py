@@ -311,7 +311,9 @@ def test_the_plan_names_the_changed_file(finished, snakemake, tmp_path):
 
 def test_a_fresh_checkout_of_the_code_reruns_nothing(finished, snakemake, tmp_path):
     work = shutil.copytree(finished, tmp_path / "workflow")
-    for file in (work / "Snakefile", *work.glob("*/*.smk"), *work.glob("[rsc]*/**/*.[py]*")):
+    templates = work.glob("scripts/templates/**/*.*")
+    rules = work.glob("*/*.smk")
+    for file in (work / "Snakefile", *rules, *templates, *work.glob("[rsc]*/**/*.[py]*")):
         if "results" not in file.parts:
             file.touch()
     assert planned(snakemake("-n", cwd=work).stdout) == Counter()
