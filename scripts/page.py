@@ -13,6 +13,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,9 @@ TEMPLATE, STYLE = "report.html", "report.css"
 SCRIPTS = ("dom", "data", "theme", "figures", "charts", "table", "matrices", "rows", "main")
 PICTURES = ("classes.svg", "lengths.svg")
 VERDICTS = ("metric", "level", "datasets")
-TEXT_LETTERS = 5_000_000  # of all texts in a page: with the library and the rest, below 20 MB
+TEXT_BYTES = 6_000_000  # of all texts in a page: with the library and the rest, below 20 MB
 SIGNIFICANT_DIGITS = 6
+MOST_LINES = 14  # of intervals that stand at the head of a page; beyond, the best of them
 STEP = 0.05  # of the scale that intervals are drawn on
 HEADING_LEVELS = 2  # that a passport's headings go down by, below those of the page
 
@@ -100,7 +102,7 @@ def read_records(results: Path, verdicts: Verdicts) -> dict[str, dict[str, Any]]
 def compose(results: Path, verdicts: Verdicts, records: dict[str, Any]) -> dict[str, Any]:
     """What the scripts of the page read: the verdicts, and what lies beside them in the results."""
     names = verdicts["datasets"]
-    letters = TEXT_LETTERS // max(len(names), 1)
+    size = TEXT_BYTES // max(len(names), 1)
     datasets = {}
     for name, part in names.items():
         own = [cell[1:] for cell in cells(verdicts) if cell[0] == name]
@@ -108,7 +110,7 @@ def compose(results: Path, verdicts: Verdicts, records: dict[str, Any]) -> dict[
             variant | {"rank": rank(variant, own, records), "cells": []}
             for variant in part["variants"]
         ]
-        rows = test_rows(results, name, part["classes"], own, letters)
+        rows = test_rows(results, name, part["classes"], own, size)
         places = {variant["name"]: variant for variant in variants}
         for (variant, seed, place), answers in zip(own, rows.pop("predictions"), strict=True):
             cell = {"seed": seed, "predictions": answers, **of_cell(records[place])}
@@ -143,7 +145,7 @@ def of_cell(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_rows(
-    results: Path, dataset: str, classes: list[str], own: list[tuple], letters: int
+    results: Path, dataset: str, classes: list[str], own: list[tuple], size: int
 ) -> dict[str, Any]:
     """The test rows of a dataset: ids, labels, predictions, and texts where cells disagree.
 
@@ -152,7 +154,7 @@ def test_rows(
         dataset: its name.
         classes: names in order.
         own: variant, seed and directory of each cell.
-        letters: that the texts may take.
+        size: that the texts may take, in bytes.
     """
     import numpy as np
 
@@ -166,7 +168,7 @@ def test_rows(
     trained = [variant["kind"] not in ("baseline", "base") for variant, *_ in own]
     order = disagreements.disputed(answers, labels, np.array(trained, dtype=int))
     texts = datadict.texts(datadict.load(results / dataset / "data")["test"].select(order))
-    kept, cut = disagreements.shortened(texts, letters)
+    kept, cut = disagreements.shortened(texts, size)
     return {
         "letters": disagreements.letters_per_class(len(classes)),
         "ids": ids,
@@ -212,35 +214,45 @@ def compact(value: Any) -> Any:
 
 
 def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
-    """A dataset in short: its verdict, and its variants on one scale, in the order of the verdicts.
+    """A dataset in short: its verdict, and its variants on one scale.
 
     Returns:
-        name, rows, classes, verdict, metric, scale (first and last value) and variants, each with
-        name, shown, tied, untrained, collapsed and, of a figure that is there, left, right and
-        place, in per cent of the scale.
+        name, rows, classes, verdict, metric, scale (its first and last value), variants and others,
+        each a ``forest_line``. Variants stand in the order of the verdicts; of very many, the best
+        stand there, best first, and the rest in others.
     """
-    variants = [(v, v["metrics"].get(metric)) for v in part["variants"]]
-    ends = [end for _, found in variants if found for end in (found["low"], found["high"])]
-    first = int(min(ends, default=0) / STEP) * STEP
-    last = -int(-max(ends, default=1) / STEP - 0.999) * STEP
-    span = max(last - first, STEP)
+    figures = [figure for v in part["variants"] if (figure := v["metrics"].get(metric))]
+    first = math.floor(min((f["low"] for f in figures), default=0) / STEP) * STEP
+    last = max(math.ceil(max((f["high"] for f in figures), default=1) / STEP) * STEP, first + STEP)
+    lines = [forest_line(variant, metric, first, last) for variant in part["variants"]]
+    if len(lines) > MOST_LINES:
+        lines.sort(key=lambda line: -line.get("place", -math.inf))
+    return {
+        "name": name, **{key: part[key] for key in ("rows", "classes", "verdict")},
+        "metric": metric, "scale": [f"{first:.2f}", f"{last:.2f}"],
+        "variants": lines[:MOST_LINES], "others": lines[MOST_LINES:],
+    }  # fmt: skip
 
-    def place(value: float) -> float:
-        return round(100 * (value - first) / span, 2)
 
-    lines = []
-    for variant, found in variants:
-        keys = {"left": "low", "right": "high", "place": "value"} if found else {}
-        places = {key: place(found[source]) for key, source in keys.items()}
-        shown = found["shown"] if found else None
-        untrained = variant.get("untrained_head", False)
-        lines.append({
-            "name": variant["name"], "shown": shown, **places, "collapsed": variant["collapsed"],
-            "untrained": untrained, "tied": variant["tied_for_first"] and not untrained,
-        })  # fmt: skip
-    scale = [f"{first:.2f}", f"{last:.2f}"]
-    kept = {key: part[key] for key in ("rows", "classes", "verdict")}
-    return {"name": name, **kept, "metric": metric, "variants": lines, "scale": scale}
+def forest_line(variant: dict[str, Any], metric: str, first: float, last: float) -> dict[str, Any]:
+    """A variant on a scale from first to last.
+
+    Returns:
+        name, tied, untrained, collapsed, shown (the figure in words; None where there is none) and,
+        of a figure, left, right and place, in per cent of the scale.
+    """
+    found = variant["metrics"].get(metric)
+    ends = {"left": "low", "right": "high", "place": "value"} if found else {}
+    untrained = variant.get("untrained_head", False)
+    return {
+        "name": variant["name"],
+        "shown": found["shown"] if found else None,
+        "collapsed": variant["collapsed"],
+        "untrained": untrained,
+        # Formally tied, as so few tosses of a coin are no test; the verdict says so in words.
+        "tied": variant["tied_for_first"] and not untrained,
+        **{key: round(100 * (found[end] - first) / (last - first), 2) for key, end in ends.items()},
+    }
 
 
 def passport(directory: Path) -> str:

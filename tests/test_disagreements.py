@@ -37,6 +37,7 @@ def test_a_cell_without_weight_makes_no_row_more_telling():
 
 def test_long_texts_are_cut_and_the_rest_is_left_out():
     texts = ["a" * 30, "b" * 5, "c" * 1000]
-    assert disagreements.shortened(texts, 1000) == (["a" * 9 + "…", "b" * 5, "c" * 9 + "…"], 2)
+    assert disagreements.shortened(texts, 1000) == (["a" * 7 + "…", "b" * 5, "c" * 7 + "…"], 2)
+    assert disagreements.shortened(["ü" * 10], 1000) == (["üüü…"], 1), "no half letters"
     assert disagreements.shortened(["x"] * 5, 3) == (["x"] * 3, 0)
     assert disagreements.shortened([], 10) == ([], 0)

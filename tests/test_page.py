@@ -182,7 +182,7 @@ def test_what_is_missing_is_one_line(tmp_path):
 
 
 def test_the_cap_on_texts_is_told(tmp_path, monkeypatch, visit):
-    monkeypatch.setattr(page, "TEXT_LETTERS", 3000)
+    monkeypatch.setattr(page, "TEXT_BYTES", 3000)
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, rows=600)))
     tab.locator("#errors").scroll_into_view_if_needed()
     tab.locator("#row-notice", has_text="To keep the page small").wait_for()
@@ -459,6 +459,7 @@ def test_many_cells_open_at_once(tmp_path, visit):
     tab = visit(path)
     tab.locator("#table-count", has_text="42 of 42 variants").wait_for()
     assert time.perf_counter() - began < LONGEST_SECONDS
+    assert tab.locator("#verdicts summary").inner_text() == "28 variants more, below these"
     began = time.perf_counter()
     tab.locator("#errors").scroll_into_view_if_needed()
     tab.locator("#row-count", has_text="of 5,000 test rows").wait_for()

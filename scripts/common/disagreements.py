@@ -56,23 +56,29 @@ def disputed(predictions: "np.ndarray", labels: "np.ndarray", weights: "np.ndarr
     return [int(row) for row in order if differ[row]]
 
 
-def shortened(texts: list[str], letters: int) -> tuple[list[str], int]:
+def shortened(texts: list[str], size: int) -> tuple[list[str], int]:
     """As many of the texts, from the first on, as fit.
 
     Args:
         texts: in the order of their worth.
-        letters: in all; a text may take a hundredth of them, and is cut there.
+        size: of all of them, in bytes of UTF-8; a text may take a hundredth, and is cut there.
 
     Returns:
         the texts, a cut one ending in ``…``, and how many were cut.
     """
-    longest = max(letters // 100, 1)
-    kept, cut, left = [], 0, letters
+    longest = max(size // 100, len("…".encode()))
+    kept, cut, left = [], 0, size
     for text in texts:
-        short = text if len(text) <= longest else text[: longest - 1] + "…"
-        left -= len(short)
+        whole = text.encode()
+        short = text if len(whole) <= longest else cut_off(whole, longest)
+        left -= len(short.encode())
         if left < 0:
             break
-        cut += len(short) < len(text) or short != text
+        cut += short != text
         kept.append(short)
     return kept, cut
+
+
+def cut_off(text: bytes, size: int) -> str:
+    """The beginning of a text in UTF-8, in so many bytes, with ``…`` at its end."""
+    return text[: size - len("…".encode())].decode(errors="ignore") + "…"

@@ -122,7 +122,7 @@ const seedsFigure = {
       ],
       layout: {
         height: Math.max(90 + 30 * lines.length, 340), showlegend: false, xaxis: { title: metricNow() },
-        yaxis: { type: "category", categoryorder: "array", categoryarray: names, showgrid: false, tickfont: { color: palette.ink, size: 12 } },
+        yaxis: { type: "category", categoryorder: "array", categoryarray: names, range: [-0.6, names.length - 0.4], showgrid: false, tickfont: { color: palette.ink, size: 12 } },
       },
     };
   },

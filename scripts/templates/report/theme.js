@@ -14,7 +14,7 @@ const colours = () => {
   };
   const names = ["paper", "ink", "muted", "line", "accent", "warn"];
   const found = Object.fromEntries(names.map((name) => [name, read(name)]));
-  found.series = [1, 2, 3, 4, 5].map((number) => read(`series-${number}`));
+  found.series = [1, 2, 3, 4, 5, 6, 7, 8].map((number) => read(`series-${number}`));
   probe.remove();
   return found;
 };
