@@ -15,7 +15,8 @@ import pytest
 
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
-    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "predict",
+    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot",
+    "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
