@@ -1,6 +1,7 @@
 """The methods section of a run tells its own figures."""
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def record(dataset: str, variant: str, seed: int | None, **run) -> dict:
     return {"cell": cell | {"seed": seed}, "run_info": run, "train_info": info, "meta_info": META}
 
 
-PREPARATION = {
+PREPARATION: dict[str, Any] = {
     "settings": {"leakage": "drop", "near_duplicates": 0.8, "conflicting_labels": "drop",
                  "group": "author", "split_by": "hash", "split_seed": 7},
     "found": {"train": {"rows": 1000}, "test": {"rows": 234}},
@@ -33,7 +34,7 @@ PREPARATION = {
     "rows_marked": {"exact": 0},
     "splits": {"train": {"rows": 1000, "classes": {"a": 600, "b": 400}}},
 }  # fmt: skip
-VERDICTS = {
+VERDICTS: dict[str, Any] = {
     "metric": "macro_f1", "level": 0.9, "alpha": 0.1, "resamples": 500,
     "datasets": {"x": {"metric": "macro_f1", "comparisons": [{"mcnemar_p": None}] * 6}},
 }  # fmt: skip

@@ -67,7 +67,7 @@ def write_predictions(path: Path, correct: int, labels: list[str]) -> None:
     """The answers that the matrix of `metrics_json` counts."""
     true = [number for number in range(len(labels)) for _ in range(10)]
     given = [int(row >= correct) if number == 0 else number for row, number in enumerate(true)]
-    frame = {"id": [f"train/{row}" for row in range(len(true))]}
+    frame: dict[str, list] = {"id": [f"train/{row}" for row in range(len(true))]}
     frame["label"] = [labels[number] for number in true]
     for number, name in enumerate(labels):
         frame[f"probability_{name}"] = [

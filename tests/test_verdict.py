@@ -11,9 +11,7 @@ def variant(name: str, value: float, kind: str, cost: int | None = None, **more)
     """A variant of two seeds, or a baseline."""
     model, _, own = name.rpartition("/")
     seeds = [] if kind == "baseline" else [0, 1]
-    cells = [
-        {"seed": seed, "value": value, "low": value, "high": value} for seed in seeds or [None]
-    ]
+    cells = [{"seed": seed, "value": value} for seed in (None, *seeds)[bool(seeds) :]]
     return {
         "name": name,
         "model": model or None,
@@ -90,7 +88,8 @@ def test_a_tie_of_three():
     )
     assert (
         "To tell m/full from m/lora-r4 (+0.008) would take about 5,000 test rows with these seeds "
-        "or 40 seeds on these rows, were that the true difference: more rows or more seeds would do."
+        "or 40 seeds on these rows, were that the true difference: more rows or more seeds would "
+        "do."
     ) in said
 
 
