@@ -263,7 +263,7 @@ def test_it_filters_and_compares(visit):
     (pair,) = [pair for pair in verdicts["datasets"]["sms-spam"]["comparisons"]
                if {pair["a"], pair["b"]} == {"majority", "tfidf"}]  # fmt: skip
     # Compared as majority minus tfidf, and shown as tfidf minus majority.
-    assert f"better +{-pair['difference']:.3f}" in column(tab, "Difference")[1]
+    assert f"better +{-pair['difference']:.2f}" in column(tab, "Difference")[1]
 
 
 def tab_path(tab: Page) -> Path:

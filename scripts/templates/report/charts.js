@@ -5,7 +5,10 @@ const SYMBOLS = { base: "circle-open", head: "diamond", adapter: "circle", full:
 const DASHES = { head: "dot", full: "dash" };
 
 const colourOf = (model, palette) => palette.series[models.indexOf(model) % palette.series.length];
-const interval = ({ value, low, high }) => `${fixed(value)} (${fixed(low)} to ${fixed(high)})`;
+const interval = ({ value, low, high }) => {
+  const digits = decimals({ low, high });
+  return `${fixed(value, digits)} (${fixed(low, digits)} to ${fixed(high, digits)})`;
+};
 const trained = () => current().variants.filter(({ kind }) => kind !== "baseline");
 
 /** Of points (x the smaller the better, y the larger the better), those that no other one beats. */

@@ -18,7 +18,20 @@ const models = unique(allVariants.map(({ variant }) => variant.model).filter((mo
 const ABSENT = "–";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const fixed = (value, digits = 3) => (isNumber(value) ? value.toFixed(digits) : ABSENT);
-const signed = (value) => (isNumber(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}` : ABSENT);
+const signed = (value, digits) => (isNumber(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}` : ABSENT);
+
+const MOST_DECIMALS = 4;
+
+/**
+ * How many decimals an interval supports, by the rule of `decimals` in common/intervals.py: half
+ * its width shows two digits where it begins with 1.00 to 3.54, and one above.
+ */
+const decimals = ({ low, high }) => {
+  const half = (high - low) / 2;
+  if (!(half > 0)) return MOST_DECIMALS;
+  const power = Math.floor(Math.log10(half));
+  return Math.min(Math.max(Number((half / 10 ** power).toFixed(2) < 3.55) - power, 0), MOST_DECIMALS);
+};
 const whole = (value) => (isNumber(value) ? Math.round(value).toLocaleString("en-GB") : ABSENT);
 
 /** A number of seconds as people say it. */

@@ -28,12 +28,13 @@ const differenceCell = (row) => {
   if (row.variant.name === byId("reference").value) return element("span", { class: "absent" }, "itself");
   const pair = pairOf(row);
   if (!pair) return absent();
+  const digits = decimals(pair);
   const word = pair.significant ? (pair.difference > 0 ? "better" : "worse") : "not told apart";
   return [
-    element("span", { class: pair.significant ? word : "absent" }, pair.significant ? `${word} ` : "≈ ", signed(pair.difference)),
-    element("small", {}, `${signed(pair.low)} to ${signed(pair.high)}`),
+    element("span", { class: pair.significant ? word : "absent" }, pair.significant ? `${word} ` : "≈ ", signed(pair.difference, digits)),
+    element("small", {}, `${signed(pair.low, digits)} to ${signed(pair.high, digits)}`),
     pair.significant ? null : element("span", { class: "hidden" }, word),
-    pair.caution && element("small", { title: pair.caution }, "caution", element("span", { class: "hidden" }, `: ${pair.caution}`)),
+    pair.caution && element("small", {}, "caution: see below"),
   ];
 };
 
@@ -109,7 +110,8 @@ const drawBody = () => {
   byId("table-count").textContent = `${rows.length} of ${allVariants.length} variants`;
   const unknown = rows.some(({ variant }) => figureOf(variant, state.metric)?.seeds_known === false);
   const groups = state.metric === data.metric ? "" : `Groups and ties are by ${data.metric}. `;
-  byId("table-notes").textContent = groups + "≈ marks a difference that the test rows and seeds do not show. " + (unknown ? "† The interval tells of the test rows alone: one seed does not show what another would give." : "");
+  const cautions = unique(rows.map((row) => pairOf(row)?.caution).filter(Boolean)).map((caution) => ` Caution: ${caution}.`).join("");
+  byId("table-notes").textContent = groups + "≈ marks a difference that the test rows and seeds do not show. " + (unknown ? "† The interval tells of the test rows alone: one seed does not show what another would give." : "") + cautions;
 };
 
 const startTable = () => {
