@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test lint format docs scaling lock clean
+.PHONY: help run smoke test lint format docs scaling screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a
 	@test -d resources/models/minilm || $(BIN)/snakemake --quiet all -- resources/models/minilm
 	$(BIN)/python benchmarks/scaling.py --model resources/models/minilm \
 		--output docs/scaling.csv --figure docs/scaling.svg $(ARGS)
+
+screenshots: .venv/dev.stamp ## take the pictures of results/report.html for docs/; needs Chromium
+	$(BIN)/python docs/screenshots.py --page results/report.html --output docs
 
 lock: ## resolve the bounds in envs/ into the exact versions of envs/requirements*.txt
 	$(PYTHON) -m venv --clear .venv-lock

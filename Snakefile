@@ -40,12 +40,16 @@ onstart:
 
 
 rule all:
-    """Everything that people read: passports, the comparison as table, text, picture; predictions."""
+    """Everything that people read: passports, verdicts, the comparison, predictions."""
     default_target: True
     input:
         passports(),
+        "results/verdicts.json",
+        "results/report.html",
         "results/comparison.csv",
         "results/comparison.md",
+        "results/comparison.tex",
+        "results/methods.md",
         "results/comparison.svg",
         "results/confusion.svg",
         predictions(),

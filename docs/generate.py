@@ -91,8 +91,9 @@ def sections(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
         elif "properties" in (entry := inner.get("items", {})):
             yield f"{place}[]", entry
             yield from sections(entry, f"{place}[]")
-        elif "properties" in inner and (top or key in ("source", "about", "metrics")):
+        elif "properties" in inner and (top or key in ("source", "about", "metrics", "verdicts")):
             yield place, inner
+            yield from sections(inner, place)
 
 
 def table(section: dict[str, Any]) -> list[str]:

@@ -115,10 +115,26 @@ def classifiers(wildcards) -> list[str]:
     return config["classifiers"][wildcards.name]
 
 
+def prepared() -> list[str]:
+    """Input: the splits of every dataset that a model is compared on, with what is known of them."""
+    compared = dict.fromkeys(dataset for dataset, _ in pairs(config))
+    return [f"results/{dataset}/data" for dataset in compared]
+
+
 def passports() -> list[str]:
     """Input: the passport of every dataset, as JSON, text and pictures."""
     files = ("passport.json", "passport.md", "classes.svg", "lengths.svg")
     return [f"results/{dataset}/{file}" for dataset in config["datasets"] for file in files]
+
+
+def beside(files: list[str], name: str) -> list[str]:
+    """Input: the file of another name in the directory of each file."""
+    return [str(Path(file).with_name(name)) for file in files]
+
+
+def templates() -> list[str]:
+    """Input: what the page is made from, so that an edit of its looks makes the page anew."""
+    return sorted(str(file) for file in (SCRIPTS / "templates").rglob("*") if file.is_file())
 
 
 def predictions() -> list[str]:

@@ -1,7 +1,42 @@
-rule report:
-    """Merge the metrics of all cells and baselines into one comparison."""
+rule verdicts:
+    """Tell which differences between variants are real, from their answers on the test rows."""
     input:
         metrics=config["metrics"],
+        predictions=[
+            path.replace("metrics.json", "predictions.parquet") for path in config["metrics"]
+        ],
+    output:
+        "results/verdicts.json",
+    log:
+        "results/verdicts.log",
+    benchmark:
+        "results/verdicts.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("verdicts"),
+        baselines=config["baselines"],
+        cells=config["cells"],
+        flags=flags("report/verdicts"),
+        metric=config["report"]["metrics"][0],
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --results results \\
+            --baselines {params.baselines:q} \\
+            --cells {params.cells:q} \\
+            --metric {params.metric} \\
+            --output {output:q} \\
+            &> {log:q}
+        """
+
+
+rule report:
+    """Merge figures and verdicts into one comparison: to read, to compute with, for a paper."""
+    input:
+        metrics=config["metrics"],
+        verdicts="results/verdicts.json",
+        data=prepared(),
     output:
         csv=report(
             "results/comparison.csv",
@@ -13,7 +48,19 @@ rule report:
             "results/comparison.md",
             caption="captions/comparison_md.rst",
             category="Comparison",
-            labels={"what": "Tables", "as": "Markdown"},
+            labels={"what": "Verdicts and tables", "as": "Markdown"},
+        ),
+        latex=report(
+            "results/comparison.tex",
+            caption="captions/comparison_tex.rst",
+            category="Comparison",
+            labels={"what": "For a paper", "as": "LaTeX"},
+        ),
+        methods=report(
+            "results/methods.md",
+            caption="captions/methods_md.rst",
+            category="Comparison",
+            labels={"what": "Methods, for a paper", "as": "Markdown"},
         ),
     log:
         "results/report.log",
@@ -34,8 +81,11 @@ rule report:
             --baselines {params.baselines:q} \\
             --cells {params.cells:q} \\
             {params.published:q} \\
+            --verdicts {input.verdicts:q} \\
             --csv {output.csv:q} \\
             --markdown {output.markdown:q} \\
+            --latex {output.latex:q} \\
+            --methods {output.methods:q} \\
             &> {log:q}
         """
 
@@ -72,5 +122,42 @@ rule plot:
             --csv {input.csv:q} \\
             --comparison {output.comparison:q} \\
             --confusion {output.confusion:q} \\
+            &> {log:q}
+        """
+
+
+rule page:
+    """Put everything that people read of a comparison into one HTML file."""
+    input:
+        verdicts="results/verdicts.json",
+        metrics=config["metrics"],
+        predictions=beside(config["metrics"], "predictions.parquet"),
+        data=prepared(),
+        passports=passports(),
+        templates=templates(),
+    output:
+        report(
+            "results/report.html",
+            caption="captions/report_html.rst",
+            category="Comparison",
+            labels={"what": "Everything", "as": "page"},
+        ),
+    log:
+        "results/page.log",
+    benchmark:
+        "results/page.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        **code("page"),
+        templates=SCRIPTS / "templates",
+    shell:
+        """
+        python {params.script:q} \\
+            --results results \\
+            --verdicts {input.verdicts:q} \\
+            --config results/config.yaml \\
+            --templates {params.templates:q} \\
+            --page {output:q} \\
             &> {log:q}
         """

@@ -1,25 +1,26 @@
-"""Merge the metrics of cells and baselines into one comparison, as CSV and as Markdown.
+"""Merge figures and verdicts into one comparison: CSV, Markdown, a LaTeX table, methods text.
 
     python scripts/report.py --results results --baselines majority tfidf \\
         --cells sms-spam/minilm/base,lora-r4,lora-r16/0,1 --metrics macro_f1 accuracy \\
-        --csv results/comparison.csv --markdown results/comparison.md
+        --verdicts results/verdicts.json \\
+        --csv results/comparison.csv --markdown results/comparison.md \\
+        --latex results/comparison.tex --methods results/methods.md
 
 The cells are named, not searched for: a rank that left the config leaves the comparison. The CSV is
-tidy, one row per cell or baseline and split; the Markdown is for reading. Figures published
-elsewhere, --published, stand beside ours as rows marked so, and enter no mean.
+tidy, one row per cell or baseline and split; the Markdown is for reading, the verdict of each
+dataset first; LaTeX table and methods are for a paper. Figures published elsewhere, --published,
+stand beside ours as rows marked so, and enter no mean and no verdict.
 """
 
 import argparse
 import json
 import logging
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
+from common.cells import directory, full_name, identities
 from common.cli import InputError
-from common.markdown import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +43,11 @@ TRAINING = {
 }
 WHOLE_NUMBERS = ("seed", "rank", "rows", "clean_rows", "adapter_bytes", "peak_memory_bytes",
                  *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
-CELLS = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 EVALUATION = ("rows", *METRICS, "collapsed", "eval_seconds", "eval_samples_per_second")
 REFERENCE = {"dataset", "variant", "source", "metrics"}  # `model` and `note` may be left out
-MEBIBYTE = 2**20
 
 Reference = dict[str, Any]
+Record = dict[str, Any]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,16 +57,29 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["macro_f1", "accuracy"])
     parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
+    parser.add_argument("--verdicts", required=True, type=Path, help="verdicts.json")
     parser.add_argument("--csv", required=True, type=Path, help="CSV file to write")
     parser.add_argument("--markdown", required=True, type=Path, help="Markdown file to write")
+    parser.add_argument("--latex", required=True, type=Path, help="LaTeX table to write")
+    parser.add_argument("--methods", required=True, type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
+    from common import comparison, latex, methods
+
     rows = list(identities(args.cells, args.baselines))
     table = tabulate(args.results, rows, args.published)
+    verdicts = of_this_comparison(args.verdicts, table)
+    prepared, records = preparations(args.results, rows), records_of(args.results, rows)
+    texts = {
+        args.markdown: comparison.markdown(table, args.metrics, args.published, verdicts),
+        args.latex: latex.table(verdicts, args.published),
+        args.methods: methods.text(verdicts, prepared, records),
+    }
     with files.written_aside(args.csv) as aside:
         words = table["published"].map({True: "true", False: "false"})
         table.assign(published=words).to_csv(aside, index=False)
-    with files.written_aside(args.markdown) as aside:
-        aside.write_text(markdown(table, args.metrics, args.published), encoding="utf-8")
+    for path, text in texts.items():
+        with files.written_aside(path) as aside:
+            aside.write_text(text, encoding="utf-8")
     log.info("%d rows in %s", len(table), args.csv)
 
 
@@ -81,36 +94,6 @@ def references(text: str) -> list[Reference]:
         keys = ", ".join(sorted(REFERENCE))
         raise argparse.ArgumentTypeError(f"{text} is no JSON list of objects with {keys}")
     return found
-
-
-def identities(cells: list[str], baselines: list[str]) -> Iterator[dict[str, Any]]:
-    """What names each row: dataset, model, variant and seed; a baseline has no model and no seed.
-
-    Args:
-        cells: each ``dataset/model/variant,variant/seed,seed``.
-        baselines: names, for every dataset that has cells.
-
-    Raises:
-        InputError: a cell is not written so.
-    """
-    for cell in cells:
-        if not CELLS.fullmatch(cell):
-            raise InputError(f"--cells {cell!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
-    grid = [cell.split("/") for cell in cells]
-    for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
-        for baseline in baselines:
-            yield {"dataset": dataset, "model": "", "variant": baseline, "seed": None}
-        for _, model, variants, seeds in (cell for cell in grid if cell[0] == dataset):
-            for variant in variants.split(","):
-                for seed in map(int, seeds.split(",")):
-                    yield {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
-
-
-def directory(results: Path, row: dict[str, Any]) -> Path:
-    """Where the metrics of a cell or baseline are."""
-    if row["seed"] is None:
-        return results / row["dataset"] / "baselines" / row["variant"]
-    return results / row["dataset"] / row["model"] / row["variant"] / f"seed{row['seed']}"
 
 
 def tabulate(
@@ -195,149 +178,37 @@ def flatten_reference(reference: Reference) -> dict[str, Any]:
     }
 
 
-def markdown(table: "pd.DataFrame", metrics: list[str], published: list[Reference]) -> str:
-    """The comparison on the test rows, dataset by dataset, as people read it."""
-    test = table[(table["split"] == "test") & ~table["published"]]
-    parts = [
-        "# Comparison\n",
-        "Test rows only. Figures of a model are the mean over seeds ± their standard deviation; "
-        "`base` is the model with an untrained head, a coin that every seed tosses anew. A figure "
-        "that does not beat `majority` has learned nothing.\n",
+def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
+    """The verdicts, of the very variants in the table.
+
+    Raises:
+        InputError: they are missing, or of another comparison.
+    """
+    verdicts = files.read_json(path, ("metric", "level", "alpha", "resamples", "datasets"))
+    measured = table[~table["published"]]
+    for dataset, rows in measured.groupby("dataset", sort=False):
+        named = zip(rows["model"], rows["variant"], strict=True)
+        names = {full_name(model, variant) for model, variant in named}
+        told = verdicts["datasets"].get(dataset, {"variants": []})["variants"]
+        if names != {variant["name"] for variant in told}:
+            raise InputError(f"{path} is of another comparison: run `verdicts`")
+    return verdicts
+
+
+def records_of(results: Path, rows: list[dict[str, Any]]) -> list[Record]:
+    """Every metrics.json, with the name of its cell."""
+    return [
+        {**files.read_json(directory(results, row) / "metrics.json"), "cell": row} for row in rows
     ]
-    for dataset, rows in test.groupby("dataset", sort=False):
-        classes, matrix = rows["classes"].iloc[0], rows["confusion_matrix"].iloc[0]
-        counts = [sum(line) for line in json.loads(matrix)]
-        names = map(shown, json.loads(classes))
-        beside = [reference for reference in published if reference["dataset"] == dataset]
-        shares = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
-        parts += [
-            f"## {dataset}\n",
-            f"{rows['rows'].iloc[0]} test rows ({shares}).\n",
-            *clean_line(rows),
-            summary(rows, metrics, beside).to_markdown(index=False, disable_numparse=True) + "\n",
-            *sources(beside),
-            "Confusion matrices, summed over seeds; a row per true class, a column per "
-            "predicted one:\n",
-            # Names that look like numbers stay as they are.
-            confusion(rows).to_markdown(index=False, disable_numparse=[0, 1, 2]) + "\n",
-        ]
-    return "\n".join(parts)
 
 
-def summary(rows: "pd.DataFrame", metrics: list[str], published: list[Reference]) -> "pd.DataFrame":
-    """One line per (model, variant): metrics with their spread over seeds, and the costs.
-
-    Published results follow, each a line of its own, whatever its names.
-    """
-    import pandas as pd
-
-    def line(group: "pd.DataFrame") -> dict[str, str]:
-        first = group.iloc[0]
-        return {
-            "model": first["model"],
-            "variant": first["variant"] + own_head(group) + collapse(group),
-            "seeds": str(group["seed"].count() or ""),
-            **figures(group, metrics),
-            "adapter parameters": thousands(first["adapter_parameters"]),
-            "head parameters": thousands(first["head_parameters"]),
-            "train seconds": spread(group["train_seconds"], 1),
-            "peak memory, MiB": spread(group["peak_memory_bytes"] / MEBIBYTE, 0),
-        }
-
-    groups = rows.groupby(["model", "variant"], sort=False)
-    lines = [line(group) for _, group in groups]
-    lines += [reference_line(reference, metrics) for reference in published]
-    return pd.DataFrame(lines).fillna("")
-
-
-def figures(group: "pd.DataFrame", metrics: list[str]) -> dict[str, str]:
-    """The metrics of one line; where rows are marked, each on the clean rows beside it."""
-    of = {metric: [metric] for metric in metrics}
-    if group["clean_rows"].notna().any():
-        of = {metric: [metric, f"clean_{metric}"] for metric in metrics}
-    names = [name for both in of.values() for name in both]
-    return {name.replace("clean_", "clean "): spread(group[name]) for name in names}
-
-
-def clean_line(rows: "pd.DataFrame") -> list[str]:
-    """The line that tells how many test rows are clean, where rows are marked at all.
-
-    Where they lack a class, no metric of them is on record: the line says why.
-    """
-    clean = rows["clean_rows"].iloc[0]
-    if rows["clean_rows"].isna().all():
-        return []
-    leaked = rows["rows"].iloc[0] - clean
-    said = f"Figures named *clean* are those of the other {clean}."
-    if rows["clean_accuracy"].isna().all():
-        why = f"the other {clean} lack a class" if clean else "no row is left"
-        said = f"There are no figures named *clean*: {why}."
-    return [f"**{leaked} of these rows have a duplicate that was trained on.** {said}\n"]
-
-
-def own_head(group: "pd.DataFrame") -> str:
-    """A note beside a `base` that is no coin: its head came with the model."""
-    own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
-    return " (head of the model)" if own.all() else ""
-
-
-def collapse(group: "pd.DataFrame") -> str:
-    """A mark for a variant of which seeds answer one class for nearly every row."""
-    collapsed = int(group["collapsed"].sum())
-    # The majority class answers one class by definition.
-    if not collapsed or group["kind"].iloc[0] == "baseline":
-        return ""
-    return f" (collapsed in {collapsed} of {len(group)} seeds)"
-
-
-def reference_line(reference: Reference, metrics: list[str]) -> dict[str, str]:
-    """The line of the table for one published result; a figure that is unknown stays empty."""
-    figures = reference["metrics"]
+def preparations(results: Path, rows: list[dict[str, Any]]) -> dict[str, Record]:
+    """What was done to the rows of each dataset."""
+    keys = ("settings", "found", "rows_dropped", "rows_marked", "splits")
     return {
-        "model": shown(reference.get("model", "")),
-        "variant": f"{shown(reference['variant'])} (published)",
-        **{metric: f"{figures[metric]:.3f}" for metric in metrics if metric in figures},
+        dataset: files.read_json(results / dataset / "data" / files.PREPARATION, keys)
+        for dataset in dict.fromkeys(row["dataset"] for row in rows)
     }
-
-
-def sources(published: list[Reference]) -> list[str]:
-    """The line below a table that names the sources of its published results, if it has any."""
-    if not published:
-        return []
-    noted = [(shown(row["source"]), shown(row.get("note", ""))) for row in published]
-    named = [f"{source} ({note})" if note else source for source, note in noted]
-    return [f"Published elsewhere, and not measured here: {'; '.join(dict.fromkeys(named))}.\n"]
-
-
-def spread(values: "pd.Series", digits: int = 3) -> str:
-    """Mean ± standard deviation; the mean alone of a single value; empty where there is none."""
-    values = values.dropna().astype(float)
-    if values.empty:
-        return ""
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
-
-
-def thousands(count: Any) -> str:
-    """A count with its thousands apart; empty where there is none."""
-    import pandas as pd
-
-    return "" if pd.isna(count) else f"{int(count):,}"
-
-
-def confusion(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The confusion matrices of a dataset, one below the other."""
-    import pandas as pd
-
-    classes = [shown(name) for name in json.loads(rows["classes"].iloc[0])]
-    lines = []
-    for (model, variant), group in rows.groupby(["model", "variant"], sort=False):
-        matrices = [json.loads(matrix) for matrix in group["confusion_matrix"]]
-        for number, name in enumerate(classes):
-            counts = [sum(matrix[number][i] for matrix in matrices) for i in range(len(classes))]
-            named = {f"→ {c}": n for c, n in zip(classes, counts, strict=True)}
-            lines.append({"model": model, "variant": variant, "true": name, **named})
-    return pd.DataFrame(lines)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import report
+import verdicts
 from common.cli import InputError
 
 IDENTITY = ["dataset", "model", "variant", "seed", "split"]
@@ -31,11 +32,22 @@ def metrics_json(
     return {
         "run_info": {"peft_config": peft, "kind": kind} if kind else {},
         "train_info": train,
-        "meta_info": {"dataset_info": {"labels": labels}},
+        "meta_info": {"dataset_info": {"labels": labels, "source": SOURCE}, "model_info": None},
         "metrics": {"validation": split, "test": split},
     }
 
 
+SOURCE = {"kind": "path", "name": "rows.csv"}
+PREPARATION = {
+    "settings": {
+        "leakage": "drop", "near_duplicates": 0.8, "conflicting_labels": "drop", "group": None,
+        "split_by": "stratified", "split_seed": 3,
+    },
+    "found": {"train": {"rows": 1234}},
+    "rows_dropped": {"bad": 0, "exact": 30, "near": 4},
+    "rows_marked": {"exact": 0},
+    "splits": {"train": {"rows": 800, "classes": {"ham": 700, "spam": 100}}},
+}  # fmt: skip
 TRAINED = {
     "num_adapter_params": 147_456,
     "num_head_params": 592_130,
@@ -51,6 +63,19 @@ BASE = {"num_trainable_params": 0, "num_total_params": 67_547_140}
 FITTED = {"train_time": 0.8, "peak_memory_bytes": 2**28, "status": "success"}
 
 
+def write_predictions(path: Path, correct: int, labels: list[str]) -> None:
+    """The answers that the matrix of `metrics_json` counts."""
+    true = [number for number in range(len(labels)) for _ in range(10)]
+    given = [int(row >= correct) if number == 0 else number for row, number in enumerate(true)]
+    frame: dict[str, list] = {"id": [f"train/{row}" for row in range(len(true))]}
+    frame["label"] = [labels[number] for number in true]
+    for number, name in enumerate(labels):
+        frame[f"probability_{name}"] = [
+            0.9 if answer == number else 0.1 / (len(labels) - 1) for answer in given
+        ]
+    pd.DataFrame(frame).to_parquet(path)
+
+
 @pytest.fixture
 def results(tmp_path):
     """Results of one dataset, one model, two ranks and two seeds; returns how to add more."""
@@ -64,6 +89,10 @@ def results(tmp_path):
             correct, list(labels), train or BASE, peft, kind or (peft and "adapter")
         )
         (root / path / "metrics.json").write_text(json.dumps(record))
+        write_predictions(root / path / "predictions.parquet", correct, list(labels))
+        data = root / path.partition("/")[0] / "data/preparation.json"
+        data.parent.mkdir(exist_ok=True)
+        data.write_text(json.dumps(PREPARATION))
         return root
 
     for baseline, correct in (("majority", 0), ("tfidf", 9)):
@@ -76,6 +105,11 @@ def results(tmp_path):
     return add
 
 
+OUTPUTS = {
+    "verdicts": "v.json", "csv": "c.csv", "markdown": "c.md", "latex": "c.tex", "methods": "m.md",
+}  # fmt: skip
+
+
 @pytest.fixture
 def run(tmp_path):
     """Write a report; returns the table as its strings, and the Markdown."""
@@ -85,10 +119,16 @@ def run(tmp_path):
         baselines=("majority", "tfidf"),
         metrics=("macro_f1", "accuracy"),
         published=(),
+        judge=True,
     ):
-        words = ["--results", tmp_path / "results", "--csv", tmp_path / "c.csv"]
-        words += ["--markdown", tmp_path / "c.md", "--cells", *cells]
-        words += ["--baselines", *baselines, "--metrics", *metrics]
+        compared = ["--results", tmp_path / "results", "--cells", *cells]
+        compared += ["--baselines", *baselines]
+        judged = [*compared, "--metric", metrics[0], "--output", tmp_path / "v.json"]
+        if judge:
+            verdicts.main(list(map(str, [*judged, "--resamples", 200])))
+        words = [*compared, "--metrics", *metrics]
+        for name, file in OUTPUTS.items():
+            words += [f"--{name}", tmp_path / file]
         words += ["--published", json.dumps(published)] if published else []
         report.main(list(map(str, words)))
         table = pd.read_csv(tmp_path / "c.csv", dtype=str, keep_default_na=False)
@@ -103,27 +143,10 @@ def table_lines(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-def test_identities_are_those_named_in_order():
-    cells = ["sms/bert/base,lora-r4/0,1", "news/bert/base/7", "sms/gpt2/base/0"]
-    found = [tuple(row.values()) for row in report.identities(cells, ["majority"])]
-    assert found == [
-        ("sms", "", "majority", None),
-        ("sms", "bert", "base", 0),
-        ("sms", "bert", "base", 1),
-        ("sms", "bert", "lora-r4", 0),
-        ("sms", "bert", "lora-r4", 1),
-        ("sms", "gpt2", "base", 0),
-        ("news", "", "majority", None),
-        ("news", "bert", "base", 7),
-    ]
-
-
-@pytest.mark.parametrize(
-    "cell", ["sms/bert/base", "sms/bert/base/zero", "", "a/b/c/0/1", "a/b/c/0,"]
-)
-def test_cells_that_are_not_written_so(cell):
-    with pytest.raises(InputError, match="is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED"):
-        list(report.identities([cell], []))
+def tables(markdown: str) -> list[list[list[str]]]:
+    """The tables of one dataset: figures with verdicts, means over seeds, confusion matrices."""
+    found = [table_lines(part) for part in re.split(r"\n\n+", markdown)]
+    return [lines for lines in found if lines]
 
 
 @pytest.mark.usefixtures("results")
@@ -253,13 +276,15 @@ def test_a_broken_alpha_keeps_its_fraction(results, run):
     assert list(table["alpha"].unique()) == ["", "0.5"]
 
 
-def test_f1_of_three_classes_is_empty(results, run):
+def test_f1_of_three_classes_is_empty(results, run, tmp_path):
     labels = ["ham", "spam", "other"]
     results("news/baselines/majority", labels=labels, train=FITTED)
     results("news/bert/base/seed0", labels=labels)
     table, text = run("news/bert/base/0", baselines=["majority"], metrics=["f1", "accuracy"])
     assert set(table["f1"]) == {""}
-    header, _, majority, base, *_ = table_lines(text)
+    assert json.loads((tmp_path / "v.json").read_text())["datasets"]["news"]["metric"] == "macro_f1"
+    assert "macro_f1 stands in for f1, which is of two classes alone." in text
+    header, _, majority, base = tables(text)[1]
     assert dict(zip(header, base, strict=True))["f1"] == ""
     assert dict(zip(header, majority, strict=True))["accuracy"] == "0.833"
 
@@ -267,18 +292,84 @@ def test_f1_of_three_classes_is_empty(results, run):
 @pytest.mark.usefixtures("results")
 def test_markdown_gives_mean_and_deviation_over_seeds(run):
     _, text = run("sms/bert/base,lora-r4/0,1")
-    header, _, *lines = table_lines(text)[:6]
-    rows = {line[1]: dict(zip(header, line, strict=True)) for line in lines}
+    rows = by_variant(tables(text)[1])
     # 16 and 18 of 20 rows; the standard deviation of a sample of two.
     assert rows["lora-r4"]["accuracy"] == "0.850 ± 0.071"
-    assert rows["lora-r4"]["seeds"] == "2"
     assert rows["lora-r4"]["adapter parameters"] == "147,456"
     assert rows["lora-r4"]["train seconds"] == "12.3 ± 0.0"
-    assert rows["lora-r4"]["peak memory, MiB"] == "1024 ± 0"
     assert rows["base"]["accuracy"] == "0.600 ± 0.141"
     assert rows["base"]["adapter parameters"] == ""
     assert rows["tfidf"]["accuracy"] == "0.950"
-    assert rows["tfidf"]["seeds"] == ""
+
+
+def by_variant(table: list[list[str]]) -> dict[str, dict[str, str]]:
+    """The lines of a table of one model, by variant."""
+    header, _, *lines = table
+    return {line[1]: dict(zip(header, line, strict=True)) for line in lines}
+
+
+@pytest.mark.usefixtures("results")
+def test_the_first_table_has_intervals_differences_and_costs(run, tmp_path):
+    _, text = run("sms/bert/base,lora-r4/0,1")
+    found = json.loads((tmp_path / "v.json").read_text())["datasets"]["sms"]
+    shown = {v["variant"]: v["metrics"]["macro_f1"]["shown"] for v in found["variants"]}
+    rows = by_variant(tables(text)[0])
+    assert {name: row["macro_f1 (95 % interval)"] for name, row in rows.items()} == shown
+    assert rows["lora-r4"]["seeds"] == "2"
+    assert rows["lora-r4"]["trainable parameters"] == "739,586"
+    assert rows["lora-r4"]["train seconds"] == "12.3"
+    assert rows["lora-r4"]["peak memory, MiB"] == "1,024"
+    # Of 20 rows and two seeds nothing can be said of one mistake in twenty.
+    assert re.fullmatch(r"-0\.\d+, tie", rows["lora-r4"]["to tfidf"])
+    assert re.fullmatch(r"\+0\.\d+, tie", rows["lora-r4"]["to base"])
+    assert re.fullmatch(r"-0\.\d+, worse", rows["majority"]["to tfidf"])
+    assert rows["tfidf"]["to tfidf"] == rows["tfidf"]["seeds"] == ""
+    assert rows["majority"]["to base"] == rows["base"]["to base"] == ""
+    assert set(rows["majority"]["letters"]).isdisjoint(rows["tfidf"]["letters"])
+
+
+@pytest.mark.usefixtures("results")
+def test_the_verdict_stands_before_the_tables(run, tmp_path):
+    _, text = run("sms/bert/base,lora-r4/0,1")
+    section = text.split("## sms\n")[1]
+    told = json.loads((tmp_path / "v.json").read_text())["datasets"]["sms"]["verdict"]
+    assert section.split("|")[0].count("\n- ") == len(told)
+    assert section.strip().splitlines()[0] == f"- {told[0]}"
+
+
+@pytest.mark.usefixtures("results")
+def test_a_difference_whose_test_is_not_assured_is_marked(run):
+    _, text = run("sms/bert/base,lora-r4/0")
+    assert re.search(r"worse\?", by_variant(tables(text)[0])["base"]["to tfidf"])
+    assert "Marked *?*: one seed: this tells of these trained models alone" in text
+
+
+@pytest.mark.usefixtures("results")
+def test_without_tfidf_no_difference_to_it(run):
+    _, text = run("sms/bert/base,lora-r4/0,1", baselines=["majority"])
+    assert {row["to tfidf"] for row in by_variant(tables(text)[0]).values()} == {""}
+
+
+@pytest.mark.parametrize("change", [("lora-r4", "lora-r8"), ("sms", "news")])
+@pytest.mark.usefixtures("results")
+def test_verdicts_of_another_comparison(run, tmp_path, change):
+    run("sms/bert/base,lora-r4/0,1")
+    path = tmp_path / "v.json"
+    path.write_text(path.read_text().replace(f'"{change[0]}"', f'"{change[1]}"').replace(
+        f"bert/{change[0]}", f"bert/{change[1]}"))  # fmt: skip
+    with pytest.raises(InputError, match=r"v\.json is of another comparison: run `verdicts`"):
+        run("sms/bert/base,lora-r4/0,1", judge=False)
+
+
+@pytest.mark.usefixtures("results")
+def test_equal_results_give_equal_files(run, tmp_path):
+    def written():
+        return {file: (tmp_path / file).read_bytes() for file in OUTPUTS.values()}
+
+    run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    before = written()
+    run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    assert written() == before
 
 
 @pytest.mark.usefixtures("results")
@@ -298,7 +389,7 @@ def test_names_do_not_break_the_tables(results, run):
     results("odd/bert/base/seed0", labels=labels)
     table, text = run("odd/bert/base/0", baselines=["majority"])
     lines = table_lines(text)
-    assert {len(line) for line in lines} == {9, 6}
+    assert {len(line) for line in lines} == {10, 7, 6}
     true = [line[2] for line in lines if len(line) == 6]
     assert true[2:] == [r"a\|b \*bold\* \[x\]", "two lines", "1.50"] * 2
     assert json.loads(table["classes"].iloc[0]) == labels
@@ -329,9 +420,12 @@ def test_the_csv_is_read_by_any_csv_reader(results, run, tmp_path):
     ],
 )
 def test_metrics_that_are_missing_or_cut_off(results, run, tmp_path, damage, complaint):
-    damage(results("sms/bert/base/seed1") / "sms/bert/base/seed1/metrics.json")
+    root = results("sms/bert/base/seed1")
+    run("sms/bert/base/0,1")
+    (tmp_path / "c.csv").unlink()
+    damage(root / "sms/bert/base/seed1/metrics.json")
     with pytest.raises(InputError, match=complaint) as caught:
-        run("sms/bert/base/0,1")
+        run("sms/bert/base/0,1", judge=False)
     assert "\n" not in str(caught.value)
     assert "seed1/metrics.json" in str(caught.value)
     assert not (tmp_path / "c.csv").exists()
@@ -408,10 +502,14 @@ def test_published_rows_change_no_row_of_ours(run):
 def test_published_rows_stand_at_the_end_of_the_table_with_their_sources_below(run):
     metrics = ["accuracy", "f1"]
     _, text = run("sms/bert/base,lora-r4/0,1", metrics=metrics, published=PUBLISHED)
-    lines = [line[:5] for line in table_lines(text) if len(line) == 9]
-    assert lines[-2:] == [
-        ["bert", "lora-r4 (published)", "", "0.123", ""],
-        ["", r"TF-IDF \| words (published)", "", "", "0.900"],
+    first, second, _ = tables(text)
+    assert [line[:4] for line in first[-2:]] == [
+        ["bert", "lora-r4 (published)", "", "0.123"],
+        ["", r"TF-IDF \| words (published)", "", ""],
+    ]
+    assert [line[:4] for line in second[-2:]] == [
+        ["bert", "lora-r4 (published)", "0.123", ""],
+        ["", r"TF-IDF \| words (published)", "", "0.900"],
     ]
     assert (
         "\n\nPublished elsewhere, and not measured here: A. Author (2024) (500 rows); "
@@ -428,7 +526,8 @@ def test_published_rows_stand_with_their_own_dataset(results, run):
 
 @pytest.mark.parametrize("text", ["{", "{}", "[1]", '[{"dataset": "sms"}]'])
 def test_published_figures_that_are_not_written_so(run_script, text):
-    words = ["--results", "r", "--cells", "a/b/c/0", "--csv", "c", "--markdown", "m"]
+    words = ["--results", "r", "--cells", "a/b/c/0"]
+    words += [word for name, file in OUTPUTS.items() for word in (f"--{name}", file)]
     done = run_script("report", *words, "--published", text)
     assert done.returncode == 2
     assert f"--published: {text} is no JSON" in done.stderr.splitlines()[-1]
@@ -438,9 +537,9 @@ def test_published_figures_that_are_not_written_so(run_script, text):
 def test_mistake_ends_in_one_line(run_script, tmp_path):
     shutil.rmtree(tmp_path / "results/sms/bert/base/seed1")
     words = ["--results", tmp_path / "results", "--cells", "sms/bert/base/0,1"]
-    done = run_script(
-        "report", *words, "--csv", tmp_path / "c.csv", "--markdown", tmp_path / "c.md"
-    )
+    for name, file in OUTPUTS.items():
+        words += [f"--{name}", tmp_path / file]
+    done = run_script("report", *words)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ")
@@ -466,9 +565,9 @@ def test_figures_of_clean_rows_stand_beside_those_of_all(run):
     assert set(table["clean_rows"]) == {"5"}
     assert set(table["clean_macro_f1"]) == {"0.25"}
     assert "**15 of these rows have a duplicate that was trained on.**" in text
-    header = table_lines(text)[0]
-    assert header[3:7] == ["macro_f1", "clean macro_f1", "accuracy", "clean accuracy"]
-    assert {line[4] for line in table_lines(text)[2:6]} == {"0.250", "0.250 ± 0.000"}
+    header, _, *lines = tables(text)[1]
+    assert header[2:6] == ["macro_f1", "clean macro_f1", "accuracy", "clean accuracy"]
+    assert {line[3] for line in lines} == {"0.250", "0.250 ± 0.000"}
 
 
 @pytest.mark.usefixtures("results")
@@ -488,7 +587,7 @@ def test_a_dataset_without_a_clean_row(run, tmp_path):
     table, text = run("sms/bert/base,lora-r4/0,1")
     assert set(table["clean_rows"]) == {"0"}
     assert "**20 of these rows" in text
-    assert {line[4] for line in table_lines(text)[2:6]} == {""}
+    assert {line[3] for line in tables(text)[1][2:]} == {""}
     assert "There are no figures named *clean*: no row is left." in text
 
 
@@ -504,4 +603,4 @@ def test_a_dataset_whose_clean_rows_lack_a_class(run, tmp_path):
     assert set(table["clean_macro_f1"]) == {""}
     assert "**15 of these rows" in text
     assert "There are no figures named *clean*: the other 5 lack a class." in text
-    assert {line[4] for line in table_lines(text)[2:6]} == {""}
+    assert {line[3] for line in tables(text)[1][2:]} == {""}

@@ -15,18 +15,20 @@ import pytest
 
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
-    "eval_baseline", "eval_base", "train_lora", "eval_lora", "report", "plot", "predict",
+    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "page",
+    "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
 REPORT = {"report": 1, "plot": 1}
-EVALUATED = {"eval_lora": 8, **REPORT}
+VERDICTS = {"verdicts": 1, "page": 1, **REPORT}
+EVALUATED = {"eval_lora": 8, **VERDICTS}
 TRAINED = {"train_lora": 8, **EVALUATED}
 TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
 PREPARED = {"prepare_data": 2, "eval_baseline": 4, **TOKENIZED}
 FETCHED = {"fetch_package": 1, "fetch_dataset": 1, "fetch_model": 2, **PREPARED}
 ONE_DATASET = {"eval_baseline": 2, "tokenize": 2, "eval_base": 2, "train_lora": 4, "eval_lora": 4}
-ONE_DATASET = {"prepare_data": 1, "passport": 1, **ONE_DATASET, **REPORT}
+ONE_DATASET = {"prepare_data": 1, "passport": 1, **ONE_DATASET, **VERDICTS}
 
 Change = Callable[[Path], object]
 
@@ -90,13 +92,18 @@ EDITS = [
     code_edit("fetch_model", {"fetch_model": 2, **TOKENIZED}),
     code_edit("prepare_data", PREPARED),
     code_edit("tokenize_data", TOKENIZED),
-    code_edit("passport", {"passport": 2}),
-    code_edit("eval_baseline", {"eval_baseline": 4, **REPORT}),
-    code_edit("eval_base", {"eval_base": 4, **REPORT}),
+    code_edit("passport", {"passport": 2, "page": 1}),
+    code_edit("eval_baseline", {"eval_baseline": 4, **VERDICTS}),
+    code_edit("eval_base", {"eval_base": 4, **VERDICTS}),
     code_edit("train_lora", TRAINED),
     code_edit("eval_lora", EVALUATED),
+    code_edit("verdicts", VERDICTS),
     code_edit("report", REPORT),
     code_edit("plot", {"plot": 1}),
+    code_edit("page", {"page": 1}),
+    Edit("the template of the page", "scripts/templates/report.html", append("\n"), {"page": 1}),
+    Edit("the style of the page", "scripts/templates/report.css", append("\n"), {"page": 1}),
+    Edit("a script of the page", "scripts/templates/report/table.js", append("\n"), {"page": 1}),
     code_edit("predict", {}),
     code_edit("common/cli", FETCHED),
     code_edit("common/files", FETCHED),
@@ -118,9 +125,10 @@ EDITS = [
     code_edit("common/leakage", PREPARED),
     code_edit("common/description", PREPARED),
     code_edit("common/lengths", PREPARED),
-    code_edit("common/passport", {"passport": 2}),
+    code_edit("common/passport", {"passport": 2, "page": 1}),
+    code_edit("common/disagreements", {"page": 1}),
     code_edit("common/markdown", {"passport": 2, **EVALUATED}),
-    code_edit("common/figures", {"passport": 2, "plot": 1}),
+    code_edit("common/figures", {"passport": 2, "plot": 1, "page": 1}),
     code_edit("common/models", {"eval_base": 4, **TRAINED}),
     code_edit("common/quantization", {"eval_base": 4, **TRAINED}),
     code_edit("common/tokens", TOKENIZED),
@@ -139,6 +147,22 @@ EDITS = [
     code_edit("common/forward", {"eval_base": 4, **TRAINED}),
     code_edit("common/prediction", {"eval_base": 4, **EVALUATED}),
     code_edit("common/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
+    code_edit("common/resampling", VERDICTS),
+    code_edit("common/intervals", VERDICTS),
+    code_edit("common/variance", VERDICTS),
+    code_edit("common/significance", VERDICTS),
+    code_edit("common/ties", VERDICTS),
+    code_edit("common/planning", VERDICTS),
+    code_edit("common/gap", VERDICTS),
+    code_edit("common/calibration", VERDICTS),
+    code_edit("common/answers", VERDICTS),
+    code_edit("common/judging", VERDICTS),
+    code_edit("common/verdict", VERDICTS),
+    code_edit("common/standing", VERDICTS),
+    code_edit("common/cells", VERDICTS),
+    code_edit("common/comparison", REPORT),
+    code_edit("common/latex", REPORT),
+    code_edit("common/methods", REPORT),
     code_edit("common/metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
     Edit(
         "a module more imported by `scripts/report.py`",
@@ -146,21 +170,23 @@ EDITS = [
         append("from common import splits\n"),
         REPORT,
     ),
-    config_edit("a rank more", "[2, 4]", "[2, 4, 8]", {"train_lora": 4, "eval_lora": 4, **REPORT}),
-    config_edit("a rank less", "[2, 4]", "[4]", REPORT),
+    config_edit(
+        "a rank more", "[2, 4]", "[2, 4, 8]", {"train_lora": 4, "eval_lora": 4, **VERDICTS}
+    ),
+    config_edit("a rank less", "[2, 4]", "[4]", VERDICTS),
     config_edit("another `lora_alpha`", "lora_alpha: 8", "lora_alpha: 4", TRAINED),
     config_edit(
         "a seed more",
         "seeds: [0]",
         "seeds: [0, 1]",
-        {"eval_base": 4, "train_lora": 8, "eval_lora": 8, **REPORT},
+        {"eval_base": 4, "train_lora": 8, "eval_lora": 8, **VERDICTS},
     ),
     config_edit("`training`: `max_steps`", "max_steps: 2", "max_steps: 3", TRAINED),
     config_edit(
         "one model's `learning_rate`",
         "learning_rate: 0.002",
         "learning_rate: 0.001",
-        {"train_lora": 4, "eval_lora": 4, **REPORT},
+        {"train_lora": 4, "eval_lora": 4, **VERDICTS},
     ),
     config_edit("the same number written 2e-3", "learning_rate: 0.002", "learning_rate: 2e-3", {}),
     config_edit(
@@ -209,31 +235,31 @@ EDITS = [
         "one dataset's `about`: `license`",
         "news.csv}\n",
         "news.csv}\n    about: {license: CC BY 4.0}\n",
-        {"passport": 1},
+        {"passport": 1, "page": 1},
     ),
     config_edit(
         "one dataset's `evaluation`",
         "news.csv}\n",
         "news.csv}\n    evaluation: {positive_label: ham}\n",
-        {"eval_baseline": 2, "eval_base": 2, "eval_lora": 4, **REPORT},
+        {"eval_baseline": 2, "eval_base": 2, "eval_lora": 4, **VERDICTS},
     ),
     config_edit(
         "one model no longer on all `datasets`",
         "tiny/gpt2}",
         "tiny/gpt2}\n    datasets: [news]",
-        {"passport": 1, **REPORT},
+        {"passport": 1, **VERDICTS},
     ),
     config_edit(
         "one model no longer with all `variants`",
         "tiny/gpt2}",
         "tiny/gpt2}\n    variants: [lora-r2]",
-        REPORT,
+        VERDICTS,
     ),
     Edit(
         "a variant more, in one model's `variants`",
         "config/more.yaml",
         lambda path: path.write_text(ONE_VARIANT_MORE),
-        {"train_lora": 2, "eval_lora": 2, **REPORT},
+        {"train_lora": 2, "eval_lora": 2, **VERDICTS},
         SECOND_CONFIG,
     ),
     setting("`tokenization`: `max_length`", "tokenization: {max_length: 12}\n", TOKENIZED),
@@ -244,14 +270,16 @@ EDITS = [
     ),
     setting("`execution`: `evaluation_batch_size`", "execution: {evaluation_batch_size: 4}\n", {}),
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
-    setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", REPORT),
+    setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
+    setting("`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", REPORT),
+    setting("`report`: `verdicts`", "report: {verdicts: {level: 0.9}}\n", VERDICTS),
     setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1}),
     setting(
         "`published`: a reference row",
         "published: [{dataset: news, variant: LoRA, source: a paper, metrics: {f1: 0.9}}]\n",
         REPORT,
     ),
-    setting("a baseline less", "baselines: [majority]\n", REPORT),
+    setting("a baseline less", "baselines: [majority]\n", VERDICTS),
     Edit(
         "a second config file",
         "config/more.yaml",
@@ -283,7 +311,9 @@ def test_the_plan_names_the_changed_file(finished, snakemake, tmp_path):
 
 def test_a_fresh_checkout_of_the_code_reruns_nothing(finished, snakemake, tmp_path):
     work = shutil.copytree(finished, tmp_path / "workflow")
-    for file in (work / "Snakefile", *work.glob("*/*.smk"), *work.glob("[rsc]*/**/*.[py]*")):
+    templates = work.glob("scripts/templates/**/*.*")
+    rules = work.glob("*/*.smk")
+    for file in (work / "Snakefile", *rules, *templates, *work.glob("[rsc]*/**/*.[py]*")):
         if "results" not in file.parts:
             file.touch()
     assert planned(snakemake("-n", cwd=work).stdout) == Counter()

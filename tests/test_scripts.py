@@ -14,6 +14,7 @@ OPTIONS = {
     "fetch_dataset": "--revision",
     "fetch_model": "--member",
     "fetch_package": "--requirement",
+    "page": "--templates",
     "passport": "--license",
     "plot": "--confusion",
     "predict": "--adapter",
@@ -21,6 +22,7 @@ OPTIONS = {
     "report": "--baselines",
     "tokenize_data": "--max-length",
     "train_lora": "--backbone-dropout",
+    "verdicts": "--resamples",
 }
 
 

@@ -99,7 +99,7 @@ def test_every_stage_leaves_its_log_and_its_benchmark(finished):
 
 
 def test_no_result_names_a_path_of_this_machine(finished):
-    kinds = ("*.json", "*.md", "*.csv", "config.yaml")
+    kinds = ("*.json", "*.md", "*.csv", "report.html", "config.yaml")
     files = [file for kind in kinds for file in (finished / "results").rglob(kind)]
     assert len(files) > 50
     assert not [file for file in files if str(finished) in file.read_text()]

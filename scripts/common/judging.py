@@ -1,0 +1,294 @@
+"""What the answers on a dataset's test rows say of its variants: figures, differences, ties."""
+
+import math
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from common import calibration, intervals, planning, significance, ties
+from common.answers import Answers, Cell
+from common.cells import full_name
+from common.gap import share_of_gap
+from common.intervals import Interval, Intervals
+from common.resampling import METRICS, Measured, Variant, measure_all
+from common.significance import Comparison
+from common.variance import mean_interval, spread_over_seeds
+
+RANGES = {"mcc": (-1.0, 1.0), "loss": (0.0, math.inf)}  # the others lie between 0 and 1
+STAND_IN = "macro_f1"  # where the metric of the verdicts is one of two classes alone
+FEW_DF, DIGITS = 1.5, 10
+COSTS = {  # by what it is called: key of a metrics.json's train_info
+    "trainable_parameters": "num_trainable_params",
+    "train_seconds": "train_time",
+    "peak_memory_bytes": "peak_memory_bytes",
+    "file_bytes": "file_size",
+}
+
+Found = dict[str, Any]
+
+
+def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
+    """All that is said of one dataset, as verdicts.json holds it, but for the sentences.
+
+    Args:
+        answers: of all its cells.
+        metric: that differences are told by; ``macro_f1`` where this dataset does not have it.
+        level: of confidence; tests are at 1 less it.
+        resamples: of the test rows.
+    """
+    groups = grouped(answers.cells)
+    variants = [as_variant(name, group) for name, group in groups.items()]
+    block = answers.cells[0].record["metrics"]["test"]
+    metrics = [name for name in METRICS if block.get(name) is not None]
+    metric = metric if metric in metrics else STAND_IN
+    known = (answers.labels, variants, metrics, answers.positive)
+    measured = measure_all(*known, resamples=resamples)
+    ranges = intervals.intervals_of(*known, level=level, resamples=resamples)
+    comparisons = significance.compare_all(measured[metric])
+    shown = [
+        {
+            **identity_of(name, group),
+            "metrics": {
+                each: figures(measured[each][name], ranges[each][name], group, level)
+                for each in metrics
+            },
+            "calibration": calibrated(answers.labels, group),
+            "costs": costs(group),
+            "collapsed": collapsed(group),
+        }
+        for name, group in groups.items()
+    ]
+    placed(shown, measured[metric], comparisons, 1 - level)
+    close_gaps(shown, measured[metric], level)
+    right = {v.name: v.probabilities.argmax(axis=2) == answers.labels for v in variants}
+    return rounded_floats(
+        {
+            "metric": metric,
+            "rows": len(answers.labels),
+            "classes": answers.classes,
+            "positive_label": None
+            if answers.positive is None
+            else answers.classes[answers.positive],
+            "variants": shown,
+            "comparisons": [described(pair, right, level) for pair in comparisons],
+        }
+    )
+
+
+def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """The cells of each variant, by its full name."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        name = full_name(cell.identity["model"], cell.identity["variant"])
+        groups.setdefault(name, []).append(cell)
+    return groups
+
+
+def as_variant(name: str, group: list[Cell]) -> Variant:
+    """A variant as it is measured; one whose seeds are one and the same model has one of them."""
+    probabilities = np.stack([cell.probabilities for cell in group])
+    fixed = group[0].identity["seed"] is None
+    # A head that came with the model: seeds have nothing to draw.
+    fixed |= kind(group) == "base" and own_head(group)
+    if fixed and (probabilities == probabilities[:1]).all():
+        return Variant(name, probabilities[:1], trained=False)
+    return Variant(name, probabilities)
+
+
+def kind(group: list[Cell]) -> str:
+    """baseline, base, adapter, head or full."""
+    if group[0].identity["seed"] is None:
+        return "baseline"
+    return group[0].record["run_info"].get("kind", "base")
+
+
+def own_head(group: list[Cell]) -> bool:
+    """Whether the head came with the model."""
+    return bool(group[0].record["train_info"].get("pretrained_head"))
+
+
+def identity_of(name: str, group: list[Cell]) -> Found:
+    """What names a variant."""
+    identity = group[0].identity
+    return {
+        "name": name,
+        "model": identity["model"] or None,
+        "variant": identity["variant"],
+        "kind": kind(group),
+        "untrained_head": kind(group) == "base" and not own_head(group),
+        "seeds": seeds_of(group),
+    }
+
+
+def seeds_of(group: list[Cell]) -> list[int]:
+    """The seeds of a variant; none of a baseline."""
+    return [cell.identity["seed"] for cell in group if cell.identity["seed"] is not None]
+
+
+def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: float) -> Found:
+    """One metric of one variant: its mean with an interval, each seed, and their spread."""
+    around, known = interval_of(measured, ranges, level)
+    single = len(measured.values) == 1  # also of seeds that are one and the same model
+    each = [0 if single else number for number in range(len(group))]
+    return {
+        "value": measured.mean,
+        "low": around.low,
+        "high": around.high,
+        "seeds_known": known,
+        "shown": intervals.rounded(measured.mean, around),
+        "cells": [
+            {
+                "seed": cell.identity["seed"],
+                "value": float(measured.values[number]),
+                **asdict(holding(float(measured.values[number]), ranges.cells[number])),
+            }
+            for cell, number in zip(group, each, strict=True)
+        ],
+        "spread": asdict(spread_over_seeds(measured)),
+    }
+
+
+def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[Interval, bool]:
+    """The interval of a mean over seeds, and whether it minds the seeds.
+
+    The wider, at each end, of Student's interval from rows and seeds, and of the bootstrap of the
+    rows alone, which still has a width where every row is right; within what the metric can be.
+    """
+    student, known = mean_interval(measured, level)
+    low, high = ranges.mean.low, ranges.mean.high
+    if known and len(measured.values) > 1:
+        low, high = min(low, student.low), max(high, student.high)
+    least, most = RANGES.get(measured.metric, (0.0, 1.0))
+    return holding(measured.mean, Interval(max(low, least), min(high, most))), known
+
+
+def holding(value: float, interval: Interval) -> Interval:
+    """The interval, widened to its value: of all rows right, the bootstrap stays below 1."""
+    return Interval(min(interval.low, value), max(interval.high, value))
+
+
+def calibrated(labels: np.ndarray, group: list[Cell]) -> Found:
+    """Means over seeds; the points of the diagram are those of all seeds' answers together."""
+    each = [cell.probabilities for cell in group]
+    points = calibration.reliability(np.tile(labels, len(each)), np.concatenate(each))
+    numbers = {key: value.tolist() for key, value in vars(points).items()}
+    keys = ("low", "high", "confidence", "accuracy", "rows")
+    return {
+        "ece": fmean(calibration.expected_calibration_error(labels, one) for one in each),
+        "brier": fmean(calibration.brier_score(labels, one) for one in each),
+        "reliability": [
+            dict(zip(keys, point, strict=True))
+            for point in zip(*(numbers[key] for key in keys), strict=True)
+        ],
+    }
+
+
+def costs(group: list[Cell]) -> Found:
+    """What training took, as means over seeds; None where it took none."""
+    found: Found = {}
+    for name, key in COSTS.items():
+        values = [cell.record["train_info"].get(key) for cell in group]
+        numbers = [value for value in values if value is not None]
+        mean = fmean(numbers) if numbers else None
+        found[name] = round(mean) if mean is not None and name != "train_seconds" else mean
+    return found
+
+
+def collapsed(group: list[Cell]) -> list[int]:
+    """The seeds that gave nearly every row one class. A baseline has none."""
+    return [
+        cell.identity["seed"]
+        for cell in group
+        if cell.identity["seed"] is not None and cell.record["metrics"]["test"].get("collapsed")
+    ]
+
+
+def placed(
+    variants: list[Found],
+    measured: dict[str, Measured],
+    comparisons: list[Comparison],
+    alpha: float,
+) -> None:
+    """Give each variant its rank, equal means the same one, its letters, and whether it leads."""
+    order = ties.by_merit(measured)
+    letters = ties.letters(measured, comparisons, alpha)
+    first = ties.tied_for_first(measured, comparisons, alpha)
+    means = [round(measured[name].mean, DIGITS) for name in order]
+    for variant in variants:
+        name = variant["name"]
+        variant["letters"] = letters[name]
+        variant["tied_for_first"] = name in first
+        variant["rank"] = 1 + means.index(means[order.index(name)])
+
+
+def close_gaps(variants: list[Found], measured: dict[str, Measured], level: float) -> None:
+    """Give each adapter its share of the gap from head to full; None where a model lacks one.
+
+    Where a model has several of a kind, the first is taken.
+    """
+    ends: dict[tuple[str | None, str], str] = {}
+    for variant in variants:
+        ends.setdefault((variant["model"], variant["kind"]), variant["name"])
+    for variant in variants:
+        variant["share_of_gap"] = None
+        head, full = (ends.get((variant["model"], end)) for end in ("head", "full"))
+        if variant["kind"] == "adapter" and head and full:
+            adapter = measured[variant["name"]]
+            share = asdict(share_of_gap(adapter, measured[head], measured[full], level))
+            variant["share_of_gap"] = {"head": head, "full": full, **share}
+
+
+def described(pair: Comparison, right: dict[str, np.ndarray], level: float) -> Found:
+    """One comparison, as verdicts.json holds it.
+
+    Args:
+        pair: of two variants.
+        right: by variant, whether each seed is right on each row, shape (seeds, rows).
+        level: of confidence.
+    """
+    around = pair.contrast.interval(level)
+    a, b = right[pair.a], right[pair.b]
+    alone = len(a) == len(b) == 1
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "metric": pair.metric,
+        "difference": pair.contrast.value,
+        "low": around.low,
+        "high": around.high,
+        "standard_error": pair.contrast.standard_error,
+        "p": pair.p,
+        "p_holm": pair.p_holm,
+        "significant": pair.significant(1 - level),
+        "seeds_known": pair.seeds_known,
+        "mcnemar_p": significance.mcnemar_exact(a[0], b[0]) if alone else None,
+        "caution": caution(pair),
+        "detectable": planning.detectable_difference(pair, alpha=1 - level),
+        "needed": asdict(planning.needed(pair, alpha=1 - level)),
+    }
+
+
+def caution(pair: Comparison) -> str | None:
+    """Why the level of a test is not assured; None where it is."""
+    found = pair.contrast
+    if not found.seeds_known:
+        return "one seed: this tells of these trained models alone; run three seeds or more"
+    if found.seeds_df < FEW_DF and found.seeds_variance > found.rows_variance:
+        return (
+            "one side alone differs over seeds, by more than the rows do, and two seeds cannot "
+            "tell how much: run three seeds or more"
+        )
+    return None
+
+
+def rounded_floats(value: Any) -> Any:
+    """The same with floats of ten significant digits: the last bits are an accident of order."""
+    if isinstance(value, dict):
+        return {key: rounded_floats(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded_floats(inner) for inner in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") + 0.0
+    return value

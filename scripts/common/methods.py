@@ -1,0 +1,191 @@
+"""The methods section of a paper on a comparison, with the figures of the run itself."""
+
+from typing import Any
+
+from common.markdown import shown
+
+PEFT_KEYS = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "bias",
+             "target_modules")  # fmt: skip
+POLICIES = {
+    "drop": "duplicates were dropped, near ones where they would straddle splits",
+    "group": "rows that are duplicates of each other were kept in one split",
+    "warn": "duplicates were kept, and rows that repeat a training row marked",
+    "error": "the data were refused if duplicates straddled splits",
+}
+STATISTICS = """\
+The figure of a variant is its mean over seeds. Intervals are at {level:g} %: the wider, at each \
+end, of a Bayesian bootstrap of the test rows ({resamples:,} resamples, stratified by class; Rubin \
+1981) and of Student's interval from the variances due to rows and to seeds (Obuchowski and \
+Rockette 1995; Hillis 2014), with Satterthwaite's (1946) degrees of freedom; for a single trained \
+model, the bootstrap alone. Differences in {metrics} between all pairs of variants of a dataset \
+were tested on the same test rows with Student's t of the difference of means, whose variance is \
+that over {resamples:,} paired, stratified bootstrap resamples of the rows and that over seeds, \
+and corrected by Holm's (1979) method within a dataset ({counts}) at {alpha:g} %. {single}\
+Variants tied for first are those not significantly worse than the best mean; letters of ties \
+follow Piepho (2004). Detectable differences are at 80 % power (Bloom 1995); shares of the gap \
+from head to full fine-tuning have Fieller's (1954) interval. Calibration is told by the expected \
+calibration error of 15 bins (Guo et al. 2017) and the Brier (1950) score."""
+SINGLE = "Pairs of single models were also compared by McNemar's (1947) exact test. "
+BASELINES = {
+    "majority": "majority gives every row the most frequent class of the training rows",
+    "tfidf": "tfidf is logistic regression on TF-IDF weights of words and pairs of words, its "
+    "regularisation chosen on the validation rows",
+}
+
+Record = dict[str, Any]
+
+
+def text(verdicts: Record, preparations: dict[str, Record], records: list[Record]) -> str:
+    """The section, as Markdown.
+
+    Args:
+        verdicts: verdicts.json.
+        preparations: by dataset, its preparation.json.
+        records: every metrics.json, each with the ``dataset``, ``model``, ``variant`` and ``seed``
+            of its cell under ``cell``.
+    """
+    parts = ["# Methods", "## Data"]
+    parts += [data(name, found, records) for name, found in preparations.items()]
+    parts += ["## Models and variants", *models(records), *variants(records), seeds(records)]
+    parts += ["## Evaluation", evaluation(records), statistics(verdicts), "## Software"]
+    return "\n\n".join([*parts, *software(records)]) + "\n"
+
+
+def data(dataset: str, found: Record, records: list[Record]) -> str:
+    """One dataset: source, rows, policy on duplicates, splits."""
+    record = next(each for each in records if each["cell"]["dataset"] == dataset)
+    settings, splits = found["settings"], found["splits"]
+    read = sum(part["rows"] for part in found["found"].values())
+    near = settings["near_duplicates"]
+    similar = "near duplicates did not count" if near is None else f"near: similarity of {near:g}"
+    by_group = f", rows of one {settings['group']} together" if settings["group"] else ""
+    sizes = "; ".join(
+        f"{name} {part['rows']:,} ({', '.join(f'{c} {n:,}' for c, n in part['classes'].items())})"
+        for name, part in splits.items()
+    )
+    return shown(
+        f"{dataset} ({source(record['meta_info']['dataset_info'].get('source'))}): of {read:,} "
+        f"usable rows, {counted(found['rows_dropped'])} were dropped and "
+        f"{counted(found['rows_marked'])} marked; {POLICIES[settings['leakage']]} ({similar}), "
+        f"rows of equal texts with contradicting labels: {settings['conflicting_labels']}. Splits "
+        f"that the source lacks were drawn by {settings['split_by']} sampling with seed "
+        f"{settings['split_seed']}{by_group}: {sizes}."
+    )
+
+
+def counted(by_reason: dict[str, int]) -> str:
+    """How many rows, and for what reason: 530 (exact 403, near 127)."""
+    reasons = ", ".join(f"{name} {rows:,}" for name, rows in by_reason.items() if rows)
+    return f"{sum(by_reason.values()):,}" + (f" ({reasons})" if reasons else "")
+
+
+def source(origin: Record | None) -> str:
+    """Where data or weights come from, with what pins them."""
+    if not origin:
+        return "source not on record"
+    name = origin.get("version") or origin.get("name") or origin.get("kind")
+    pins = [origin.get("member"), origin.get("revision") and f"revision {origin['revision']}"]
+    pins.append(origin.get("sha256") and f"SHA-256 {origin['sha256']}")
+    return ", ".join(str(part) for part in (name, *pins) if part and part != "None")
+
+
+def models(records: list[Record]) -> list[str]:
+    """Each model: its source."""
+    found = {
+        record["cell"]["model"]: record["meta_info"].get("model_info")
+        for record in records
+        if record["cell"]["model"]
+    }
+    return [shown(f"Model {name}: {source(origin)}.") for name, origin in found.items()]
+
+
+def variants(records: list[Record]) -> list[str]:
+    """Each trained variant with its settings; datasets of the same settings in one item."""
+    where: dict[str, list[str]] = {}
+    for record in records:
+        if record["run_info"].get("train_config"):
+            datasets = where.setdefault(trained(record), [])
+            if record["cell"]["dataset"] not in datasets:
+                datasets.append(record["cell"]["dataset"])
+    items = [shown(f"On {', '.join(on)}: {what}") for what, on in where.items()]
+    return ["\n".join(f"- {item}" for item in items)] if items else []
+
+
+def trained(record: Record) -> str:
+    """How one cell was trained."""
+    run, cell = record["run_info"], record["cell"]
+    peft = run.get("peft_config") or {}
+    made = [f"{key} {plain(peft[key])}" for key in PEFT_KEYS if peft.get(key)]
+    made += [f"quantization {run['quantization']}"] if run.get("quantization") else []
+    options = [
+        f"{key} {plain(value)}"
+        for key, value in run["train_config"].items()
+        if value not in (None, False)
+    ]
+    counted = record["train_info"].get("num_trainable_params")
+    parameters = "" if counted is None else f"; {counted:,} trainable parameters"
+    kind = run.get("kind", "adapter")
+    described = f"{kind} ({', '.join(made)})" if made else kind
+    return f"{cell['model']}/{cell['variant']}, {described}: {', '.join(options)}{parameters}."
+
+
+def plain(value: Any) -> str:
+    """A setting in words: a list without its brackets, a whole number without its point."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def seeds(records: list[Record]) -> str:
+    """Which seeds, and what the baselines are."""
+    numbers = sorted({r["cell"]["seed"] for r in records if r["cell"]["seed"] is not None})
+    named = list(dict.fromkeys(r["cell"]["variant"] for r in records if not r["cell"]["model"]))
+    said = f"Seeds: {', '.join(map(str, numbers))}."
+    about = "; ".join(BASELINES.get(name, name) for name in named)
+    return shown(f"{said} Baselines: {about}." if named else said)
+
+
+def evaluation(records: list[Record]) -> str:
+    """What was measured on what."""
+    keep = {
+        record["run_info"]["train_config"].get("keep")
+        for record in records
+        if record["run_info"].get("train_config")
+    }
+    kept = " The epoch that was best on validation was kept." if "best" in keep else ""
+    return (
+        "Every cell was loaded anew from disk and measured on the test rows, which nothing was "
+        f"fitted to or chosen by.{kept}"
+    )
+
+
+def statistics(verdicts: Record) -> str:
+    """The tests, with the numbers of this run."""
+    datasets = verdicts["datasets"]
+    pairs = [pair for found in datasets.values() for pair in found["comparisons"]]
+    counts = "; ".join(f"{name}: {len(d['comparisons'])} pairs" for name, d in datasets.items())
+    metrics = ", ".join(dict.fromkeys(found["metric"] for found in datasets.values()))
+    return STATISTICS.format(
+        level=100 * verdicts["level"],
+        alpha=100 * verdicts["alpha"],
+        resamples=verdicts["resamples"],
+        metrics=shown(metrics),
+        counts=shown(counts),
+        single=SINGLE if any(pair["mcnemar_p"] is not None for pair in pairs) else "",
+    )
+
+
+def software(records: list[Record]) -> list[str]:
+    """Versions and hardware; each once, however many cells it made."""
+    lines: dict[str, None] = {}
+    for record in records:
+        meta = record["meta_info"]
+        versions = ", ".join(
+            f"{name.removesuffix('-version')} {version}"
+            for name, version in meta.get("package_info", {}).items()
+            if version
+        )
+        system = meta.get("system_info", {})
+        parts = [system.get(key) for key in ("processor", "accelerator", "system", "machine")]
+        lines[shown(f"{versions}; {', '.join(part for part in parts if part)}.")] = None
+    return list(lines)

@@ -1,0 +1,133 @@
+// The table of all variants: sorted, filtered, compared with one of them.
+
+const sorting = { column: null, descending: false };
+const absent = () => element("span", { class: "absent", title: "not on record" }, ABSENT, element("span", { class: "hidden" }, "not on record"));
+const split = (shown) => [shown.split(" ")[0], shown.split(" ").slice(1).join(" ")];
+
+const nameCell = ({ dataset, variant }) => [
+  variant.variant,
+  ...(variant.untrained_head ? [" ", element("span", { class: "tag" }, "untrained head")] : []),
+  ...(variant.tied_for_first && !variant.untrained_head ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
+  ...(variant.collapsed.length ? [" ", element("span", { class: "tag warn" }, collapsedWords(variant))] : []),
+  element("small", { class: "where" }, [variant.model, dataset].filter(Boolean).join(", ")),
+];
+
+const collapsedWords = ({ collapsed, seeds }) =>
+  (seeds.length ? `collapsed in ${collapsed.length} of ${seeds.length} seeds` : "collapsed");
+
+const valueCell = ({ variant }) => {
+  const found = figureOf(variant, state.metric);
+  if (!found) return absent();
+  const [value, rest] = split(found.shown);
+  return [value, found.seeds_known ? null : "†", element("small", {}, rest)];
+};
+
+const pairOf = ({ part, variant }) => difference(part, variant.name, byId("reference").value, state.metric);
+
+const differenceCell = (row) => {
+  if (row.variant.name === byId("reference").value) return element("span", { class: "absent" }, "itself");
+  const pair = pairOf(row);
+  if (!pair) return absent();
+  const digits = decimals(pair);
+  const word = pair.significant ? (pair.difference > 0 ? "better" : "worse") : "not told apart";
+  return [
+    element("span", { class: pair.significant ? word : "absent" }, pair.significant ? `${word} ` : "≈ ", signed(pair.difference, digits)),
+    element("small", {}, `${signed(pair.low, digits)} to ${signed(pair.high, digits)}`),
+    pair.significant ? null : element("span", { class: "hidden" }, word),
+    pair.caution && element("small", {}, "caution: see below"),
+  ];
+};
+
+/** A cost in few letters; the whole number is its title. */
+const costCell = (key, cost) => (isNumber(cost) ? element("span", { title: whole(cost) }, COSTS[key].shown(cost)) : absent());
+
+const costColumn = (key) => ({
+  title: COSTS[key].short, number: true, value: ({ variant }) => variant.costs?.[key],
+  cell: ({ variant }) => costCell(key, variant.costs?.[key]),
+});
+
+const COLUMNS = [
+  { title: "Variant", head: true, value: ({ variant }) => variant.variant, cell: nameCell },
+  { title: "Model", place: true, value: ({ variant }) => variant.model ?? "", cell: ({ variant }) => variant.model ?? ABSENT },
+  { title: "Dataset", place: true, value: ({ dataset }) => dataset, cell: ({ dataset }) => dataset },
+  { title: "Kind", place: true, value: ({ variant }) => variant.kind, cell: ({ variant }) => variant.kind },
+  { title: () => state.metric, number: true, value: ({ variant }) => figureOf(variant, state.metric)?.value, cell: valueCell },
+  { title: () => "Difference", number: true, value: (row) => pairOf(row)?.difference, cell: differenceCell },
+  { title: "Group", value: ({ variant }) => variant.letters ?? "", cell: ({ variant }) => variant.letters || absent() },
+  ...Object.keys(COSTS).map(costColumn),
+];
+
+/** Numbers stand to the right; what tells where a variant is from moves below its name on a phone. */
+const classOf = ({ number, place }) => (number ? "number" : place ? "place" : null);
+const titleOf = ({ title }) => (typeof title === "function" ? title() : title);
+
+/** Smaller first; what is absent comes last, whichever way the rest is sorted. */
+const compare = (a, b) => {
+  const missing = (value) => value === undefined || value === null || value === "";
+  if (missing(a) || missing(b)) return { order: missing(a) - missing(b), fixed: true };
+  return { order: typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }) };
+};
+
+const sorted = (rows) => {
+  const { column, descending } = sorting;
+  if (!column) return rows;
+  return [...rows].sort((a, b) => {
+    const { order, fixed: last } = compare(column.value(a), column.value(b));
+    return descending && !last ? -order : order;
+  });
+};
+
+const matching = () => {
+  const words = byId("filter-text").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const [dataset, model, kind] = ["dataset", "model", "kind"].map((name) => byId(`filter-${name}`).value);
+  return allVariants.filter(({ dataset: own, variant }) =>
+    (!dataset || own === dataset) && (!model || variant.model === model) && (!kind || variant.kind === kind)
+    && words.every((word) => `${own} ${variant.name} ${variant.variant}`.toLowerCase().includes(word)));
+};
+
+const drawHead = () => {
+  byId("table").tHead.rows[0].replaceChildren(...COLUMNS.map((column) => {
+    const button = element("button", { type: "button" }, titleOf(column));
+    button.addEventListener("click", () => sortBy(column));
+    const order = sorting.column === column && (sorting.descending ? "descending" : "ascending");
+    return element("th", { scope: "col", class: classOf(column), "aria-sort": order }, button);
+  }));
+};
+
+/** Numbers are sorted with the largest first, names with the first letter first; then the reverse. */
+const sortBy = (column) => {
+  sorting.descending = sorting.column === column ? !sorting.descending : Boolean(column.number);
+  sorting.column = column;
+  drawHead();
+  drawBody();
+  byId("table").tHead.rows[0].cells[COLUMNS.indexOf(column)].firstChild.focus();
+};
+
+const drawBody = () => {
+  const rows = sorted(matching());
+  byId("table").tBodies[0].replaceChildren(...rows.map((row) => element("tr", {}, COLUMNS.map((column) =>
+    element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: classOf(column) }, column.cell(row))))));
+  byId("table-count").textContent = `${rows.length} of ${allVariants.length} variants`;
+  const unknown = rows.some(({ variant }) => figureOf(variant, state.metric)?.seeds_known === false);
+  const groups = state.metric === data.metric ? "" : `Groups and ties are by ${data.metric}. `;
+  const cautions = unique(rows.map((row) => pairOf(row)?.caution).filter(Boolean)).map((caution) => ` Caution: ${caution}.`).join("");
+  byId("table-notes").textContent = groups + "≈ marks a difference that the test rows and seeds do not show. " + (unknown ? "† The interval tells of the test rows alone: one seed does not show what another would give." : "") + cautions;
+};
+
+const startTable = () => {
+  const any = ["", "all"];
+  fillSelect(byId("filter-dataset"), [any, ...[...datasets.keys()].map((name) => [name, name])]);
+  fillSelect(byId("filter-model"), [any, ...models.map((name) => [name, name])]);
+  fillSelect(byId("filter-kind"), [any, ...unique(allVariants.map(({ variant }) => variant.kind)).map((kind) => [kind, kind])]);
+  fillSelect(byId("metric"), metrics.map((name) => [name, name]), data.metric);
+  const names = unique(allVariants.map(({ variant }) => variant.name));
+  fillSelect(byId("reference"), names.map((name) => [name, name]), names.includes("tfidf") ? "tfidf" : names[0]);
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  byId("filters").addEventListener("input", settled(() => {
+    state.metric = byId("metric").value;
+    drawHead();
+    drawBody();
+  }, 60));
+  drawHead();
+  drawBody();
+};

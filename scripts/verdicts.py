@@ -1,0 +1,90 @@
+"""Tell which differences between the variants of a comparison are real.
+
+    python scripts/verdicts.py --results results --baselines majority tfidf \\
+        --cells sms-spam/minilm/base,lora-r4,lora-r16/0,1 --metric macro_f1 \\
+        --output results/verdicts.json
+
+On each dataset all variants are compared with each other on the same test rows; Holm's correction
+is within the dataset. Test rows alone are read, and nothing that was published elsewhere. Equal
+predictions give equal files, byte for byte.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from common import cells, cli, files
+
+log = logging.getLogger("verdicts")
+
+METRICS = ("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision",
+           "recall", "mcc", "loss")  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    verdicts = {
+        "metric": args.metric,
+        "level": args.level,
+        "alpha": alpha(args),
+        "resamples": args.resamples,
+        "datasets": {
+            dataset: judged(args, identities)
+            for dataset, identities in by_dataset(args.cells, args.baselines).items()
+        },
+    }
+    files.write_json(verdicts, args.output)
+    for dataset, found in verdicts["datasets"].items():
+        log.info("%s: %s", dataset, found["verdict"][0])
+
+
+def parse(argv: list[str] | None):
+    """The command line; what each option means is described once more in config/README.md."""
+    parser = cli.parser(__doc__)
+    parser.add_argument("--results", required=True, type=Path, help="directory of all results")
+    parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
+    parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
+    parser.add_argument("--metric", choices=METRICS, default="macro_f1", help="to compare by")
+    parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
+    parser.add_argument("--resamples", type=cli.whole(200), default=2000, help="of the test rows")
+    parser.add_argument("--output", required=True, type=Path, help="JSON file to write")
+    return parser.parse_args(argv)
+
+
+def level(text: str) -> float:
+    """The type of --level: a number from 0.5 to 0.999."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.5 <= number <= 0.999:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0.5 to 0.999")
+    return number
+
+
+def alpha(args) -> float:
+    """The level of the tests; a plain subtraction gives 0.050000000000000044."""
+    return round(1 - args.level, 10)
+
+
+def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """The cells and baselines of each dataset, as ``cells.identities`` names them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for identity in cells.identities(words, baselines):
+        found.setdefault(identity["dataset"], []).append(identity)
+    return found
+
+
+def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
+    """All that is said of one dataset."""
+    from common import answers, judging, verdict
+
+    found = judging.judge(
+        answers.read(args.results, identities), args.metric, args.level, args.resamples
+    )
+    return found | {"verdict": verdict.sentences(found, args.metric, alpha(args))}
+
+
+if __name__ == "__main__":
+    cli.run(main)

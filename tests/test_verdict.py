@@ -1,0 +1,246 @@
+"""The sentences of a verdict, for each case that a comparison may come to."""
+
+from itertools import combinations
+
+import pytest
+
+from common import standing, verdict
+
+
+def variant(name: str, value: float, kind: str, cost: int | None = None, **more) -> dict:
+    """A variant of two seeds, or a baseline."""
+    model, _, own = name.rpartition("/")
+    seeds = [] if kind == "baseline" else [0, 1]
+    cells = [{"seed": seed, "value": value} for seed in (None, *seeds)[bool(seeds) :]]
+    return {
+        "name": name,
+        "model": model or None,
+        "variant": own,
+        "kind": kind,
+        "untrained_head": kind == "base",
+        "seeds": seeds,
+        "metrics": {"f1": {"value": value, "shown": f"{value:.2f}", "cells": cells}},
+        "costs": {"trainable_parameters": cost, "train_seconds": cost and cost / 10},
+        "collapsed": [],
+        "share_of_gap": None,
+        **more,
+    }
+
+
+def found(*variants: dict, ties: tuple[tuple[str, str], ...] = (), **pairs) -> dict:
+    """A dataset of which all pairs differ significantly, but for some; best first by value."""
+    order = sorted(variants, key=lambda each: -each["metrics"]["f1"]["value"])
+    tied = {frozenset(names) for names in ties}
+    for each in variants:
+        each["rank"] = 1 + order.index(each)
+        each["tied_for_first"] = each is order[0] or {order[0]["name"], each["name"]} in tied
+    comparisons = []
+    for a, b in combinations(variants, 2):
+        difference = a["metrics"]["f1"]["value"] - b["metrics"]["f1"]["value"]
+        real = {a["name"], b["name"]} not in tied
+        comparisons.append(
+            {
+                "a": a["name"], "b": b["name"], "metric": "f1", "difference": difference,
+                "low": difference - 0.02, "high": difference + 0.02, "standard_error": 0.01,
+                "p": 0.001 if real else 0.4, "p_holm": 0.01 if real else 1.0, "significant": real,
+                "seeds_known": True, "caution": None, "detectable": 0.03,
+                "needed": {"rows": 5000, "seeds": 40, "why": "more rows or more seeds would do"},
+                **pairs,
+            }
+        )  # fmt: skip
+    return {"metric": "f1", "rows": 300, "variants": list(variants), "comparisons": comparisons}
+
+
+MAJORITY = ("majority", 0.4, "baseline")
+TFIDF = ("tfidf", 0.7, "baseline")
+BASE = ("m/base", 0.3, "base", 0)
+LORA = ("m/lora-r4", 0.9, "adapter", 100)
+BIGGER = ("m/lora-r16", 0.905, "adapter", 400)
+FULL = ("m/full", 0.908, "full", 9000)
+
+
+def test_a_winner():
+    said = verdict.sentences(found(*(variant(*v) for v in (MAJORITY, TFIDF, BASE, LORA))), "f1")
+    assert said == [
+        "Use m/lora-r4: it is better than every other variant.",
+        "m/lora-r4 beats tfidf (+0.200), majority (+0.500), m/base (+0.600) by f1.",
+        "m/lora-r4 trains 100 parameters in 10 s.",
+        "The best adapter of m, lora-r4, is better than tfidf (+0.200) and better than the "
+        "untrained base (+0.600).",
+        "What full fine-tuning of m would add was not measured.",
+        "Two seeds are weak evidence of how much seeds differ: run three or more.",
+    ]
+
+
+THREE = (("m/lora-r4", "m/lora-r16"), ("m/lora-r4", "m/full"), ("m/lora-r16", "m/full"))
+
+
+def test_a_tie_of_three():
+    made = found(*(variant(*v) for v in (TFIDF, LORA, BIGGER, FULL)), ties=THREE)
+    said = verdict.sentences(made, "f1")
+    assert said[0] == ("Use m/lora-r4: of those tied for first it trains the fewest parameters.")
+    assert said[1] == (
+        "Tied for first: m/full, m/lora-r16, m/lora-r4: this test set of 300 rows cannot tell them "
+        "apart; it could show a difference of 0.030."
+    )
+    assert (
+        "m/lora-r4 trains 100 parameters in 10 s; m/full trains 9,000 parameters in 900 s." in said
+    )
+    assert (
+        "To tell m/full from m/lora-r4 (+0.008) would take about 5,000 test rows with these seeds "
+        "or 40 seeds on these rows, were that the true difference: more rows or more seeds would "
+        "do."
+    ) in said
+
+
+def test_one_that_is_far_below_the_best_is_not_chosen_for_its_price():
+    """Tied because little is known: more than a standard error away."""
+    low = variant("m/head", 0.8, "head", 1)
+    made = found(low, variant(*LORA), variant(*BIGGER),
+                 ties=(("m/head", "m/lora-r16"), *THREE[:1]))  # fmt: skip
+    assert standing.chosen(made)["name"] == "m/lora-r4"
+    assert "within one standard error of the best, it is the cheapest" in verdict.choice(made)
+    said = verdict.sentences(made, "f1")
+    assert "though m/lora-r4 is better than m/head" in said[1]
+    assert "cannot tell them from m/lora-r16" in said[1]
+    assert "Of those tied for first, m/head is the fastest: it trains 1 parameters in 0 s." in said
+
+
+@pytest.mark.parametrize(
+    ("variants", "ties", "expected"),
+    [
+        (
+            (MAJORITY, ("m/lora-r4", 0.39, "adapter", 100)),
+            (("majority", "m/lora-r4"),),
+            "Nothing learned: majority, which gives every row the most frequent class, is tied for "
+            "first.",
+        ),
+        (
+            (TFIDF, ("m/lora-r4", 0.71, "adapter", 100)),
+            (("tfidf", "m/lora-r4"),),
+            "No reason to train is shown: tfidf is tied for first, and no trained variant is "
+            "significantly better. If you train, use m/lora-r4.",
+        ),
+        (
+            (TFIDF, ("m/lora-r4", 0.6, "adapter", 100)),
+            (),
+            "No reason to train: use tfidf, which is better than every other variant.",
+        ),
+        (
+            (MAJORITY, TFIDF, BASE),
+            (),
+            "Nothing was trained here; of what there is, tfidf is better than every other variant.",
+        ),
+    ],
+)
+def test_what_needs_no_training(variants, ties, expected):
+    made = found(*(variant(*each) for each in variants), ties=ties)
+    assert verdict.sentences(made, "f1")[0] == expected
+
+
+def test_an_untrained_head_is_no_leader_however_little_is_known_of_it():
+    made = found(variant(*BASE), variant(*LORA), ties=(("m/base", "m/lora-r4"),))
+    said = verdict.sentences(made, "f1")
+    assert said[0] == "Use m/lora-r4: it is better than every other variant."
+    assert "m/base at 0.30 cannot formally be told from the best" in said[1]
+    assert any("ahead of the untrained base with every seed (+0.600, too few" in s for s in said)
+
+
+def test_a_base_that_brings_its_head_may_lead():
+    own = variant("m/base", 0.9, "base", 0, untrained_head=False)
+    made = found(own, variant("m/lora-r4", 0.901, "adapter", 100), ties=(("m/base", "m/lora-r4"),))
+    said = verdict.sentences(made, "f1")
+    assert said[0].startswith("No reason to train is shown: m/base is tied for first")
+    assert any("not told apart from the base with its own head (+0.001)" in s for s in said)
+
+
+def test_one_seed():
+    only = variant(*LORA, seeds=[0])
+    said = verdict.sentences(found(variant(*TFIDF), only), "f1")
+    assert said[-1].startswith("One seed: what is said holds for these trained models")
+
+
+def test_three_seeds_want_no_more():
+    several = variant(*LORA, seeds=[0, 1, 2])
+    assert "seed" not in " ".join(verdict.sentences(found(variant(*TFIDF), several), "f1"))
+
+
+def test_one_variant():
+    said = verdict.sentences(found(variant(*LORA)), "f1")
+    assert said[0] == "m/lora-r4 alone was measured, so there is nothing to compare it with."
+
+
+def test_collapsed_cells_are_named_and_not_chosen():
+    fallen = variant(*LORA, collapsed=[1])
+    made = found(fallen, variant(*BIGGER), ties=THREE[:1])
+    said = verdict.sentences(made, "f1")
+    assert said[0].startswith("Use m/lora-r16")
+    assert any("m/lora-r4 collapsed with seed 1 of 2: it gave one class" in s for s in said)
+
+
+def test_a_metric_that_stands_in():
+    said = verdict.sentences(found(variant(*LORA), variant(*TFIDF)), "recall")
+    assert said[0] == "f1 stands in for recall, which is of two classes alone."
+
+
+GAP = {"head": "m/head", "full": "m/full", "share": 0.97, "low": 0.9, "high": 1.03, "reason": None}
+
+
+def test_shares_of_a_gap():
+    closing = variant(*LORA, share_of_gap=GAP)
+    said = verdict.sentences(found(closing, variant(*FULL)), "f1")
+    assert "Of the gap from m/head to m/full, lora-r4 closes 97 % (90 to 103 %)." in said
+    unknown = {**GAP, "share": None, "low": None, "high": None, "reason": "it is not significant"}
+    said = verdict.sentences(found(variant(*LORA, share_of_gap=unknown), variant(*FULL)), "f1")
+    assert "Of the gap from m/head to m/full no share can be told: it is not significant." in said
+
+
+def test_a_difference_that_would_pass_alone():
+    made = found(variant(*LORA), variant(*FULL), ties=THREE)
+    made["comparisons"][0]["p"] = 0.03
+    said = verdict.sentences(made, "f1")
+    assert (
+        "m/full against m/lora-r4 (+0.008) would pass as a single comparison (p = 0.03), and does "
+        "not among 1 (p = 1)."
+    ) in said
+
+
+def test_what_no_number_of_rows_or_seeds_would_do():
+    needed = {"rows": None, "seeds": None, "why": "it takes both"}
+    made = found(variant(*LORA), variant(*FULL), ties=THREE, needed=needed, detectable=None)
+    said = verdict.sentences(made, "f1")
+    assert "To tell m/full from m/lora-r4 (+0.008): it takes both." in said
+    assert not any("it could show" in sentence for sentence in said)
+
+
+def test_differences_that_can_be_shown_vary_by_pair():
+    made = found(variant(*LORA), variant(*BIGGER), variant(*FULL), ties=THREE)
+    made["comparisons"][0]["detectable"] = 0.1
+    assert (
+        "it could show a difference of 0.030 between m/full and m/lora-r16, but only one of 0.10 "
+        "between m/lora-r16 and m/lora-r4."
+    ) in verdict.sentences(made, "f1")[1]
+
+
+def test_a_significant_difference_whose_test_is_not_assured():
+    made = found(variant(*LORA), variant(*TFIDF), caution="run three seeds")
+    assert any(
+        "between m/lora-r4 and tfidf may pass for real more often than stated" in sentence
+        for sentence in verdict.sentences(made, "f1")
+    )
+
+
+def test_a_comparison_is_turned_with_its_interval():
+    made = found(variant(*LORA), variant(*TFIDF))
+    there, back = (standing.pair(made, *names) for names in
+                   (("tfidf", "m/lora-r4"), ("m/lora-r4", "tfidf")))  # fmt: skip
+    assert [there["difference"], there["low"], there["high"]] == pytest.approx([-0.2, -0.22, -0.18])
+    assert (standing.outcome(there), standing.outcome(back)) == ("worse", "better")
+    with pytest.raises(KeyError, match="were not compared"):
+        standing.pair(made, "tfidf", "majority")
+
+
+@pytest.mark.parametrize(("metric", "expected"), [("f1", "better"), ("loss", "worse")])
+def test_of_a_loss_more_is_worse(metric, expected):
+    made = found(variant(*LORA), variant(*TFIDF), metric=metric)
+    assert standing.outcome(made["comparisons"][0]) == expected

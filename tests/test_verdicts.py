@@ -1,0 +1,362 @@
+"""Which differences are real, told from made-up predictions of known quality."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import verdicts
+from common.cli import InputError
+from common.metrics import classification_metrics
+from common.resampling import METRICS
+from common.significance import mcnemar_exact
+
+ROWS = 300
+COSTS = {"lora-r4": 1_000, "lora-r16": 4_000, "full": 90_000, "head": 10, "base": 0}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Write a cell or baseline that is right on some rows; returns its directory."""
+
+    def write(path: str, right: np.ndarray, classes=("ham", "spam"), order=None, **train) -> Path:
+        folder = tmp_path / "results" / path
+        folder.mkdir(parents=True, exist_ok=True)
+        labels = np.arange(len(right)) % len(classes)
+        given = np.where(right, labels, (labels + 1) % len(classes))
+        probabilities = np.full((len(right), len(classes)), 0.2 / (len(classes) - 1))
+        probabilities[np.arange(len(right)), given] = 0.8
+        variant = path.split("/")[2]
+        kind = variant if variant in ("base", "head", "full") else "adapter"
+        info = {"num_trainable_params": COSTS.get(variant), "train_time": 5.0} | train
+        record = {
+            "run_info": {} if "baselines" in path else {"kind": kind},
+            "train_info": {} if "baselines" in path else info,
+            "meta_info": {"dataset_info": {"labels": list(classes)}},
+            "metrics": {"test": classification_metrics(probabilities, labels.tolist(), 1)},
+        }
+        (folder / "metrics.json").write_text(json.dumps(record))
+        frame = pd.DataFrame({"id": [f"test/{row}" for row in range(len(right))]})
+        frame["label"] = [classes[number] for number in labels]
+        for number, name in enumerate(classes):
+            frame[f"probability_{name}"] = probabilities[:, number]
+        if order is not None:
+            frame = frame.iloc[order]
+        frame.to_parquet(folder / "predictions.parquet", index=False)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def several(make):
+    """Write all seeds of variants of given accuracy, whose mistakes are drawn apart."""
+
+    def write(seeds: int = 3, **accuracies: float) -> None:
+        draw = np.random.default_rng(0)
+        for name, accuracy in accuracies.items():
+            variant = name.replace("_", "-")
+            for seed in range(1 if variant in ("majority", "tfidf") else seeds):
+                right = draw.permutation(ROWS) < round(accuracy * ROWS)
+                if variant == "majority":
+                    right = np.arange(ROWS) % 2 == 0
+                place = "baselines" if variant in ("majority", "tfidf") else "bert"
+                last = "" if place == "baselines" else f"/seed{seed}"
+                make(f"sms/{place}/{variant}{last}", right)
+
+    return write
+
+
+@pytest.fixture
+def judge(tmp_path):
+    """Run the stage on variants of one model; returns the dataset's verdicts."""
+
+    def run(variants: str, seeds: str = "0,1,2", baselines=("majority", "tfidf"), **options):
+        words = ["--results", tmp_path / "results", "--output", tmp_path / "v.json"]
+        words += ["--cells", f"sms/bert/{variants}/{seeds}", "--baselines", *baselines]
+        words += [word for key, value in options.items() for word in (f"--{key}", value)]
+        verdicts.main(list(map(str, words)))
+        made = json.loads((tmp_path / "v.json").read_text())
+        return made["datasets"]["sms"]
+
+    return run
+
+
+def named(found: dict) -> dict[str, dict]:
+    return {variant["name"]: variant for variant in found["variants"]}
+
+
+def told(found: dict, a: str, b: str) -> dict:
+    return next(pair for pair in found["comparisons"] if {pair["a"], pair["b"]} == {a, b})
+
+
+def test_a_clear_winner(several, judge):
+    several(majority=0.5, tfidf=0.7, base=0.5, lora_r4=0.8, full=0.95)
+    found = judge("base,lora-r4,full")
+    assert [v["name"] for v in found["variants"] if v["tied_for_first"]] == ["bert/full"]
+    assert found["verdict"][0] == "Use bert/full: it is better than every other variant."
+    assert len(found["comparisons"]) == 10
+    pair = told(found, "bert/full", "tfidf")
+    assert pair["significant"]
+    assert abs(pair["difference"]) == pytest.approx(0.25, abs=1e-3)
+    assert all(each["p_holm"] >= each["p"] for each in found["comparisons"])
+    assert named(found)["bert/full"]["rank"] == 1
+    assert named(found)["bert/full"]["letters"] == "a"
+
+
+def test_a_tie_of_three_is_settled_by_cost(several, judge):
+    several(majority=0.5, tfidf=0.7, base=0.5, head=0.6, lora_r4=0.9, lora_r16=0.91, full=0.905)
+    found = judge("base,head,lora-r4,lora-r16,full")
+    tied = ["bert/lora-r16", "bert/full", "bert/lora-r4"]
+    assert {v["name"] for v in found["variants"] if v["tied_for_first"]} == set(tied)
+    text = " ".join(found["verdict"])
+    assert text.startswith("Use bert/lora-r4: of those tied for first it trains the fewest")
+    assert f"Tied for first: {', '.join(tied)}: this test set of 300 rows cannot tell them" in text
+    assert "bert/lora-r4 beats tfidf (+0.20), bert/head (+0.30), " in text
+    assert "bert/lora-r4 trains 1,000 parameters in 5 s; bert/full trains 90,000" in text
+    share = named(found)["bert/lora-r4"]["share_of_gap"]
+    assert share["low"] < share["share"] < share["high"]
+    assert share["share"] == pytest.approx(0.3 / 0.305, abs=0.02)
+    assert named(found)["bert/full"]["share_of_gap"] is None
+
+
+def test_a_baseline_that_nothing_beats(several, judge):
+    several(majority=0.5, tfidf=0.95, base=0.5, lora_r4=0.7)
+    found = judge("base,lora-r4")
+    assert found["verdict"][0] == (
+        "No reason to train: use tfidf, which is better than every other variant."
+    )
+    several(lora_r4=0.96)
+    found = judge("base,lora-r4")
+    assert found["verdict"][0].startswith("No reason to train is shown: tfidf is tied for first")
+    assert "If you train, use bert/lora-r4." in found["verdict"][0]
+
+
+def test_one_seed_is_told_of_as_one(several, judge, tmp_path):
+    several(seeds=1, majority=0.5, tfidf=0.7, lora_r4=0.9, base=0.5)
+    found = judge("base,lora-r4", seeds="0")
+    pair = told(found, "tfidf", "bert/lora-r4")
+    assert pair["seeds_known"] is False
+    assert pair["caution"].startswith("one seed")
+    answers = [
+        pd.read_parquet(tmp_path / f"results/sms/{path}/predictions.parquet")
+        for path in ("baselines/tfidf", "bert/lora-r4/seed0")
+    ]
+    a, b = (
+        frame[["probability_ham", "probability_spam"]].to_numpy().argmax(1) == np.arange(ROWS) % 2
+        for frame in answers
+    )
+    assert pair["mcnemar_p"] == pytest.approx(mcnemar_exact(a, b))
+    assert told(found, "majority", "tfidf")["seeds_known"]
+    assert told(found, "majority", "tfidf")["caution"] is None
+    assert any(sentence.startswith("One seed: ") for sentence in found["verdict"])
+
+
+def test_mcnemar_is_of_single_models(several, judge):
+    several(seeds=2, tfidf=0.7, lora_r4=0.9)
+    found = judge("lora-r4", seeds="0,1", baselines=["tfidf"])
+    assert told(found, "tfidf", "bert/lora-r4")["mcnemar_p"] is None
+    assert any(sentence.startswith("Two seeds are weak") for sentence in found["verdict"])
+
+
+def test_seeds_that_differ_on_one_side_alone_make_a_caution(make, judge):
+    rows = np.arange(ROWS)
+    make("sms/baselines/tfidf", rows % 10 != 0)
+    make("sms/bert/lora-r4/seed0", rows % 3 != 0)
+    make("sms/bert/lora-r4/seed1", rows % 20 != 0)
+    pair = told(judge("lora-r4", "0,1", ["tfidf"]), "tfidf", "bert/lora-r4")
+    assert pair["seeds_known"]
+    assert "run three seeds or more" in pair["caution"]
+
+
+def test_a_collapsed_cell_is_named(several, make, judge):
+    several(majority=0.5, tfidf=0.7, base=0.5, lora_r4=0.9, lora_r16=0.9)
+    make("sms/bert/lora-r4/seed1", np.arange(ROWS) % 2 == 0)
+    found = judge("base,lora-r4,lora-r16")
+    assert named(found)["bert/lora-r4"]["collapsed"] == [1]
+    assert named(found)["majority"]["collapsed"] == []
+    assert any("bert/lora-r4 collapsed with seed 1 of 3" in each for each in found["verdict"])
+
+
+def test_figures_are_those_of_the_evaluation(several, judge, tmp_path):
+    several(majority=0.5, tfidf=0.7, lora_r4=0.9)
+    found = named(judge("lora-r4"))["bert/lora-r4"]
+    assert found["metrics"].keys() == set(METRICS)
+    for metric, told_of in found["metrics"].items():
+        values = [
+            json.loads((tmp_path / f"results/sms/bert/lora-r4/seed{s}/metrics.json").read_text())[
+                "metrics"
+            ]["test"][metric]
+            for s in range(3)
+        ]
+        assert [cell["value"] for cell in told_of["cells"]] == pytest.approx(values)
+        assert told_of["value"] == pytest.approx(np.mean(values))
+        assert told_of["low"] <= told_of["value"] <= told_of["high"]
+        assert told_of["spread"]["seeds"] == 3
+        assert told_of["seeds_known"]
+    assert found["costs"]["trainable_parameters"] == 1_000
+    assert found["costs"]["peak_memory_bytes"] is None
+    assert sum(point["rows"] for point in found["calibration"]["reliability"]) == 3 * ROWS
+    assert found["calibration"]["ece"] == pytest.approx(0.1)
+
+
+def test_an_interval_has_a_width_where_all_rows_are_right_and_stays_within_the_metric(make, judge):
+    for seed in (0, 1):
+        make(f"sms/bert/lora-r4/seed{seed}", np.ones(ROWS, dtype=bool))
+    found = named(judge("lora-r4", "0,1", baselines=[]))["bert/lora-r4"]["metrics"]
+    for metric in set(METRICS) - {"loss"}:
+        assert 0.9 < found[metric]["low"] < 0.999, metric
+        assert found[metric]["high"] == found[metric]["value"] == 1
+        assert all(cell["high"] == 1 for cell in found[metric]["cells"])
+
+
+def test_one_variant_alone(several, judge):
+    several(lora_r4=0.9)
+    found = judge("lora-r4", baselines=[])
+    assert found["comparisons"] == []
+    assert found["verdict"] == [
+        "bert/lora-r4 alone was measured, so there is nothing to compare it with."
+    ]
+
+
+def test_three_classes_have_no_f1_and_no_positive_class(make, judge):
+    classes = ("a", "b", "c")
+    make("sms/baselines/tfidf", np.arange(ROWS) % 7 != 0, classes)
+    make("sms/bert/lora-r4/seed0", np.arange(ROWS) % 9 != 0, classes)
+    found = judge("lora-r4", "0", ["tfidf"], metric="f1")
+    assert found["metric"] == "macro_f1"
+    assert found["positive_label"] is None
+    assert found["classes"] == list(classes)
+    assert set(METRICS) - named(found)["tfidf"]["metrics"].keys() == {"f1", "precision", "recall"}
+    assert found["verdict"][0].startswith("macro_f1 stands in for f1")
+
+
+def test_of_a_loss_less_is_better(several, judge):
+    several(majority=0.5, tfidf=0.7, base=0.5, lora_r4=0.95)
+    found = judge("base,lora-r4", metric="loss")
+    assert found["verdict"][0] == "Use bert/lora-r4: it is better than every other variant."
+    assert told(found, "tfidf", "bert/lora-r4")["difference"] > 0
+
+
+def test_a_base_with_a_head_of_its_own_is_one_model_whatever_the_seed(make, judge):
+    right = np.arange(ROWS) % 10 != 0
+    for seed in (0, 1):
+        make(f"sms/bert/base/seed{seed}", right, pretrained_head=True)
+        make(f"sms/bert/lora-r4/seed{seed}", np.arange(ROWS) % 11 != seed)
+    found = judge("base,lora-r4", "0,1", baselines=[])
+    base = named(found)["bert/base"]
+    assert base["untrained_head"] is False
+    assert base["metrics"]["accuracy"]["spread"]["sd_seeds"] == 0
+    assert [cell["seed"] for cell in base["metrics"]["accuracy"]["cells"]] == [0, 1]
+
+
+def test_rows_in_another_order_and_another_run_give_the_same_bytes(several, judge, tmp_path):
+    several(majority=0.5, tfidf=0.7, lora_r4=0.9)
+    judge("lora-r4")
+    first = (tmp_path / "v.json").read_bytes()
+    judge("lora-r4")
+    assert (tmp_path / "v.json").read_bytes() == first
+    path = tmp_path / "results/sms/bert/lora-r4/seed1/predictions.parquet"
+    pd.read_parquet(path).iloc[::-1].to_parquet(path, index=False)
+    judge("lora-r4")
+    assert (tmp_path / "v.json").read_bytes() == first
+
+
+def shown(variant: dict) -> dict:
+    return {metric: told["shown"] for metric, told in variant["metrics"].items()}
+
+
+def test_a_variant_more_changes_no_figure_of_the_others(several, judge):
+    several(majority=0.5, tfidf=0.7, lora_r4=0.9, lora_r16=0.8)
+    alone, beside = judge("lora-r4"), judge("lora-r4,lora-r16")
+    for name in ("tfidf", "bert/lora-r4"):
+        assert shown(named(alone)[name]) == shown(named(beside)[name])
+
+
+def test_level_and_resamples(several, judge, tmp_path):
+    several(majority=0.5, tfidf=0.7, lora_r4=0.9)
+    narrow = named(judge("lora-r4", level=0.5))["tfidf"]["metrics"]["macro_f1"]
+    wide = named(judge("lora-r4", level=0.99, resamples=300))["tfidf"]["metrics"]["macro_f1"]
+    assert wide["low"] < narrow["low"] < narrow["high"] < wide["high"]
+    made = json.loads((tmp_path / "v.json").read_text())
+    assert [made[key] for key in ("level", "alpha", "resamples")] == [0.99, 0.01, 300]
+
+
+def drop_a_row(path: Path) -> None:
+    pd.read_parquet(path).iloc[1:].to_parquet(path, index=False)
+
+
+def rename_a_row(path: Path) -> None:
+    frame = pd.read_parquet(path)
+    frame.loc[5, "id"] = "test/elsewhere"
+    frame.to_parquet(path, index=False)
+
+
+def repeat_a_row(path: Path) -> None:
+    frame = pd.read_parquet(path)
+    frame.loc[5, "id"] = "test/6"
+    frame.to_parquet(path, index=False)
+
+
+def relabel_a_row(path: Path) -> None:
+    frame = pd.read_parquet(path)
+    frame.loc[5, "label"] = "ham" if frame.loc[5, "label"] == "spam" else "spam"
+    frame.to_parquet(path, index=False)
+
+
+def turn_an_answer(path: Path) -> None:
+    frame = pd.read_parquet(path)
+    frame.loc[5, ["probability_ham", "probability_spam"]] = frame.loc[
+        5, ["probability_spam", "probability_ham"]
+    ].to_numpy()
+    frame.to_parquet(path, index=False)
+
+
+def lose_a_class(path: Path) -> None:
+    pd.read_parquet(path).drop(columns="probability_spam").to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (drop_a_row, "have not the same test rows .*id 'test/0' is in one alone.*delete the older"),
+        (rename_a_row, "have not the same test rows .*delete the older one and run again"),
+        (repeat_a_row, "has the row 'test/6' twice: delete it and run again"),
+        (relabel_a_row, "give the row 'test/5' different labels: delete the older"),
+        (turn_an_answer, r"metrics\.json is not of the rows in predictions\.parquet: delete both"),
+        (lose_a_class, "has no predictions of these classes"),
+        (Path.unlink, "is not there: run the stage that writes it"),
+        (lambda path: path.write_bytes(b"PAR1"), "has no predictions of these classes"),
+        (lambda path: (path.parent / "metrics.json").unlink(), "metrics.json cannot be read"),
+        (lambda path: (path.parent / "metrics.json").write_text("{}"), "lacks figures"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_one_line(several, judge, tmp_path, damage, complaint):
+    several(majority=0.5, tfidf=0.7, lora_r4=0.9)
+    damage(tmp_path / "results/sms/bert/lora-r4/seed1/predictions.parquet")
+    with pytest.raises(InputError, match=complaint) as caught:
+        judge("lora-r4")
+    assert "\n" not in str(caught.value)
+    assert "lora-r4/seed1" in str(caught.value)
+    assert not (tmp_path / "v.json").exists()
+
+
+@pytest.mark.parametrize("words", [["--level", "1"], ["--level", "x"], ["--resamples", "10"]])
+def test_options_out_of_range(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        verdicts.parse(["--results", "r", "--cells", "a/b/c/0", "--output", "o", *words])
+    assert end.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+def test_the_options_have_the_defaults_of_the_config():
+    from rules.config import load_schema
+
+    report = load_schema()["properties"]["report"]["properties"]
+    parsed = vars(verdicts.parse(["--results", "r", "--cells", "a/b/c/0", "--output", "o"]))
+    keys = report["verdicts"]["properties"]
+    assert {key: parsed[key] for key in keys} == {key: keys[key]["default"] for key in keys}
+    assert parsed["metric"] == report["metrics"]["default"][0]
+    assert set(verdicts.METRICS) == set(METRICS)
