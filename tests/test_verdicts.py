@@ -212,6 +212,20 @@ def test_an_interval_has_a_width_where_all_rows_are_right_and_stays_within_the_m
         assert all(cell["high"] == 1 for cell in found[metric]["cells"])
 
 
+def test_a_difference_that_no_resample_moves_has_an_interval_all_the_same(make, judge):
+    make("sms/baselines/tfidf", np.ones(12, dtype=bool))
+    make("sms/bert/lora-r4/seed0", np.arange(12) % 2 == 0)
+    make("sms/bert/lora-r16/seed0", np.arange(12) % 2 == 0)
+    found = judge("lora-r4,lora-r16", "0", ["tfidf"])
+    apart = told(found, "tfidf", "bert/lora-r4")
+    assert apart["standard_error"] == pytest.approx(0, abs=1e-12)
+    assert apart["high"] - apart["low"] > 0.2
+    assert apart["low"] < apart["difference"] == pytest.approx(2 / 3)
+    equal = told(found, "bert/lora-r4", "bert/lora-r16")
+    assert equal["low"] < equal["difference"] == 0 < equal["high"]
+    assert not equal["significant"]
+
+
 def test_one_variant_alone(several, judge):
     several(lora_r4=0.9)
     found = judge("lora-r4", baselines=[])
