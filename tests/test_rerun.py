@@ -134,6 +134,7 @@ EDITS = [
     code_edit("common/gate", {"eval_base": 4, **TRAINED}),
     code_edit("common/card", EVALUATED),
     code_edit("common/snippet", EVALUATED),
+    code_edit("common/suite", EVALUATED),
     code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),
     code_edit("common/padding", {"eval_base": 4, **TRAINED}),
     code_edit("common/forward", {"eval_base": 4, **TRAINED}),
