@@ -12,12 +12,12 @@ elsewhere, --published, stand beside ours as rows marked so, and enter no mean.
 import argparse
 import json
 import logging
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
+from common.cells import Cell, named
 from common.cli import InputError
 from common.markdown import shown
 
@@ -42,7 +42,6 @@ TRAINING = {
 }
 WHOLE_NUMBERS = ("seed", "rank", "rows", "clean_rows", "adapter_bytes", "peak_memory_bytes",
                  *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
-CELLS = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 EVALUATION = ("rows", *METRICS, "collapsed", "eval_seconds", "eval_samples_per_second")
 REFERENCE = {"dataset", "variant", "source", "metrics"}  # `model` and `note` may be left out
 MEBIBYTE = 2**20
@@ -93,24 +92,13 @@ def identities(cells: list[str], baselines: list[str]) -> Iterator[dict[str, Any
     Raises:
         InputError: a cell is not written so.
     """
-    for cell in cells:
-        if not CELLS.fullmatch(cell):
-            raise InputError(f"--cells {cell!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
-    grid = [cell.split("/") for cell in cells]
-    for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
-        for baseline in baselines:
-            yield {"dataset": dataset, "model": "", "variant": baseline, "seed": None}
-        for _, model, variants, seeds in (cell for cell in grid if cell[0] == dataset):
-            for variant in variants.split(","):
-                for seed in map(int, seeds.split(",")):
-                    yield {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+    for cell in named(cells, baselines):
+        yield cell._asdict()
 
 
 def directory(results: Path, row: dict[str, Any]) -> Path:
     """Where the metrics of a cell or baseline are."""
-    if row["seed"] is None:
-        return results / row["dataset"] / "baselines" / row["variant"]
-    return results / row["dataset"] / row["model"] / row["variant"] / f"seed{row['seed']}"
+    return results / Cell(**row).path
 
 
 def tabulate(

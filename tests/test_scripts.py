@@ -8,6 +8,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 # By script, a word of its help.
 OPTIONS = {
+    "diff": "REVISION:DIRECTORY",
     "eval_base": "--positive-label",
     "eval_baseline": "tfidf",
     "eval_lora": "--adapter",
