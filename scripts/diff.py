@@ -174,10 +174,21 @@ def settings_lines(found: Comparison) -> list[str]:
 
 def whom(having: tuple[Cell, ...], found: Comparison) -> str:
     """The cells of a line, and how many of them have other figures now."""
-    all_of_them = len(having) == len(found.common)
-    names = "all cells that both have" if all_of_them else "; ".join(grouped(having))
     moved = len(set(having) & set(found.changed))
-    return f"**{names}** ({moved} of {len(having)} with other figures)"
+    return f"**{in_short(having, found.common)}** ({moved} of {len(having)} with other figures)"
+
+
+def in_short(having: Iterable[Cell], known: list[Cell]) -> str:
+    """Cells in words; those of a whole dataset, or all that are known, without their names."""
+    chosen = set(having)
+    if chosen == set(known):
+        return "all cells that both have"
+    words: list[str] = []
+    for dataset in dict.fromkeys(cell.dataset for cell in known):
+        whole = [cell for cell in known if cell.dataset == dataset]
+        some = [cell for cell in whole if cell in chosen]
+        words += [f"all of {shown(dataset)}"] if some == whole else grouped(some)
+    return "; ".join(words)
 
 
 def figures_parts(found: Comparison, metrics: list[str]) -> list[str]:
@@ -202,7 +213,7 @@ def figures_parts(found: Comparison, metrics: list[str]) -> list[str]:
         "Means over the seeds that A and B both have; the difference, B less A, with its 95 % "
         "interval. p is of Student's test that minds test rows and seeds, and corrected by Holm "
         "for all tests of the table.",
-        *untested(variants),
+        *untested(variants, found.common),
         variants_table(variants),
         "## Single cells",
         "Accuracy of two trained models on the same rows: how many A alone gets right, how many B "
@@ -234,15 +245,14 @@ def read_answers(found: Comparison, cell: Cell) -> "Answers":
     return difference.read_answers(cell, found.roots, (before, after), (digests[0], digests[1]))
 
 
-def untested(found: list["Difference"]) -> list[str]:
+def untested(found: list["Difference"], known: list[Cell]) -> list[str]:
     """A line for each reason why a test is missing, with the cells that lack it."""
-    reasons: dict[tuple[str, str], list[Cell]] = {}
+    reasons: dict[str, list[Cell]] = {}
     for each in found:
         if each.p is None:
-            reasons.setdefault((each.cells[0].dataset, each.note), []).extend(each.cells)
+            reasons.setdefault(each.note, []).extend(each.cells)
     lines = [
-        f"- Not tested, on {shown(dataset)}: {note} ({'; '.join(grouped(dict.fromkeys(having)))})."
-        for (dataset, note), having in reasons.items()
+        f"- Not tested, {in_short(having, known)}: {note}." for note, having in reasons.items()
     ]
     return ["\n".join(lines)] if lines else []
 

@@ -169,7 +169,7 @@ def test_a_figure_that_there_is_not_is_not_tested(add, run):
     add("b", CELL, range(9))
     _, text = run("--metrics", "f1")
     assert lines(text)[0][4:] == ["f1", "", "", "", "", "not tested"]
-    assert "- Not tested, on sms: no such figure (sms/bert/lora-r4, seed 0)." in text
+    assert "- Not tested, all cells that both have: no such figure." in text
 
 
 def test_other_test_rows_have_no_p_value(add, run):
@@ -251,6 +251,15 @@ def test_settings_are_told_once_for_the_cells_that_they_changed_for(add, run):
         "train_config.max_steps 100 → 200",
         "- **all cells that both have** (1 of 2 with other figures): peft 0.21.2 → 0.22.0",
     ]
+
+
+def test_the_cells_of_a_whole_dataset_go_by_its_name():
+    sms = Cell("sms", "bert", "r4", 0)
+    news = [Cell("news", "bert", variant, 0) for variant in ("r4", "r8")]
+    known = [sms, *news]
+    assert diff.in_short(known, known) == "all cells that both have"
+    assert diff.in_short(news, known) == "all of news"
+    assert diff.in_short([news[1], sms], known) == "all of sms; news/bert/r8, seed 0"
 
 
 def test_a_setting_that_came_is_told():

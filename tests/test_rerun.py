@@ -98,12 +98,14 @@ EDITS = [
     code_edit("report", REPORT),
     code_edit("plot", {"plot": 1}),
     code_edit("predict", {}),
-    # A command beside the workflow.
+    # Commands beside the workflow.
     code_edit("diff", {}),
+    code_edit("partial", {}),
     code_edit("common/cells", REPORT),
     code_edit("common/archive", {}),
     code_edit("common/settings", {}),
     code_edit("common/difference", {}),
+    code_edit("common/progress", {}),
     code_edit("common/cli", FETCHED),
     code_edit("common/files", FETCHED),
     code_edit(

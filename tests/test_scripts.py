@@ -15,6 +15,7 @@ OPTIONS = {
     "fetch_dataset": "--revision",
     "fetch_model": "--member",
     "fetch_package": "--requirement",
+    "partial": "--resources",
     "passport": "--license",
     "plot": "--confusion",
     "predict": "--adapter",
