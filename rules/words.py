@@ -6,7 +6,7 @@ For commands beside the workflow: they have the cells that the run has, need no 
 lock, and start nothing.
 """
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -41,4 +41,6 @@ def read(path: Path) -> Config:
 
 
 if __name__ == "__main__":
-    print(*words(read(Path(sys.argv[1]))))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("record", type=Path, help="config.yaml among the results of a run")
+    print(*words(read(parser.parse_args().record)))

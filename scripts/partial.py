@@ -1,12 +1,12 @@
 """Report what there is of a comparison that is still running, or of which cells failed.
 
-    python scripts/partial.py $(python -m rules.words results/config.yaml)
+    python scripts/partial.py --cells sms-spam/minilm/base,lora-r4/0,1 --baselines majority tfidf
 
-`make partial` does that: the words are the cells, baselines and metrics of the run, from the record
-that it left. It is a command beside the workflow and no rule of it: a rule would have to have the
-cells as its input, so that Snakemake made those that are missing, or not to have them, so that it
-never ran again; and it would wait for the lock of a run that is going on. This reads files, and
-writes one.
+`make partial` does that with the cells, baselines and metrics of the run, from the record that it
+left: `python -m rules.words results/config.yaml`. It is a command beside the workflow and no rule
+of it: a rule would have the cells as its input, so that Snakemake made those that are missing, or
+would not, so that it never ran again; and it would wait for the lock of a run that is going on.
+This reads files, and writes one.
 
 That file is named partial, in title and text too, and never takes the place of comparison.md,
 which insists on every cell. A cell counts as it lies: `snakemake -n` tells of those that an edit
