@@ -2,6 +2,8 @@
 PYTHON ?= python3
 CONFIG ?=
 ARGS ?=
+A ?=
+B ?=
 BIN := .venv/bin
 LOCK := .venv-lock/bin/python -m pip --disable-pip-version-check
 
@@ -10,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test lint format docs scaling screenshots lock clean
+.PHONY: help run smoke test lint format docs partial diff scaling screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +41,14 @@ format: .venv/dev.stamp ## bring Python and rules into the project's style
 
 docs: .venv/dev.stamp ## write the parts of the documentation that are made from code
 	$(BIN)/python docs/generate.py
+
+partial: .venv/run.stamp ## report what there is of a run that failed or is going on; runs nothing
+	@words=$$($(BIN)/python -m rules.words results/config.yaml) && \
+		$(BIN)/python scripts/partial.py $$words $(ARGS)
+
+diff: .venv/run.stamp ## tell what changed from results A to B (results): make diff A=v1.0 [B=DIRECTORY]
+	@$(if $(A),,$(error name the results before, a directory or a git revision: make diff A=v1.0))
+	@$(BIN)/python scripts/diff.py --a '$(A)' --b '$(or $(B),results)' $(ARGS) || test $$? -eq 1
 
 scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a million; takes minutes
 	@test -d resources/models/minilm || $(BIN)/snakemake --quiet all -- resources/models/minilm

@@ -37,11 +37,12 @@ def main(argv: list[str] | None = None) -> None:
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
-        "run_info": clock.run_info(args.metrics.parent, vars(args)),
+        "run_info": clock.run_info(args.metrics.parent, vars(args)) | {"peft_config": None},
         "train_info": {
             "num_trainable_params": 0,
             "num_total_params": total,
             "pretrained_head": classifier.pretrained_head,
+            "status": records.NOT_TRAINED,
         },
         "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": {"padding_side": padded.side, "padding_difference": gap},

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
     results, predictions = evaluation.evaluate(predict, splits, names, positive)
     record = {
-        "run_info": clock.run_info(args.metrics.parent, vars(args), parts=3),
+        "run_info": clock.run_info(args.metrics.parent, vars(args), 3) | {"peft_config": None},
         "train_info": train_info,
         "meta_info": records.meta_info(names, dataset=source),
         "metrics": results,
@@ -72,7 +72,7 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     return best, {
         "train_time": round(time.perf_counter() - started, 3),
         "peak_memory_bytes": records.peak_memory_bytes(),
-        "status": "success",
+        "status": records.NOT_TRAINED,  # of a model, which a baseline does without
     }
 
 

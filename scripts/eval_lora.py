@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import card, prediction, records, tokens
+    from common import card, prediction, records, suite, tokens
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
@@ -46,8 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     positive = evaluation.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
-        "run_info": training["run_info"] | clock.run_info(args.training.parent, vars(args)),
-        "train_info": training["train_info"],
+        "run_info": suite.whole_run(
+            training["run_info"], clock.run_info(args.training.parent, vars(args))
+        ),
+        "train_info": suite.with_outcome(training["train_info"], results),
         "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": passed,
         "metrics": results,

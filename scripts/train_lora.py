@@ -154,7 +154,12 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
     return {
         "run_info": {
             **clock.run_info(args.record.parent, vars(args)),
-            "train_config": settings_of(args),
+            "train_config": {
+                "model_id": variants.model_id(trained.record.base_model),
+                "max_seq_length": trained.record.max_length,
+                "seed": args.seed,
+                **settings_of(args),
+            },
             "kind": args.kind,
             "quantization": args.quantization,
             "peft_config": peft,

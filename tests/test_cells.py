@@ -1,26 +1,72 @@
-"""The names of what is compared, and where each lies."""
+"""What names a cell, and which cells a results directory compares."""
 
 from pathlib import Path
 
 import pytest
 
 from common import cells
+from common.cells import Cell
 from common.cli import InputError
 
+BASE = Cell("sms", "bert", "base", 0)
+MAJORITY = Cell("sms", "", "majority", None)
+HEADER = "dataset,model,variant,seed,split,published\n"
 
-def test_identities_are_those_named_in_order():
-    named = ["sms/bert/base,lora-r4/0,1", "news/bert/base/7", "sms/gpt2/base/0"]
-    found = [tuple(row.values()) for row in cells.identities(named, ["majority"])]
+
+@pytest.mark.parametrize(
+    ("cell", "path"), [(BASE, "sms/bert/base/seed0"), (MAJORITY, "sms/baselines/majority")]
+)
+def test_a_cell_has_a_directory_of_its_own(cell, path):
+    assert cell.path == Path(path)
+
+
+def test_cells_are_named_in_order_after_the_baselines_of_their_dataset():
+    found = list(cells.named(["sms/bert/base,lora/0,1", "news/bert/base/7"], ["majority"]))
     assert found == [
-        ("sms", "", "majority", None),
-        ("sms", "bert", "base", 0),
-        ("sms", "bert", "base", 1),
-        ("sms", "bert", "lora-r4", 0),
-        ("sms", "bert", "lora-r4", 1),
-        ("sms", "gpt2", "base", 0),
-        ("news", "", "majority", None),
-        ("news", "bert", "base", 7),
+        MAJORITY,
+        BASE,
+        Cell("sms", "bert", "base", 1),
+        Cell("sms", "bert", "lora", 0),
+        Cell("sms", "bert", "lora", 1),
+        Cell("news", "", "majority", None),
+        Cell("news", "bert", "base", 7),
     ]
+
+
+def test_the_table_tells_what_is_compared(tmp_path):
+    """And not the disk, where lies what left the config; published rows are not ours."""
+    lines = ["sms,,majority,,test,false", "sms,bert,base,0,validation,false",
+             "sms,bert,base,0,test,false", "sms,,LoRA,,test,true"]  # fmt: skip
+    (tmp_path / "comparison.csv").write_text(HEADER + "\n".join(lines) + "\n")
+    (tmp_path / "sms/bert/lora/seed0").mkdir(parents=True)
+    (tmp_path / "sms/bert/lora/seed0/metrics.json").touch()
+    assert cells.compared(tmp_path) == [MAJORITY, BASE]
+
+
+def test_without_a_table_all_that_was_measured_is_compared(tmp_path):
+    for cell in (BASE, MAJORITY, BASE._replace(seed=10), BASE._replace(seed=9)):
+        (tmp_path / cell.path).mkdir(parents=True)
+        (tmp_path / cell.path / "metrics.json").touch()
+    (tmp_path / "sms/bert/lora/seed0").mkdir(parents=True)
+    assert cells.compared(tmp_path) == [
+        MAJORITY, BASE, BASE._replace(seed=9), BASE._replace(seed=10)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        (None, "holds no cell with metrics.json"),
+        (HEADER, "holds no cell"),
+        ("dataset,model\nsms,bert\n", "is no comparison .*'variant'"),
+        (HEADER + "sms,bert,base,zero,test,false\n", "is no comparison"),
+    ],
+)
+def test_a_directory_without_results_is_refused(tmp_path, table, complaint):
+    if table is not None:
+        (tmp_path / "comparison.csv").write_text(table)
+    with pytest.raises(InputError, match=complaint):
+        cells.compared(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_record_has_the_three_blocks(evaluated, tiny_models):
         "num_trainable_params": 0,
         "num_total_params": total,
         "pretrained_head": False,
+        "status": "not trained",
     }
     assert record["run_info"]["options"]["seed"] == 3
     assert record["meta_info"]["model_info"]["name"] == "gpt2"

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PathDistribution, version
 from pathlib import Path
 
 from common import records
@@ -52,11 +52,28 @@ def test_meta_info_names_classes_model_and_versions():
     assert meta["package_info"]["python-version"] == ".".join(map(str, sys.version_info[:3]))
     assert meta["system_info"]["system"] == os.uname().sysname
     assert meta["system_info"]["processor"]
+    assert meta["pytorch_info"] is None or "PyTorch built with" in meta["pytorch_info"]
     json.dumps(meta)
 
 
 def test_a_package_that_is_not_installed_has_no_version():
     assert records.installed_version("no-such-package-anywhere") is None
+
+
+def test_a_release_of_a_package_is_of_no_branch(monkeypatch):
+    assert records.installed_branch("no-such-package-anywhere") is None
+    origins = iter([None, '{"url": "file:///peft"}'])
+    monkeypatch.setattr(PathDistribution, "read_text", lambda *_: next(origins))
+    assert records.installed_branch("peft") is None
+    assert records.installed_branch("peft") is None
+
+
+def test_a_package_out_of_version_control_names_its_branch(monkeypatch):
+    origin = {"url": "https://example.org/peft", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+    monkeypatch.setattr(PathDistribution, "read_text", lambda *_: json.dumps(origin))
+    assert records.installed_branch("peft") == "abc"
+    origin["vcs_info"] = {"vcs": "git", "commit_id": "abc", "requested_revision": "main"}
+    assert records.installed_branch("peft") == "main"
 
 
 def test_memory_is_that_of_this_process_at_its_peak():

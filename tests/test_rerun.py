@@ -105,6 +105,13 @@ EDITS = [
     Edit("the style of the page", "scripts/templates/report.css", append("\n"), {"page": 1}),
     Edit("a script of the page", "scripts/templates/report/table.js", append("\n"), {"page": 1}),
     code_edit("predict", {}),
+    # Commands beside the workflow.
+    code_edit("diff", {}),
+    code_edit("partial", {}),
+    code_edit("common/archive", {}),
+    code_edit("common/settings", {}),
+    code_edit("common/difference", {}),
+    code_edit("common/progress", {}),
     code_edit("common/cli", FETCHED),
     code_edit("common/files", FETCHED),
     code_edit(
@@ -142,6 +149,7 @@ EDITS = [
     code_edit("common/gate", {"eval_base": 4, **TRAINED}),
     code_edit("common/card", EVALUATED),
     code_edit("common/snippet", EVALUATED),
+    code_edit("common/suite", EVALUATED),
     code_edit("common/records", {"eval_baseline": 4, "eval_base": 4, **TRAINED}),
     code_edit("common/padding", {"eval_base": 4, **TRAINED}),
     code_edit("common/forward", {"eval_base": 4, **TRAINED}),

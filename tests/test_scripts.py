@@ -8,6 +8,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 # By script, a word of its help.
 OPTIONS = {
+    "diff": "REVISION:DIRECTORY",
     "eval_base": "--positive-label",
     "eval_baseline": "tfidf",
     "eval_lora": "--adapter",
@@ -15,6 +16,7 @@ OPTIONS = {
     "fetch_model": "--member",
     "fetch_package": "--requirement",
     "page": "--templates",
+    "partial": "--resources",
     "passport": "--license",
     "plot": "--confusion",
     "predict": "--adapter",

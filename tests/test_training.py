@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from common import adapters, dropout, losses, models, tokens, training
-from common.callbacks import BestEpoch
+from common.callbacks import AcceleratorMemory, BestEpoch
 from common.cli import InputError
 from common.padding import Padding
 from tests.architectures import make
 
 torch.set_num_threads(1)  # more of them wait for each other where other jobs run
+
+ROWS = 86  # for training, of 120
 
 SETTINGS = training.Settings(
     learning_rate=1e-2,
@@ -304,6 +306,45 @@ def test_half_precision_is_refused_without_a_gpu(data, make_model):
 def test_bfloat16_trains(data, make_model):
     result = train(make_model("bert"), data["bert"], precision="bf16", max_steps=2)
     assert result["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("changes", "samples"),
+    [
+        ({"epochs": 2}, 2 * ROWS),
+        ({"max_steps": 3}, 3 * 8),
+        ({"max_steps": 3, "gradient_accumulation_steps": 2}, 3 * 16),
+    ],
+)
+def test_rows_and_tokens_are_counted_as_often_as_they_were_trained_on(
+    data, make_model, changes, samples
+):
+    rows = data["bert"].splits["train"]
+    assert len(rows) == ROWS
+    result = train(make_model("bert"), data["bert"], **changes)
+    assert result["train_samples"] == samples
+    assert result["train_tokens"] == round(samples * sum(rows["length"]) / ROWS)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU holds memory")
+def test_no_memory_of_an_accelerator_is_held_without_one(data, make_model):
+    result = train(make_model("bert"), data["bert"], max_steps=2)
+    names = ("reserved_avg", "max", "reserved_99th")
+    assert [result[f"accelerator_memory_{name}"] for name in names] == [0, 0, 0]
+
+
+def test_the_memory_of_an_accelerator_is_noted_after_every_step(monkeypatch):
+    memory, held = AcceleratorMemory(), iter(range(100, 300, 2))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: next(held))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 400)
+    for _ in range(100):
+        memory.on_step_end(None, None, None)
+    assert memory.summary() == {
+        "accelerator_memory_reserved_avg": 199,
+        "accelerator_memory_max": 400,
+        "accelerator_memory_reserved_99th": 296,
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ same (huggingface/peft, method_comparison), so that its readers can read ours. T
 """
 
 import importlib.metadata
+import json
 import platform
 import re
 import resource
@@ -25,6 +26,8 @@ PACKAGES = (
     "bitsandbytes",
 )
 KIB = 1024
+# The suite reads what training gave where its status is "success", and skips other results.
+SUCCESS, NOT_TRAINED = "success", "not trained"
 
 
 class Clock:
@@ -46,6 +49,7 @@ class Clock:
             "created_at": self.created_at,
             "total_time": round(time.perf_counter() - self._started, 3),
             "experiment_name": "/".join(cell.parts[-parts:]),
+            "peft_branch": installed_branch("peft"),
             "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
             "error_msg": "",
         }
@@ -69,10 +73,12 @@ def meta_info(
         "system_info": {
             "system": platform.system(),
             "release": platform.release(),
+            "version": platform.version(),
             "machine": platform.machine(),
             "processor": processor(),
             "accelerator": accelerator(),
         },
+        "pytorch_info": pytorch_info(),
     }
 
 
@@ -82,6 +88,26 @@ def installed_version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def installed_branch(package: str) -> str | None:
+    """The branch, tag or commit that a package was installed from by version control; else None.
+
+    pip leaves it in direct_url.json: PEP 610, "Recording the direct URL origin of installed
+    distributions". A release from a package index has no such file.
+    """
+    try:
+        origin = importlib.metadata.distribution(package).read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    vcs = json.loads(origin or "{}").get("vcs_info", {})
+    return vcs.get("requested_revision") or vcs.get("commit_id")
+
+
+def pytorch_info() -> str | None:
+    """How torch was built; None where this stage does without it."""
+    torch = sys.modules.get("torch")
+    return torch.__config__.show() if torch else None
 
 
 def processor() -> str:

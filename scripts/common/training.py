@@ -11,6 +11,7 @@ from common.adapters import method_of
 from common.cli import InputError
 from common.losses import loss_function
 from common.padding import Padding
+from common.records import SUCCESS
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,15 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
             of threads give the same weights, bit for bit.
 
     Returns:
-        train_time (seconds, validation included), samples and real tokens per second, and
-        ``metrics``: the log of losses.
+        train_time (seconds, validation included), samples and real tokens, in all and per second,
+        what they took of the accelerator's memory, and ``metrics``: the log of losses.
     """
-    from common.callbacks import BestEpoch
+    from common.callbacks import AcceleratorMemory, BestEpoch
 
     prepare(model, settings)
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
-    callbacks = [*between_steps, *([best] if settings.keeps_best else [])]
+    memory = AcceleratorMemory()
+    callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
         for callback in callbacks:
@@ -84,7 +86,11 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
     best.restore()
     for schedule in between_steps:
         schedule.finish()
-    return summary(trainer.state, splits["train"], seconds, best.epoch)
+    return {
+        **summary(trainer.state, splits["train"], seconds, best.epoch),
+        **seen(trainer.state.global_step, splits["train"], settings),
+        **memory.summary(),
+    }
 
 
 def prepare(model: Any, settings: Settings) -> None:
@@ -137,8 +143,20 @@ def summary(state: Any, rows: Any, seconds: float, kept_epoch: float) -> dict[st
         "epochs": round(state.epoch, 4),
         "kept_epoch": round(kept_epoch or state.epoch, 4),
         "metrics": state.log_history,
-        "status": "success",
+        "status": SUCCESS,
     }
+
+
+def seen(steps: int, rows: Any, settings: Settings) -> dict[str, int]:
+    """How many rows and real tokens were trained on, each as often as it was.
+
+    The rows of an epoch that was cut short are taken to be of mean length.
+    """
+    epochs, more = divmod(steps, steps_per_epoch(len(rows), settings))
+    batch = settings.batch_size * settings.gradient_accumulation_steps
+    samples = epochs * len(rows) + min(more * batch, len(rows))
+    tokens = samples * sum(rows["length"]) / len(rows)
+    return {"train_samples": samples, "train_tokens": round(tokens)}
 
 
 def require_precision(precision: str) -> None:
@@ -158,9 +176,13 @@ def require_precision(precision: str) -> None:
 
 def total_steps(rows: int, settings: Settings) -> int:
     """The optimiser steps of a whole training on so many rows."""
+    return settings.max_steps or math.ceil(settings.epochs * steps_per_epoch(rows, settings))
+
+
+def steps_per_epoch(rows: int, settings: Settings) -> int:
+    """The optimiser steps of one pass over so many rows."""
     batches = math.ceil(rows / settings.batch_size)
-    per_epoch = math.ceil(batches / settings.gradient_accumulation_steps)
-    return settings.max_steps or math.ceil(settings.epochs * per_epoch)
+    return math.ceil(batches / settings.gradient_accumulation_steps)
 
 
 def optimizer(model, settings: Settings) -> Any:

@@ -90,7 +90,7 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
         directory: made if it is not there.
     """
     source = record.base_model
-    name = source.get("version") or source["name"]
+    name = model_id(source)
     if record.kind == "adapter":
         adapters.save(model, name, source.get("revision"), directory)
     elif record.kind == "full":
@@ -102,6 +102,15 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
     prepared(tokenizer, record).save_pretrained(directory)
     files.write_json(asdict(record), directory / RECORD)
     files.share(directory)
+
+
+def model_id(source: dict[str, Any]) -> str:
+    """What a pretrained model is called in files that travel: its package, or its name.
+
+    Args:
+        source: its source.json.
+    """
+    return source.get("version") or source["name"]
 
 
 def save_head(model: Any, names: list[str], directory: Path) -> None:

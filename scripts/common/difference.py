@@ -1,0 +1,199 @@
+"""Figures of the same cells in two results directories, and which of their differences are real.
+
+A is before, B after; a difference is B less A. Tests compare answers to the same test rows. Where
+the rows are not the same, a difference has no test: it may be the rows'.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common import evaluation, intervals
+from common.cells import PREDICTIONS, Cell
+from common.resampling import LOWER_IS_BETTER, Measured, Variant, measure
+from common.significance import compare, holm, mcnemar_exact
+
+ALPHA = 0.05
+KEY = ["id", "label"]  # of a test row
+TIMES = ("eval_seconds", "eval_samples_per_second")
+
+Pair = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure in A and in B.
+
+    Attributes:
+        cells: of one variant, all seeds that A and B both have; or a single cell.
+        metric: its name.
+        before: in A, the mean over seeds; None where there is no such figure.
+        after: in B.
+        interval: of after - before, at 95 %; None without a test.
+        p: of the test that there is no difference; None without a test.
+        p_holm: the same, corrected for all tests of its table.
+        note: why there is no test, or what else there is to say.
+    """
+
+    cells: tuple[Cell, ...]
+    metric: str
+    before: float | None
+    after: float | None
+    interval: intervals.Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    note: str = ""
+
+    @property
+    def shift(self) -> float | None:
+        """What it grew by, after - before; None where one of them is missing."""
+        return None if self.before is None or self.after is None else self.after - self.before
+
+    @property
+    def verdict(self) -> str:
+        """In words, what the corrected test tells."""
+        if self.p_holm is None or self.shift is None:
+            return "not tested"
+        if self.p_holm > ALPHA:
+            return "no difference shown"
+        return "better" if (self.shift > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one cell answered in A and in B, row by row.
+
+    Attributes:
+        ids: of the test rows.
+        labels: their class numbers.
+        probabilities: of A and of B, each of shape (rows, classes), of the same rows in order.
+        differs: why A and B cannot be compared row by row; "" where they can be.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    probabilities: tuple[np.ndarray, np.ndarray]
+    differs: str = ""
+
+
+def figures(record: dict[str, Any]) -> dict[str, Any]:
+    """All figures of a result, by split; what takes time is none."""
+    return {
+        split: {key: value for key, value in found.items() if key not in TIMES}
+        for split, found in record["metrics"].items()
+    }
+
+
+def read_answers(
+    cell: Cell,
+    roots: tuple[Path, Path],
+    labels: tuple[list[str], list[str]],
+    digests: tuple[str | None, str | None],
+) -> Answers:
+    """The answers of a cell to the test rows in A and B.
+
+    Args:
+        cell: that both have.
+        roots: the results directories.
+        labels: the class names of A and of B.
+        digests: of the test rows of A and of B, texts included; None where they are not on record.
+    """
+    none = np.empty(0), np.empty(0), (np.empty((0, 0)), np.empty((0, 0)))
+    paths = [root / cell.path / PREDICTIONS for root in roots]
+    for side, path in zip("AB", paths, strict=True):
+        if not path.exists():
+            return Answers(*none, f"{side} has no {PREDICTIONS}")
+    if labels[0] != labels[1]:
+        return Answers(*none, "the classes differ")
+    frames = [pd.read_parquet(path).sort_values(KEY, kind="stable") for path in paths]
+    if differs := difference_of_rows(frames[0], frames[1]):
+        return Answers(*none, differs)
+    if None not in digests and digests[0] != digests[1]:
+        return Answers(*none, "the texts of the test rows differ")
+    columns = [f"probability_{name}" for name in labels[0]]
+    before, after = (frame[columns].to_numpy(dtype=float) for frame in frames)
+    numbers = frames[0]["label"].map({name: number for number, name in enumerate(labels[0])})
+    return Answers(frames[0]["id"].to_numpy(), numbers.to_numpy(dtype=int), (before, after))
+
+
+def difference_of_rows(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """How the test rows differ by id and label, in words; "" where they do not."""
+    keys = [Counter(frame[KEY].astype(str).itertuples(index=False, name=None))
+            for frame in (before, after)]  # fmt: skip
+    if keys[0] == keys[1]:
+        return ""
+    common = (keys[0] & keys[1]).total()
+    return f"the test rows differ: {common} are common, of {len(before)} in A and {len(after)} in B"
+
+
+def of_variant(
+    cells: Sequence[Cell], metric: str, records: list[Pair], answers: list[Answers]
+) -> Difference:
+    """One metric of one variant in A and B, on average over the seeds that both have.
+
+    Student's test that minds rows and seeds: ``significance.compare``. Equal seeds in A and B are
+    taken for different ones, which errs on the side of no difference.
+
+    Args:
+        cells: of the variant, one per seed.
+        metric: its name.
+        records: of each cell, the metrics.json of A and of B.
+        answers: of each cell.
+    """
+    sides = [[record["metrics"]["test"].get(metric) for record in side]
+             for side in zip(*records, strict=True)]  # fmt: skip
+    before, after = (None if None in side else float(np.mean(side)) for side in sides)
+    plain = Difference(tuple(cells), metric, before, after)
+    if differs := next((each.differs for each in answers if each.differs), ""):
+        return replace(plain, note=differs)
+    if not all(np.array_equal(each.ids, answers[0].ids) for each in answers):
+        return replace(plain, note="the seeds were tested on different rows")
+    if before is None or after is None:
+        return replace(plain, note="no such figure")
+    measured = measure_both(cells, metric, records[0][1], answers)
+    found = compare(measured["B"], measured["A"])
+    note = "" if found.seeds_known else "one seed: of these trained models alone"
+    return replace(plain, interval=found.contrast.interval(), p=found.p, note=note)
+
+
+def measure_both(
+    cells: Sequence[Cell], metric: str, record: dict[str, Any], answers: list[Answers]
+) -> dict[str, Measured]:
+    """A metric of A and of B on the same resamples of the test rows."""
+    names = record["meta_info"]["dataset_info"]["labels"]
+    wanted = record["run_info"].get("options", {}).get("positive_label")
+    trained = cells[0].seed is not None
+    variants = [
+        Variant(side, np.stack([each.probabilities[number] for each in answers]), trained)
+        for number, side in enumerate("AB")
+    ]
+    positive = evaluation.class_number(wanted, names)
+    return measure(answers[0].labels, variants, metric, positive)
+
+
+def of_cell(cell: Cell, records: Pair, answers: Answers) -> tuple[Difference, int, int]:
+    """The accuracy of one cell in A and B, with McNemar's exact test of its two trained models.
+
+    Returns:
+        the difference; and the rows that A alone gets right, and that B alone does.
+    """
+    before, after = (record["metrics"]["test"]["accuracy"] for record in records)
+    plain = Difference((cell,), "accuracy", before, after, note=answers.differs)
+    if answers.differs:
+        return plain, 0, 0
+    right = [each.argmax(axis=1) == answers.labels for each in answers.probabilities]
+    alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    return replace(plain, p=mcnemar_exact(right[1], right[0])), *alone
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """The differences with p corrected by Holm for all that were tested."""
+    adjusted = iter(holm([each.p for each in differences if each.p is not None]))
+    return [
+        each if each.p is None else replace(each, p_holm=next(adjusted)) for each in differences
+    ]

@@ -1,0 +1,59 @@
+"""From the record of a run to the words that name what it compares."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rules import words
+from rules.config import load_schema, save, validated
+from rules.explain import ConfigError
+
+ROOT = Path(__file__).parents[1]
+CONFIG = {
+    "datasets": {"sms": {"source": {"path": "gone.csv"}}},
+    "models": {"bert": {"source": {"path": "gone/too"}}},
+    "variants": {"lora": {"r": [4, 8]}, "head": {"kind": "head"}},
+    "seeds": [0, 1],
+    "report": {"metrics": ["mcc"]},
+}
+
+
+@pytest.fixture
+def record(tmp_path) -> Path:
+    """The record that a run left, of sources that are no longer there."""
+    save(validated(CONFIG, load_schema()), tmp_path / "config.yaml")
+    return tmp_path / "config.yaml"
+
+
+def test_the_words_are_those_that_the_report_takes(record):
+    assert words.words(words.read(record)) == [
+        *("--cells", "sms/bert/base,lora-r4,lora-r8,head/0,1"),
+        *("--baselines", "majority", "tfidf"),
+        *("--metrics", "mcc"),
+    ]
+
+
+def test_as_a_command_it_prints_them_on_one_line(record):
+    command = [sys.executable, "-m", "rules.words", record]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == words.words(words.read(record))
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (None, "does not exist; a run writes it when it starts"),
+        ({"models": {}}, "models: "),
+        ({"sedes": [1]}, "unknown key 'sedes', did you mean 'seeds'"),
+    ],
+)
+def test_what_is_no_record_is_refused(record, change, complaint):
+    record.unlink()
+    if change is not None:
+        record.write_text(yaml.safe_dump(CONFIG | change))
+    with pytest.raises(ConfigError, match=complaint):
+        words.read(record)
