@@ -117,17 +117,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if missing := [name for name in needed if getattr(args, name) is None]:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         parser.error(f"--{'adapter' if args.adapter else 'best'} needs {options} too")
-    require_columns(args.text)
+    rows.require_text_columns(args.text)
     return args
-
-
-def require_columns(text: list[str]) -> None:
-    """Refuse columns that are neither a text nor a pair of texts."""
-    if len(text) > 2 or len(set(text)) < len(text):
-        raise InputError(
-            f"--text names {len(text)} columns, {', '.join(text)}: name one, or of pairs two "
-            "different ones"
-        )
 
 
 def require_output(output: Path, source: Path) -> None:

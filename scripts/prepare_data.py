@@ -54,7 +54,7 @@ POLICIES = ("drop", "group", "warn", "error")
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    require_places(args)
+    require_options(args)
     cli.go_offline()
     from common import corpus, examples, rows
 
@@ -65,8 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         aside.mkdir()
         good = {split: good_rows(source, split, bad) for split in source}
         taken = corpus.take_in(good, aside, args.near_duplicates, args.threads)
-        parts, names, actions, described = prepare(taken, bad, args)
-        described["rows"] |= left_out(source, bad)
+        parts, names, actions, described = prepare(taken, left_out(source, bad), bad, args)
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
         files.write_json(origin_of(args.source), aside / files.SOURCE)
@@ -156,21 +155,21 @@ def origin_of(path: Path) -> dict[str, Any]:
     return {"kind": "path", "name": path.resolve().name}
 
 
-def require_places(args: argparse.Namespace) -> None:
-    """Refuse to write over the source, and options that do not go together.
+def require_options(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together, or that would write over the source.
 
     Raises:
         InputError: it names the options.
     """
+    from common import rows
+
     source = args.source.resolve()
     for name, path in (("--output", args.output), ("--csv", args.csv)):
         if path and (source == path.resolve() or path.resolve() in source.parents):
             raise cli.InputError(f"{name} {path} would take the place of the source: name another")
-    if not 1 <= len(set(args.text)) == len(args.text) <= 2 or args.label in args.text:
-        raise cli.InputError(
-            f"--text {' '.join(args.text)}: name one column, or two of a pair, and none of them "
-            "as --label"
-        )
+    rows.require_text_columns(args.text)
+    if args.label in args.text:
+        raise cli.InputError(f"--label {args.label} is a column of --text, too: name another")
     if args.split_by == "hash" and args.leakage == "group":
         raise cli.InputError(
             "--split-by hash keeps a row in its split when rows are added, and --leakage group "
@@ -179,19 +178,22 @@ def require_places(args: argparse.Namespace) -> None:
 
 
 def left_out(source: dict[str, "Stream"], bad: "BadRows") -> dict[str, dict[str, int]]:
-    """By split, the rows that were read, and those that cannot be used or are not asked for."""
+    """By split, the rows that are not asked for, and those that cannot be used."""
     return {
         "filtered_out": {split: stream.filtered_out for split, stream in source.items()},
         "bad": {split: bad.by_split[split] for split in source},
     }
 
 
-def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any, dict]:
+def prepare(
+    taken: "Corpus", unused: dict[str, dict[str, int]], bad: "BadRows", args
+) -> tuple[dict, list[str], Any, dict]:
     """The three splits, the class names, what became of duplicate rows, and all of it in figures.
 
     Args:
         taken: the good rows of the source.
-        bad: the others.
+        unused: how many other rows it has, see ``left_out``.
+        bad: those of them that are bad.
         args: the options of the command line.
 
     Returns:
@@ -208,7 +210,7 @@ def prepare(taken: "Corpus", bad: "BadRows", args) -> tuple[dict, list[str], Any
     described = {
         "settings": {key: getattr(args, key) for key in SETTINGS},
         "found": description.found(taken),
-        "rows": {"not_drawn": {name: len(whole[name]) - len(parts[name]) for name in parts}},
+        "rows": {**unused, "not_drawn": {n: len(whole[n]) - len(parts[n]) for n in parts}},
         "bad_rows": {"count": bad.count, "listed": bad.listed},
         "conflicting_labels": description.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},

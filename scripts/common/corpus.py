@@ -27,8 +27,7 @@ from common import datadict, duplicates, measures, parallel
 from common.cli import InputError
 from common.examples import Example
 from common.measures import Measures
-
-Tables = dict[str, pd.DataFrame]
+from common.splits import Tables
 
 BATCH_ROWS = 4096  # read, measured and written at a time; fewer if they are long
 BATCH_CHARACTERS = 1 << 22

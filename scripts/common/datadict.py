@@ -34,15 +34,10 @@ def save(splits, directory: Path) -> None:
 
 
 def texts(rows) -> list[str]:
-    """The texts of a split, a pair as one."""
+    """The texts of a split; of a pair both as one, each on its own line."""
     if "text_pair" not in rows.column_names:
         return list(rows["text"])
-    return [joined(text, pair) for text, pair in zip(rows["text"], rows["text_pair"], strict=True)]
-
-
-def joined(text: str, pair: str | None = None) -> str:
-    """A text, or both texts of a pair, each on its own line."""
-    return text if pair is None else f"{text}\n{pair}"
+    return [f"{text}\n{pair}" for text, pair in zip(rows["text"], rows["text_pair"], strict=True)]
 
 
 def class_names(splits) -> list[str]:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from common import leakage, splits
+from common import duplicates, leakage, splits
 from common.cli import InputError
 from common.corpus import Corpus
 from common.examples import ODDITIES
 from common.lengths import summary
 from common.measures import ENCODING
 
-REASONS = (*leakage.duplicates.KINDS, leakage.GROUP)  # why a row is dropped or marked
+REASONS = (*duplicates.KINDS, leakage.GROUP)  # why a row is dropped or marked
 
 Description = dict[str, Any]
 

@@ -21,7 +21,7 @@ SHINGLE = 5  # letters; a text of fewer is one shingle
 PERMUTATIONS = 128  # numbers per signature
 MISSED = 0.005  # share of the pairs exactly at the threshold that no band may show
 COMPARED = 8  # texts of a bucket that all others in it are compared with
-CHUNK = 1024  # texts, shingles or pairs at a time, which bounds the memory
+CHUNK = 1024  # texts or shingles at a time, which bounds the memory
 SEED = 1  # of the permutations; part of what makes results equal everywhere
 # Digits, punctuation, separators, controls, and the symbols that keyboards have. Letters and their
 # marks stay, and so do emoji: they carry what a text says.

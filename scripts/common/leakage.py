@@ -12,9 +12,8 @@ import pandas as pd
 
 from common import duplicates
 from common.cli import InputError
-from common.corpus import Tables
 from common.sources import SPLITS
-from common.splits import BLOCK
+from common.splits import BLOCK, Tables
 
 BY_WEIGHT = tuple(reversed(SPLITS))  # a text stays in test before validation before train
 TRAINED_ON = "train"

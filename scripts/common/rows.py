@@ -315,6 +315,15 @@ def require_columns(names: Sequence[str], where: str, columns: Columns) -> None:
                 raise InputError(f"{where} has {many} {column!r}: {remedy}")
 
 
+def require_text_columns(names: Sequence[str]) -> None:
+    """Refuse columns that are neither a text nor a pair of texts."""
+    if len(names) > 2 or len(set(names)) < len(names):
+        raise InputError(
+            f"--text names {len(names)} columns, {', '.join(names)}: name one, or of pairs two "
+            "different ones"
+        )
+
+
 def listed(names: Sequence[str]) -> str:
     """The first names, for an error."""
     shown = [repr(name)[:NAME_CHARACTERS] for name in names[:NAMES_SHOWN]]

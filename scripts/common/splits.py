@@ -14,7 +14,6 @@ Table = pd.DataFrame
 Tables = dict[str, Table]
 Sizes = Mapping[str, float]
 
-METHODS = ("stratified", "hash")
 BLOCK = "block"  # column: rows that are equal in it go to one split
 MISSING_SHOWN = 5
 
