@@ -83,7 +83,7 @@ def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     found = judging.judge(
         answers.read(args.results, identities), args.metric, args.level, args.resamples
     )
-    return found | {"verdict": verdict.sentences(found, args.metric, alpha(args))}
+    return found | {"verdict": verdict.sentences(found, args.metric)}
 
 
 if __name__ == "__main__":

@@ -214,5 +214,6 @@ def comparison(a: dict[str, Any], b: dict[str, Any], rows: int) -> dict[str, Any
         "a": a["name"], "b": b["name"], "metric": "macro_f1", "difference": difference,
         "low": difference - half, "high": difference + half, "p": 0.01, "p_holm": 0.03,
         "significant": abs(difference) > half, "seeds_known": True, "mcnemar_p": 0.02,
-        "caution": None, "detectable": half, "needed": {"rows": 900, "seeds": 3, "why": "rows"},
+        "caution": None, "each_seed": False, "family": 10, "detectable": half,
+        "needed": {"rows": 900, "seeds": 3, "why": "rows"},
     }  # fmt: skip

@@ -30,11 +30,9 @@ def comparison(
     )
     part = 2 * (seeds_variance + interaction) / seeds
     total = rows_variance + 2 * seeds_variance / seeds
-    df = total**2 / (part**2 / (2 * (seeds - 1))) if part else math.inf
+    df = 2 * (seeds - 1) / min(1, part / total) if part else math.inf
     known = seeds > 1 or not trained
-    found = Contrast(
-        value, rows_variance, 2 * seeds_variance / seeds, df, math.inf, known, 1000, sides
-    )
+    found = Contrast(value, rows_variance, 2 * seeds_variance / seeds, df, known, 1000, sides)
     return Comparison("a", "b", "accuracy", found, 0.5, 0.5)
 
 

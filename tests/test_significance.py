@@ -14,6 +14,7 @@ from common.significance import (
     compare,
     compare_all,
     holm,
+    least_p,
     mcnemar_exact,
     paired_bootstrap,
 )
@@ -154,6 +155,32 @@ def test_variants_of_different_datasets_are_refused():
         compare(here, there)
 
 
+def test_four_disagreements_prove_nothing_whatever_a_bootstrap_says():
+    """Four rows that speak for one side: the sign test gives 2 * 0.5**4, McNemar's too."""
+    labels = np.repeat([0, 1], 50)
+    better = np.ones(100, dtype=bool)
+    worse = np.arange(100) >= 4
+    sides = [variant("a", labels, better, False), variant("b", labels, worse, False)]
+    measured = measure(labels, sides, "macro_f1")
+    limit = least_p(*(side.probabilities.argmax(axis=2) for side in sides))
+    assert limit == mcnemar_exact(better, worse) == 0.125
+    (loose,), (strict,) = compare_all(measured), compare_all(measured, least_p={("a", "b"): limit})
+    assert loose.p < 0.05 < strict.p == 0.125
+    assert least_p(np.zeros((2, 3)), np.zeros((1, 3))) == 1.0
+
+
+def test_what_all_should_beat_is_a_family_of_its_own():
+    """Of three variants and a majority class, three comparisons are corrected for three."""
+    labels = labels_of(200, 0.3)
+    dull = variant("majority", labels, labels == 0, trained=False)
+    measured = measure(labels, [*random_variants(3, 2), dull], "accuracy")
+    found = compare_all(measured, apart={"majority"})
+    among = [pair for pair in found if "majority" not in (pair.a, pair.b)]
+    assert [pair.family for pair in found] == [3] * 6
+    assert [pair.p_holm for pair in among] == holm([pair.p for pair in among])
+    assert {pair.family for pair in compare_all(measured)} == {6}
+
+
 def rates(rows, share, metric, seeds, effects, quality, runs=RUNS, baseline=False):
     """How often two variants differ at 5 %: by the test, and by a bootstrap of the rows alone."""
     generator, labels = np.random.default_rng(8), labels_of(rows, share)
@@ -194,9 +221,19 @@ def test_few_disagreements_keep_the_level():
     assert rate <= 0.05 + BINOMIAL
 
 
-def test_against_a_baseline_three_seeds_keep_the_level():
-    rate, _ = rates(300, 0.5, "accuracy", [1, 3], [0, 0.1], [1.5, 1.5], baseline=True)
+@pytest.mark.parametrize(
+    ("rows", "share", "metric", "seeds", "effect"),
+    [
+        (300, 0.5, "accuracy", 3, 0.1),
+        (1000, 0.13, "macro_f1", 2, 0.3),  # a standard deviation of 4 points over seeds
+        (1000, 0.13, "macro_f1", 3, 0.3),
+    ],
+)
+def test_against_a_baseline_few_seeds_keep_the_level(rows, share, metric, seeds, effect):
+    """One side alone varies, so that all that is known of seeds comes from two or three."""
+    rate, naive = rates(rows, share, metric, [1, seeds], [0, effect], [1.5, 1.5], baseline=True)
     assert 0.01 <= rate <= 0.05 + BINOMIAL
+    assert naive > 2 * rate
 
 
 def test_a_bootstrap_of_the_rows_alone_finds_differences_that_are_none():
@@ -207,7 +244,7 @@ def test_a_bootstrap_of_the_rows_alone_finds_differences_that_are_none():
 
 
 @pytest.mark.parametrize(
-    ("rows", "seeds", "least"), [(300, 2, 0.2), (300, 5, 0.55), (1000, 2, 0.45), (1000, 3, 0.75)]
+    ("rows", "seeds", "least"), [(300, 2, 0.08), (300, 5, 0.55), (1000, 2, 0.35), (1000, 3, 0.75)]
 )
 def test_a_difference_of_nearly_three_points_is_found(rows, seeds, least):
     rate, _ = rates(rows, 0.5, "accuracy", [seeds] * 2, [0.05] * 2, [1.5, 1.75], runs=300)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.resampling import Measured, Variant, measure
-from common.variance import contrast, mean_interval, satterthwaite, spread_over_seeds
+from common.variance import contrast, freedom, mean_interval, spread_over_seeds
 
 
 def test_rows_and_seeds_are_those_of_an_analysis_of_variance():
@@ -73,8 +73,21 @@ def test_the_interval_of_a_mean_by_hand():
     assert (interval.low, interval.high) == pytest.approx((0.5 - half, 0.5 + half), rel=1e-4)
 
 
-def test_satterthwaite_of_two_equal_variances_is_that_of_welch():
-    """s1^2/n1 = s2^2/n2 with 4 degrees of freedom each: 8."""
-    assert satterthwaite(2.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(8)
-    assert satterthwaite(1.0, []) == math.inf
-    assert satterthwaite(0.5, [(1.0, 1)]) == 1
+def test_degrees_of_freedom_by_hand():
+    """Two equal parts of 4 are 8, as Welch has it; half of a variance known for sure doubles them.
+
+    Of a single part of one degree of freedom the root of the share counts.
+    """
+    assert freedom(2.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(8)
+    assert freedom(4.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(16)
+    assert freedom(4.0, [(1.0, 1)]) == pytest.approx(2)
+    assert freedom(1.0, []) == math.inf
+    assert freedom(0.5, [(1.0, 1)]) == 1
+    assert freedom(np.array([1.0, 2.0]), [(np.array([1.0, 1.0]), 3)]) == pytest.approx([3, 6])
+
+
+@pytest.mark.parametrize("parts", [[(1.0, 2)], [(1.0, 1), (0.5, 3)], [(2.0, 4), (0.1, 2)]])
+def test_degrees_of_freedom_are_never_more_than_satterthwaites(parts):
+    """Satterthwaite 1946: the variance squared by the sum of squared parts by their freedom."""
+    satterthwaite = 3.0**2 / sum(part**2 / df for part, df in parts)
+    assert freedom(3.0, parts) <= satterthwaite

@@ -9,6 +9,7 @@ import pytest
 
 import verdicts
 from common.cli import InputError
+from common.intervals import wilson
 from common.metrics import classification_metrics
 from common.resampling import METRICS
 from common.significance import mcnemar_exact
@@ -122,13 +123,16 @@ def test_a_tie_of_three_is_settled_by_cost(several, judge):
     assert named(found)["bert/full"]["share_of_gap"] is None
 
 
-def test_a_baseline_that_nothing_beats(several, judge):
+def test_a_baseline_that_nothing_beats(several, make, judge):
     several(majority=0.5, tfidf=0.95, base=0.5, lora_r4=0.7)
     found = judge("base,lora-r4")
     assert found["verdict"][0] == (
         "No reason to train: use tfidf, which is better than every other variant."
     )
     several(lora_r4=0.96)
+    found = judge("base,lora-r4")
+    assert found["verdict"][0].startswith("Not settled: bert/lora-r4 is ahead of tfidf with every")
+    make("sms/bert/lora-r4/seed0", np.arange(ROWS) % 15 > 0)  # of accuracy .93, below tfidf's
     found = judge("base,lora-r4")
     assert found["verdict"][0].startswith("No reason to train is shown: tfidf is tied for first")
     assert "If you train, use bert/lora-r4." in found["verdict"][0]
@@ -151,7 +155,8 @@ def test_one_seed_is_told_of_as_one(several, judge, tmp_path):
     assert pair["mcnemar_p"] == pytest.approx(mcnemar_exact(a, b))
     assert told(found, "majority", "tfidf")["seeds_known"]
     assert told(found, "majority", "tfidf")["caution"] is None
-    assert any(sentence.startswith("One seed: ") for sentence in found["verdict"])
+    assert found["verdict"][0].startswith("Of these trained models alone, one seed each: use bert")
+    assert found["verdict"][-1].startswith("Another seed may turn this")
 
 
 def test_mcnemar_is_of_single_models(several, judge):
@@ -161,14 +166,57 @@ def test_mcnemar_is_of_single_models(several, judge):
     assert any(sentence.startswith("Two seeds are weak") for sentence in found["verdict"])
 
 
-def test_seeds_that_differ_on_one_side_alone_make_a_caution(make, judge):
+def test_two_seeds_that_differ_more_than_rows_do_prove_nothing_beside_a_baseline(make, judge):
+    """Nearly six points on average, of seeds that are 28 apart: one degree of freedom."""
     rows = np.arange(ROWS)
-    make("sms/baselines/tfidf", rows % 10 != 0)
+    make("sms/baselines/tfidf", rows % 4 != 0)
     make("sms/bert/lora-r4/seed0", rows % 3 != 0)
     make("sms/bert/lora-r4/seed1", rows % 20 != 0)
     pair = told(judge("lora-r4", "0,1", ["tfidf"]), "tfidf", "bert/lora-r4")
-    assert pair["seeds_known"]
-    assert "run three seeds or more" in pair["caution"]
+    assert pair["seeds_known"] and not pair["significant"] and not pair["each_seed"]
+    assert pair["bootstrap"]["p"] < 0.05 < pair["p"]
+    assert pair["low"] < 0 < pair["high"] <= 1
+    assert pair["detectable"] is None
+
+
+def test_accuracy_has_the_interval_of_wilson(several, judge):
+    several(majority=0.5, tfidf=0.9, lora_r4=0.9)
+    found = named(judge("lora-r4"))
+    figures = found["tfidf"]["metrics"]["accuracy"]
+    expected = wilson(270, ROWS)
+    assert (figures["low"], figures["high"]) == pytest.approx((expected.low, expected.high))
+    (cell, *_) = found["bert/lora-r4"]["metrics"]["accuracy"]["cells"]
+    assert (cell["low"], cell["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_four_disagreements_are_no_difference(make, judge):
+    """By accuracy the test of two single models is McNemar's, and no interval contradicts it."""
+    rows = np.arange(ROWS)
+    make("sms/baselines/tfidf", rows > 3)
+    make("sms/bert/lora-r4/seed0", rows >= 0)
+    for metric in ("accuracy", "macro_f1"):
+        pair = told(judge("lora-r4", "0", ["tfidf"], metric=metric), "tfidf", "bert/lora-r4")
+        assert pair["p"] == pair["mcnemar_p"] == 0.125
+        assert pair["low"] <= 0 <= pair["high"]
+
+
+def test_a_gap_that_is_not_significant_has_no_shares(several, judge):
+    several(majority=0.5, head=0.90, lora_r4=0.905, full=0.91)
+    found = judge("head,lora-r4,full", baselines=["majority"])
+    assert told(found, "bert/head", "bert/full")["significant"] is False
+    share = named(found)["bert/lora-r4"]["share_of_gap"]
+    assert (share["share"], share["reason"]) == (None, "the gap is not significant")
+
+
+def test_what_can_be_shown_is_what_the_corrected_test_asks_for(several, judge):
+    """Among more comparisons a difference must be larger."""
+    several(majority=0.5, tfidf=0.8, lora_r4=0.85, lora_r16=0.86, full=0.87)
+    alone = told(judge("lora-r4", baselines=["tfidf"]), "tfidf", "bert/lora-r4")
+    among = told(judge("lora-r4,lora-r16,full"), "tfidf", "bert/lora-r4")
+    assert (alone["family"], among["family"]) == (1, 6)
+    assert among["p"] == alone["p"]
+    assert among["detectable"] > alone["detectable"]
+    assert among["needed"]["rows"] > alone["needed"]["rows"]
 
 
 def test_a_collapsed_cell_is_named(several, make, judge):

@@ -212,6 +212,10 @@ def rounded(value: float, interval: Interval) -> str:
 
 
 def signed(value: float, interval: Interval) -> str:
-    """A difference with its sign, and the digits that its interval supports: +0.036."""
+    """A difference with its sign, and the digits that its interval supports: +0.036; 0.00 has none.
+
+    One that rounds to nothing shows none, since its sign is as uncertain as all the rest of it.
+    """
     digits = decimals((interval.high - interval.low) / 2)
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
+    near = round(value, digits)
+    return f"{near:+.{digits}f}" if near else f"{0:.{digits}f}"

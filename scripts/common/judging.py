@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from common import calibration, intervals, planning, significance, ties
 from common.answers import Answers, Cell
 from common.cells import full_name
-from common.gap import share_of_gap
+from common.gap import GapShare, share_of_gap
 from common.intervals import Interval, Intervals
 from common.resampling import METRICS, Measured, Variant, measure_all
 from common.significance import Comparison
@@ -18,7 +19,10 @@ from common.variance import mean_interval, spread_over_seeds
 
 RANGES = {"mcc": (-1.0, 1.0), "loss": (0.0, math.inf)}  # the others lie between 0 and 1
 STAND_IN = "macro_f1"  # where the metric of the verdicts is one of two classes alone
-FEW_DF, DIGITS = 1.5, 10
+APART = "majority"  # like an untrained head, what all others should be better than
+DIGITS = 10
+WIDEST = 1.0  # interval of a share of a gap that is told
+ONE_SEED = "one seed: this tells of these trained models alone; run three seeds or more"
 COSTS = {  # by what it is called: key of a metrics.json's train_info
     "trainable_parameters": "num_trainable_params",
     "train_seconds": "train_time",
@@ -46,7 +50,9 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
     known = (answers.labels, variants, metrics, answers.positive)
     measured = measure_all(*known, resamples=resamples)
     ranges = intervals.intervals_of(*known, level=level, resamples=resamples)
-    comparisons = significance.compare_all(measured[metric])
+    answered = {v.name: v.probabilities.argmax(axis=2) for v in variants}
+    exact = exact_limits(answered, answers.labels, metric)
+    comparisons = significance.compare_all(measured[metric], set_apart(groups), exact)
     shown = [
         {
             **identity_of(name, group),
@@ -61,8 +67,8 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
         for name, group in groups.items()
     ]
     placed(shown, measured[metric], comparisons, 1 - level)
-    close_gaps(shown, measured[metric], level)
-    right = {v.name: v.probabilities.argmax(axis=2) == answers.labels for v in variants}
+    close_gaps(shown, measured[metric], comparisons, level)
+    right = {name: given == answers.labels for name, given in answered.items()}
     return rounded_floats(
         {
             "metric": metric,
@@ -73,11 +79,40 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
             else answers.classes[answers.positive],
             "variants": shown,
             "comparisons": [
-                described(pair, difference_interval(pair, shown, level), right, level)
+                described(
+                    pair, shown, (measured[metric][pair.a], measured[metric][pair.b]), right, level
+                )
                 for pair in comparisons
             ],
         }
     )
+
+
+def set_apart(groups: dict[str, list[Cell]]) -> set[str]:
+    """Variants that nobody would choose: the majority class, and heads that were never trained."""
+    return {name for name, group in groups.items() if name == APART or untrained(group)}
+
+
+def exact_limits(
+    answered: dict[str, np.ndarray], labels: np.ndarray, metric: str
+) -> dict[tuple[str, str], float]:
+    """By pair, the p-value that an exact test of the answers allows at least.
+
+    Args:
+        answered: by variant, class numbers, shape (seeds, rows).
+        labels: shape (rows,).
+        metric: of accuracy, and one model on either side, it is McNemar's test; loss is of
+            probabilities, which differ on all rows.
+    """
+    if metric == "loss":
+        return {}
+    found = {}
+    for a, b in combinations(answered, 2):
+        one, other = answered[a], answered[b]
+        found[a, b] = significance.least_p(one, other)
+        if metric == "accuracy" and len(one) == len(other) == 1:
+            found[a, b] = significance.mcnemar_exact(one[0] == labels, other[0] == labels)
+    return found
 
 
 def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:
@@ -112,6 +147,11 @@ def own_head(group: list[Cell]) -> bool:
     return bool(group[0].record["train_info"].get("pretrained_head"))
 
 
+def untrained(group: list[Cell]) -> bool:
+    """Whether it is a base whose head was drawn at random and never trained."""
+    return kind(group) == "base" and not own_head(group)
+
+
 def identity_of(name: str, group: list[Cell]) -> Found:
     """What names a variant."""
     identity = group[0].identity
@@ -120,7 +160,7 @@ def identity_of(name: str, group: list[Cell]) -> Found:
         "model": identity["model"] or None,
         "variant": identity["variant"],
         "kind": kind(group),
-        "untrained_head": kind(group) == "base" and not own_head(group),
+        "untrained_head": untrained(group),
         "seeds": seeds_of(group),
     }
 
@@ -132,6 +172,8 @@ def seeds_of(group: list[Cell]) -> list[int]:
 
 def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: float) -> Found:
     """One metric of one variant: its mean with an interval, each seed, and their spread."""
+    if measured.metric == "accuracy":
+        ranges = of_shares(measured, ranges, level)
     around, known = interval_of(measured, ranges, level)
     single = len(measured.values) == 1  # also of seeds that are one and the same model
     each = [0 if single else number for number in range(len(group))]
@@ -151,6 +193,14 @@ def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: flo
         ],
         "spread": asdict(spread_over_seeds(measured)),
     }
+
+
+def of_shares(measured: Measured, ranges: Intervals, level: float) -> Intervals:
+    """Those of accuracy, a share of rows: Wilson's for each model, and for a mean of one alone."""
+    rows = measured.rows
+    hits = np.rint(measured.values * rows).astype(int)
+    each = [intervals.wilson(int(number), rows, level) for number in hits]
+    return Intervals(each, each[0] if len(each) == 1 else ranges.mean)
 
 
 def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[Interval, bool]:
@@ -226,11 +276,17 @@ def placed(
         variant["rank"] = 1 + means.index(means[order.index(name)])
 
 
-def close_gaps(variants: list[Found], measured: dict[str, Measured], level: float) -> None:
+def close_gaps(
+    variants: list[Found],
+    measured: dict[str, Measured],
+    comparisons: list[Comparison],
+    level: float,
+) -> None:
     """Give each adapter its share of the gap from head to full; None where a model lacks one.
 
     Where a model has several of a kind, the first is taken.
     """
+    real = {(each.a, each.b): each.significant(1 - level) for each in comparisons}
     ends: dict[tuple[str | None, str], str] = {}
     for variant in variants:
         ends.setdefault((variant["model"], variant["kind"]), variant["name"])
@@ -238,41 +294,79 @@ def close_gaps(variants: list[Found], measured: dict[str, Measured], level: floa
         variant["share_of_gap"] = None
         head, full = (ends.get((variant["model"], end)) for end in ("head", "full"))
         if variant["kind"] == "adapter" and head and full:
-            adapter = measured[variant["name"]]
-            share = asdict(share_of_gap(adapter, measured[head], measured[full], level))
+            known = real[head, full] if (head, full) in real else real[full, head]
+            three = (measured[name] for name in (variant["name"], head, full))
+            share = asdict(worth_telling(share_of_gap(*three, level), known))
             variant["share_of_gap"] = {"head": head, "full": full, **share}
 
 
-def difference_interval(pair: Comparison, variants: list[Found], level: float) -> Interval:
-    """The interval of a difference: Student's, or where no resample moves it, one from both sides.
+def worth_telling(found: GapShare, significant: bool) -> GapShare:
+    """The share of a gap, or none: of one that is not significant, or if it may be anything.
 
-    Two variants that are right on all rows and wrong on all, or never disagree, do so on these rows
-    alone. Then the distances from value to end of each variant are added in quadrature: Newcombe
-    1998, "Interval estimation for the difference between independent proportions", Stat. Med. 17,
-    873-890, method 10; too wide, since it takes the two for independent.
+    Args:
+        found: as ``share_of_gap`` has it, which knows of no other comparison.
+        significant: whether the gap is, among all comparisons.
     """
-    if pair.contrast.standard_error >= 1e-12:
-        return pair.contrast.interval(level)
-    told = {variant["name"]: variant["metrics"][pair.metric] for variant in variants}
-    a, b = told[pair.a], told[pair.b]
-    below = math.hypot(a["value"] - a["low"], b["high"] - b["value"])
-    above = math.hypot(a["high"] - a["value"], b["value"] - b["low"])
-    return Interval(pair.contrast.value - below, pair.contrast.value + above)
+    if found.share is None or found.low is None or found.high is None:
+        return found
+    if significant and found.high - found.low <= WIDEST:
+        return found
+    wide, none = "its interval is wider than the gap itself", "the gap is not significant"
+    reason = wide if significant else none
+    return GapShare(None, None, None, reason, found.seeds_known)
+
+
+def difference_interval(pair: Comparison, variants: list[Found], level: float) -> Interval:
+    """The interval of a difference, of this comparison alone, within what there can be.
+
+    Student's, or where no resample moves the difference, one from both sides: two variants that are
+    right on all rows and wrong on all, or never disagree, do so on these rows alone. Then the
+    distances from value to end of each variant are added in quadrature: Newcombe 1998, "Interval
+    estimation for the difference between independent proportions", Stat. Med. 17, 873-890, method
+    10; too wide, since it takes the two for independent. Where an exact test does not tell the two
+    apart, the interval holds 0: it never says more than its test.
+    """
+    found = pair.contrast.interval(level)
+    if pair.contrast.standard_error < 1e-12:
+        told = {variant["name"]: variant["metrics"][pair.metric] for variant in variants}
+        a, b = told[pair.a], told[pair.b]
+        below = math.hypot(a["value"] - a["low"], b["high"] - b["value"])
+        above = math.hypot(a["high"] - a["value"], b["value"] - b["low"])
+        found = Interval(pair.contrast.value - below, pair.contrast.value + above)
+    if pair.p > 1 - level:
+        found = holding(0.0, found)
+    most = largest_difference(pair.metric)
+    return Interval(max(found.low, -most), min(found.high, most))
+
+
+def largest_difference(metric: str) -> float:
+    """The largest difference that two variants can have."""
+    least, most = RANGES.get(metric, (0.0, 1.0))
+    return most - least
 
 
 def described(
-    pair: Comparison, around: Interval, right: dict[str, np.ndarray], level: float
+    pair: Comparison,
+    variants: list[Found],
+    sides: tuple[Measured, Measured],
+    right: dict[str, np.ndarray],
+    level: float,
 ) -> Found:
     """One comparison, as verdicts.json holds it.
 
     Args:
         pair: of two variants.
-        around: the interval of its difference.
+        variants: all of the dataset, with their figures.
+        sides: the two, measured.
         right: by variant, whether each seed is right on each row, shape (seeds, rows).
         level: of confidence.
     """
+    around, most = difference_interval(pair, variants, level), largest_difference(pair.metric)
     a, b = right[pair.a], right[pair.b]
-    alone = len(a) == len(b) == 1
+    # Of the rows alone, as if no other seed than these could be drawn.
+    rows_alone, rows_p = significance.paired_bootstrap(*sides, level)
+    # What Holm's correction asks of the clearest difference of a family.
+    alpha = (1 - level) / pair.family
     return {
         "a": pair.a,
         "b": pair.b,
@@ -283,26 +377,23 @@ def described(
         "standard_error": pair.contrast.standard_error,
         "p": pair.p,
         "p_holm": pair.p_holm,
+        "family": pair.family,
         "significant": pair.significant(1 - level),
+        "each_seed": each_seed(*sides),
         "seeds_known": pair.seeds_known,
-        "mcnemar_p": significance.mcnemar_exact(a[0], b[0]) if alone else None,
-        "caution": caution(pair),
-        "detectable": planning.detectable_difference(pair, alpha=1 - level),
-        "needed": asdict(planning.needed(pair, alpha=1 - level)),
+        "bootstrap": {**asdict(rows_alone), "p": rows_p},
+        "mcnemar_p": significance.mcnemar_exact(a[0], b[0]) if len(a) == len(b) == 1 else None,
+        "caution": None if pair.seeds_known else ONE_SEED,
+        "detectable": planning.detectable_difference(pair, alpha=alpha, most=most),
+        "needed": asdict(planning.needed(pair, alpha=alpha)),
     }
 
 
-def caution(pair: Comparison) -> str | None:
-    """Why the level of a test is not assured; None where it is."""
-    found = pair.contrast
-    if not found.seeds_known:
-        return "one seed: this tells of these trained models alone; run three seeds or more"
-    if found.seeds_df < FEW_DF and found.seeds_variance > found.rows_variance:
-        return (
-            "one side alone differs over seeds, by more than the rows do, and two seeds cannot "
-            "tell how much: run three seeds or more"
-        )
-    return None
+def each_seed(a: Measured, b: Measured) -> bool:
+    """Whether of several seeds each of the one is better than each of the other."""
+    if len(a.values) == len(b.values) == 1:
+        return False
+    return bool(a.values.min() > b.values.max() or b.values.min() > a.values.max())
 
 
 def rounded_floats(value: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from common.significance import Comparison
+from common.variance import freedom
 
 MOST_ROWS = 10**9
 MOST_SEEDS = 10_000
@@ -28,26 +29,29 @@ class Needed:
 
 
 def detectable_difference(
-    comparison: Comparison, power: float = 0.8, alpha: float = 0.05
+    comparison: Comparison, power: float = 0.8, alpha: float = 0.05, most: float = math.inf
 ) -> float | None:
     """The smallest true difference that this comparison finds with the given power.
 
     (t_{1-alpha/2} + t_power) times the standard error: Bloom 1995, "Minimum detectable effects",
-    Eval. Rev. 19, 547-556. Of a single comparison: a correction for several asks for more.
+    Eval. Rev. 19, 547-556.
 
     Args:
         comparison: whose rows, seeds and disagreements are taken as typical.
         power: chance to find it.
-        alpha: level of the test, two-sided.
+        alpha: level of the test, two-sided; of one among m, 0.05 / m is what Holm's correction
+            asks of the clearest difference.
+        most: the largest that there can be.
 
     Returns:
         in units of the metric; None where the two never disagree, so that nothing tells how much
-        they might.
+        they might, and where no difference that there can be would be found.
     """
     found = comparison.contrast
     if found.standard_error < 1e-12:
         return None
-    return float(multiple(np.array(found.df), power, alpha) * found.standard_error)
+    size = float(multiple(np.array(found.df), power, alpha) * found.standard_error)
+    return size if size <= most else None
 
 
 def multiple(df: np.ndarray, power: float, alpha: float) -> np.ndarray:
@@ -66,7 +70,7 @@ def needed(comparison: Comparison, power: float = 0.8, alpha: float = 0.05) -> N
     Args:
         comparison: of the two.
         power: chance to find the difference.
-        alpha: level of the test, two-sided, without a correction for other comparisons.
+        alpha: level of the test, two-sided.
     """
     found = comparison.contrast
     if abs(found.value) < 1e-12 or found.standard_error < 1e-12:
@@ -126,11 +130,12 @@ def separates(
     fewer = found.rows / rows
     apart = sum(side.interaction / side.seeds for side in found.sides)
     variance = max(0.0, found.rows_variance - apart) * fewer
-    freedom = np.zeros(np.broadcast(rows, 0 if seeds is None else seeds).shape)
+    parts = []
     for side in found.sides:
-        several = seeds if seeds is not None and side.trained else np.array(float(side.seeds))
+        several = np.asarray(seeds if seeds is not None and side.trained else side.seeds)
         seen = (side.interaction * fewer + side.seeds_variance) / several
         variance = variance + seen
-        freedom = freedom + np.where(several > 1, seen**2 / np.maximum(several - 1, 1), 0)
-    df = np.divide(variance**2, freedom, out=np.full(freedom.shape, math.inf), where=freedom > 0)
+        if (several > 1).all():
+            parts.append((seen, several - 1))
+    df = freedom(variance, parts)
     return abs(found.value) >= multiple(df, power, alpha) * np.sqrt(variance)

@@ -1,6 +1,6 @@
 """Which differences between variants are real: tests, and the correction for their number."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -22,7 +22,8 @@ class Comparison:
         metric: one of ``resampling.METRICS``.
         contrast: mean of a less mean of b, with its uncertainty.
         p: of the test that there is no difference.
-        p_holm: the same, corrected for all comparisons of the dataset; p itself of a single one.
+        p_holm: the same, corrected for all comparisons of its family; p itself of a single one.
+        family: how many those are.
     """
 
     a: str
@@ -31,6 +32,7 @@ class Comparison:
     contrast: Contrast
     p: float
     p_holm: float
+    family: int = 1
 
     @property
     def seeds_known(self) -> bool:
@@ -42,25 +44,23 @@ class Comparison:
         return self.p_holm <= alpha
 
 
-def compare(a: Measured, b: Measured) -> Comparison:
+def compare(a: Measured, b: Measured, *, least_p: float = 0.0) -> Comparison:
     """The test between two variants, of several seeds each, that minds rows and seeds.
 
-    Student's t of the difference of means, see ``variance.contrast``. In simulations of two
-    variants that are equally good and whose seeds differ as much (300 and 1,000 rows, classes even
-    and 87 to 13, accuracy and macro-F1, 2 to 5 seeds), a test at 5 % rejects in 1 to 5 of 100: less
-    where the seeds do not differ at all, of which two cannot convince. A bootstrap of the rows
-    alone rejects in 5 to 65. To add s^2/k to its variance counts the seeds' errors on other rows
-    twice, which costs power with three seeds and more; and with two it rejects at 0.1 %, where
-    Holm's correction looks, ten times too often. Here that is one to five times.
+    Student's t of the difference of means, see ``variance.contrast``. In simulations of variants
+    that are equally good (300 and 1,000 rows, classes even and 87 to 13, accuracy and macro-F1; 2,
+    3 and 5 seeds on both sides, or on one beside a baseline; seeds that do not differ, and such
+    whose accuracy has a standard deviation of up to 4 points) a test at 5 % rejects in 0 to 6 of
+    100: least with two seeds, which can hardly convince. A bootstrap of the rows alone rejects in 4
+    to 74. To add s^2/k to its variance counts the seeds' errors on other rows twice, which costs
+    power with three seeds and more.
 
-    The limit: where one side alone varies over seeds, and more than the rows do, two seeds cannot
-    tell by how much. It then rejects in up to 12 of 100 at 5 %, with three seeds in up to 8, with
-    five in 6; ``contrast.seeds_df`` near 1 shows it. Of two trained models, without regard to
-    seeds, ``mcnemar_exact`` is exact.
+    Of two trained models, without regard to seeds, ``mcnemar_exact`` is exact.
 
     Args:
         a: measured together with b: ``resampling.measure``.
         b: the other variant.
+        least_p: that an exact test of the same answers allows: see ``least_p``.
 
     Raises:
         ValueError: not measured together.
@@ -76,22 +76,39 @@ def compare(a: Measured, b: Measured) -> Comparison:
     else:
         p = float(2 * stats.t.sf(abs(found.value) / error, found.df))
     # Of n rows no paired test gives less: 0.5**n is the chance that all speak for the same side.
-    p = min(1.0, max(p, 2.0 ** (1 - a.rows)))
+    p = min(1.0, max(p, least_p, 2.0 ** (1 - a.rows)))
     return Comparison(a.name, b.name, a.metric, found, p, p)
 
 
-def compare_all(measured: dict[str, Measured]) -> list[Comparison]:
+def compare_all(
+    measured: dict[str, Measured],
+    apart: Collection[str] = (),
+    least_p: Mapping[tuple[str, str], float] | None = None,
+) -> list[Comparison]:
     """All pairs of the variants of a dataset, with p corrected for their number.
 
     Args:
         measured: as ``resampling.measure`` returns it.
+        apart: variants that nobody would choose, but that all others should be better than. Their
+            comparisons are a family of their own: they answer another question, and would else cost
+            the others power.
+        least_p: of some pairs, what an exact test allows.
 
     Returns:
         in the order of the variants: (1, 2), (1, 3), ..., (2, 3), ...
     """
-    pairs = [compare(a, b) for a, b in combinations(measured.values(), 2)]
-    corrected = holm([pair.p for pair in pairs])
-    return [replace(pair, p_holm=p) for pair, p in zip(pairs, corrected, strict=True)]
+    least = least_p or {}
+    pairs = [
+        compare(a, b, least_p=least.get((a.name, b.name), 0.0))
+        for a, b in combinations(measured.values(), 2)
+    ]
+    aside = [pair.a in apart or pair.b in apart for pair in pairs]
+    corrected = list(pairs)
+    for family in (True, False):
+        places = [place for place, own in enumerate(aside) if own is family]
+        for place, p in zip(places, holm([pairs[each].p for each in places]), strict=True):
+            corrected[place] = replace(pairs[place], p_holm=p, family=len(places))
+    return corrected
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -136,6 +153,23 @@ def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
         raise ValueError(f"not the same rows: shapes {a.shape} and {b.shape}")
     only_a, either = int((a & ~b).sum()), int((a ^ b).sum())
     return float(stats.binomtest(only_a, either).pvalue) if either else 1.0
+
+
+def least_p(answers_a: np.ndarray, answers_b: np.ndarray) -> float:
+    """The smallest p-value that few disagreements allow, whatever a bootstrap of them says.
+
+    Where a and b give the same answer to all rows but d, each of those may speak for either side;
+    that all speak for one has a chance of 2 * 0.5**d (the sign test).
+
+    Args:
+        answers_a: class numbers, shape (seeds, rows).
+        answers_b: of the same rows.
+
+    Returns:
+        1.0 where they never differ.
+    """
+    differ = (answers_a[:, None] != answers_b[None]).any(axis=(0, 1))
+    return min(1.0, 2.0 ** (1 - int(differ.sum())))
 
 
 def paired_bootstrap(a: Measured, b: Measured, level: float = 0.95) -> tuple[Interval, float]:

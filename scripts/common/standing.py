@@ -6,6 +6,7 @@ from common.intervals import Interval, signed
 from common.resampling import LOWER_IS_BETTER
 
 UNTRAINED = ("baseline", "base")  # kinds
+MAJORITY, TFIDF = "majority", "tfidf"  # baselines
 BETTER, WORSE, TIE = "better", "worse", "tie"
 
 Found = dict[str, Any]
@@ -19,21 +20,43 @@ def by_rank(found: Found) -> list[Found]:
 def leaders(found: Found) -> list[Found]:
     """Those tied for first, best mean first; one of them where there is no tie.
 
-    An untrained head is none of them, unless it is the best: see ``untested``.
+    The majority class and untrained heads are none of them where each seed of the best is better
+    than each of theirs: then seeds are too few for the test, see ``unconfirmed``.
     """
+    out = unconfirmed(found)
+    return [v for v in by_rank(found) if v["tied_for_first"] and v not in out]
+
+
+def unconfirmed(found: Found) -> list[Found]:
+    """Majority class and untrained heads that each seed of the best beats, and no test tells."""
+    first, *rest = by_rank(found)
     return [
         variant
-        for variant in by_rank(found)
-        if variant["tied_for_first"] and (variant["rank"] == 1 or not variant["untrained_head"])
+        for variant in rest
+        if variant["tied_for_first"]
+        and (variant["name"] == MAJORITY or variant["untrained_head"])
+        and pair(found, first["name"], variant["name"])["each_seed"]
     ]
 
 
 def chosen(found: Found) -> Found:
-    """What to use: a baseline that is tied for first, else the cheapest of those near the best."""
-    for variant in leaders(found):
-        if variant["kind"] in UNTRAINED:
+    """What to use: a baseline that is tied for first, else the cheapest of those near the best.
+
+    The majority class only where nothing at all is shown to be better than it.
+    """
+    best = leaders(found)
+    untrained = [variant for variant in best if variant["kind"] in UNTRAINED]
+    for variant in untrained:
+        if variant["name"] == MAJORITY and not any_beats(found, MAJORITY):
             return variant
-    return worth_training(found) or leaders(found)[0]
+    useful = [variant for variant in untrained if variant["name"] != MAJORITY]
+    return next(iter(useful), None) or worth_training(found) or best[0]
+
+
+def any_beats(found: Found, name: str) -> bool:
+    """Whether some variant is significantly better than this one."""
+    others = (variant["name"] for variant in found["variants"] if variant["name"] != name)
+    return any(outcome(pair(found, other, name)) == BETTER for other in others)
 
 
 def worth_training(found: Found) -> Found | None:
@@ -44,11 +67,14 @@ def worth_training(found: Found) -> Found | None:
     best, and tied with it because little is known, is no good choice. One that collapsed with some
     seed is chosen only where all did.
     """
+    near = near_best(found)
+    return min(near, key=lambda v: (bool(v["collapsed"]), *cost(v)), default=None)
+
+
+def near_best(found: Found) -> list[Found]:
+    """Of the trained variants tied for first, those within one standard error of the best."""
     trained = [variant for variant in leaders(found) if variant["kind"] not in UNTRAINED]
-    if not trained:
-        return None
-    near = [v for v in trained if v is trained[0] or within_error(found, trained[0], v)]
-    return min(near, key=lambda variant: (bool(variant["collapsed"]), *cost(variant)))
+    return [v for v in trained if v is trained[0] or within_error(found, trained[0], v)]
 
 
 def within_error(found: Found, best: Found, other: Found) -> bool:
@@ -86,6 +112,12 @@ def outcome(comparison: Found) -> str:
         return TIE
     lower = comparison["metric"] in LOWER_IS_BETTER
     return BETTER if (comparison["difference"] < 0) == lower else WORSE
+
+
+def ahead(comparison: Found) -> bool:
+    """Whether its first variant is better with every seed, if only by the figures."""
+    lower = comparison["metric"] in LOWER_IS_BETTER
+    return comparison["each_seed"] and (comparison["difference"] < 0) == lower
 
 
 def apart(comparison: Found) -> str:

@@ -8,35 +8,36 @@ from collections.abc import Iterator
 from typing import Any
 
 from common.intervals import decimals
-from common.resampling import LOWER_IS_BETTER
 from common.standing import (
     BETTER,
+    MAJORITY,
+    TFIDF,
     TIE,
     UNTRAINED,
     WORSE,
+    ahead,
     apart,
     by_rank,
     chosen,
     cost,
     leaders,
+    near_best,
     of_kind,
     outcome,
     pair,
+    unconfirmed,
     worth_training,
 )  # fmt: skip
-
-MAJORITY, TFIDF = "majority", "tfidf"
 
 Found = dict[str, Any]
 
 
-def sentences(found: Found, wanted: str, alpha: float = 0.05) -> list[str]:
+def sentences(found: Found, wanted: str) -> list[str]:
     """The verdict.
 
     Args:
         found: a dataset of verdicts.json, without its ``verdict``.
         wanted: the metric that was asked for; another stands in where the dataset lacks it.
-        alpha: level of the tests.
     """
     parts = []
     if found["metric"] != wanted:
@@ -47,29 +48,40 @@ def sentences(found: Found, wanted: str, alpha: float = 0.05) -> list[str]:
         return [*parts, *collapses(found), *few_seeds(found)]
     return [
         *parts,
-        choice(found),
+        headline(found),
         *tied(found),
-        *untested(found),
+        *too_few(found),
         *beaten(found),
         *price(found),
         *adapters(found),
         *gaps(found),
-        *outlook(found, alpha),
+        *outlook(found),
         *collapses(found),
         *few_seeds(found),
-        *cautions(found),
     ]
 
 
-def untested(found: Found) -> Iterator[str]:
-    """The untrained heads that so few draws cannot tell from the best, however far below it."""
-    best = leaders(found)
-    rest = [v for v in by_rank(found) if v["tied_for_first"] and v not in best]
-    if rest:
+def headline(found: Found) -> str:
+    """What to use; of one seed each, it is said at once of what that holds."""
+    told = choice(found)
+    if fewest_seeds(found) != 1:
+        return told
+    return f"Of these trained models alone, one seed each: {told[0].lower()}{told[1:]}"
+
+
+def fewest_seeds(found: Found) -> int | None:
+    """The least number of seeds of a variant; None of baselines alone."""
+    return min((len(v["seeds"]) for v in found["variants"] if v["kind"] != "baseline"),
+               default=None)  # fmt: skip
+
+
+def too_few(found: Found) -> Iterator[str]:
+    """Of what should be far below the best, that which so few seeds cannot prove to be."""
+    if rest := unconfirmed(found):
         named = listed([f"{v['name']} at {v['metrics'][found['metric']]['shown']}" for v in rest])
         yield (
-            f"An untrained head is a coin that every seed tosses anew, and so few tosses are no "
-            f"test: {named} cannot formally be told from the best."
+            f"Each seed of {by_rank(found)[0]['name']} is better than {named}; so few seeds are no "
+            "proof of it by the test."
         )
 
 
@@ -78,21 +90,39 @@ def choice(found: Found) -> str:
     best, use, train = leaders(found), chosen(found), worth_training(found)
     if not any(variant["kind"] not in UNTRAINED for variant in found["variants"]):
         return f"Nothing was trained here; of what there is, {use['name']} {lead(best)}."
-    if any(variant["name"] == MAJORITY for variant in best):
+    if use["name"] == MAJORITY:
         return (
-            f"Nothing learned: {MAJORITY}, which gives every row the most frequent class, "
-            f"{lead(best)}."
+            f"Nothing is shown to have been learned: {MAJORITY}, which gives every row the most "
+            f"frequent class, {lead(best)}."
         )
     if use["kind"] in UNTRAINED:
-        if not train:
-            return f"No reason to train: use {use['name']}, which {lead(best)}."
-        return (
-            f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
-            f"is significantly better. If you train, use {train['name']}{why(found, train)}."
-        )
+        return no_reason(found, use, train)
     if len(best) == 1:
         return f"Use {use['name']}: it {lead(best)}."
     return f"Use {use['name']}{why(found, use)}."
+
+
+def no_reason(found: Found, use: Found, train: Found | None) -> str:
+    """What to say where something untrained is tied for first."""
+    if not train:
+        return f"No reason to train: use {use['name']}, which {lead(leaders(found))}."
+    if ahead(told := pair(found, train["name"], use["name"])):
+        return (
+            f"Not settled: {train['name']} is ahead of {use['name']} with every seed "
+            f"({apart(told)}), but the test does not confirm it ({chances(told)}); {use['name']} "
+            "costs no training."
+        )
+    return (
+        f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
+        f"is significantly better. If you train, use {train['name']}{why(found, train)}."
+    )
+
+
+def chances(told: Found) -> str:
+    """The p-value of a comparison, alone and among the others of its family."""
+    if told["family"] == 1:
+        return f"p = {told['p']:.2g}"
+    return f"p = {told['p']:.2g} alone, {told['p_holm']:.2g} among {told['family']} comparisons"
 
 
 def lead(best: list[Found]) -> str:
@@ -169,12 +199,10 @@ def price(found: Found) -> Iterator[str]:
     full = of_kind(found, use["model"], "full")
     beside = f"; {full['name']} {spent(full)}" if full and full is not use else ""
     yield f"{use['name']} {spent(use)}{beside}."
-    timed = [
-        v for v in leaders(found) if v["kind"] not in UNTRAINED and v["costs"]["train_seconds"]
-    ]
+    timed = [variant for variant in near_best(found) if variant["costs"]["train_seconds"]]
     fastest = min(timed, key=lambda variant: variant["costs"]["train_seconds"], default=use)
     if fastest["name"] not in (use["name"], full and full["name"]):
-        yield f"Of those tied for first, {fastest['name']} is the fastest: it {spent(fastest)}."
+        yield f"Of those as good, {fastest['name']} is the fastest: it {spent(fastest)}."
 
 
 def spent(variant: Found) -> str:
@@ -197,33 +225,27 @@ def adapters(found: Found) -> Iterator[str]:
         best = next(v for v in by_rank(found) if (v["model"], v["kind"]) == (model, "adapter"))
         base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
         said = [compared(TFIDF, pair(found, best["name"], TFIDF))] if TFIDF in names else []
-        said += [against_base(found, best, base)] if base else []
+        said += [compared(head_of(base), pair(found, best["name"], base["name"]))] if base else []
         told = pair(found, best["name"], full["name"]) if full else None
         said += [compared("full fine-tuning", told)] if told else []
         if said:
             yield f"The best adapter of {model}, {best['variant']}, is {listed(said)}."
-        if not full:
-            yield f"What full fine-tuning of {model} would add was not measured."
+        for kind, what in (("head", "training its head alone"), ("full", "full fine-tuning")):
+            if not of_kind(found, model, kind):
+                yield f"What {what} of {model} gives was not measured."
 
 
 def compared(word: str, comparison: Found) -> str:
-    """One comparison as part of a sentence."""
+    """One comparison as part of a sentence; a tie in which every seed is ahead is told as such."""
+    if outcome(comparison) == TIE and ahead(comparison):
+        return f"ahead of {word} with every seed ({apart(comparison)}, not confirmed by the test)"
     words = {BETTER: "better than", WORSE: "worse than", TIE: "not told apart from"}
     return f"{words[outcome(comparison)]} {word} ({apart(comparison)})"
 
 
-def against_base(found: Found, best: Found, base: Found) -> str:
-    """How an adapter does against the base, in a sentence's part; told by seeds if no test can."""
-    told = pair(found, best["name"], base["name"])
-    word = "the untrained base" if base["untrained_head"] else "the base with its own head"
-    sign = -1 if found["metric"] in LOWER_IS_BETTER else 1
-    ours, theirs = (
-        [sign * cell["value"] for cell in variant["metrics"][found["metric"]]["cells"]]
-        for variant in (best, base)
-    )
-    if outcome(told) == TIE and base["untrained_head"] and min(ours) > max(theirs):
-        return f"ahead of {word} with every seed ({apart(told)}, too few seeds for the test)"
-    return compared(word, told)
+def head_of(base: Found) -> str:
+    """What to call a base."""
+    return "the untrained base" if base["untrained_head"] else "the base with its own head"
 
 
 def listed(parts: list[str]) -> str:
@@ -241,8 +263,12 @@ def gaps(found: Found) -> Iterator[str]:
         between = f"the gap from {ends['head']} to {ends['full']}"
         if shares := [v for v in told if v["share_of_gap"]["share"] is not None]:
             yield f"Of {between}, {listed([closes(variant) for variant in shares])}."
-        else:
-            yield f"Of {between} no share can be told: {ends['reason']}."
+        reasons: dict[str, list[str]] = {}
+        for variant in told:
+            if reason := variant["share_of_gap"]["reason"]:
+                reasons.setdefault(reason, []).append(variant["variant"])
+        for reason, names in reasons.items():
+            yield f"Of {between} no share of {listed(names)} can be told: {reason}."
 
 
 def closes(variant: Found) -> str:
@@ -252,7 +278,7 @@ def closes(variant: Found) -> str:
     return f"{variant['variant']} closes {value} % ({low} to {high} %)"
 
 
-def outlook(found: Found, alpha: float) -> Iterator[str]:
+def outlook(found: Found) -> Iterator[str]:
     """What it would take to tell the chosen one from the best, or from the one nearest to it."""
     use = chosen(found)
     others = [variant for variant in leaders(found) if variant is not use]
@@ -264,14 +290,8 @@ def outlook(found: Found, alpha: float) -> Iterator[str]:
         f"{needed['rows']:,} test rows with these seeds" if needed["rows"] else "",
         f"{needed['seeds']:,} seeds on these rows" if needed["seeds"] else "",
     ]
-    named = f"To tell {told['a']} from {told['b']} ({apart(told)})"
-    if told["p"] <= alpha:
-        yield (
-            f"{told['a']} against {told['b']} ({apart(told)}) would pass as a single comparison "
-            f"(p = {told['p']:.2g}), and does not among {len(found['comparisons'])} "
-            f"(p = {told['p_holm']:.2g})."
-        )
-    elif took := " or ".join(way for way in ways if way):
+    named = f"To tell {told['a']} from {told['b']} ({apart(told)}; {chances(told)})"
+    if took := " or ".join(way for way in ways if way):
         yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
     else:
         yield f"{named}: {needed['why']}."
@@ -291,27 +311,8 @@ def collapses(found: Found) -> Iterator[str]:
 
 def few_seeds(found: Found) -> Iterator[str]:
     """How far one or two seeds can be trusted."""
-    several = {len(v["seeds"]) for v in found["variants"] if v["kind"] != "baseline"}
-    if 1 in several:
-        yield (
-            "One seed: what is said holds for these trained models, and another seed may turn it. "
-            "Run three or more."
-        )
-    elif 2 in several:
+    fewest = fewest_seeds(found)
+    if fewest == 1:
+        yield "Another seed may turn this: run three or more."
+    elif fewest == 2:
         yield "Two seeds are weak evidence of how much seeds differ: run three or more."
-
-
-def cautions(found: Found) -> Iterator[str]:
-    """Which significant differences of the chosen one rest on a test whose level is not assured."""
-    use = chosen(found)["name"]
-    weak = [
-        each["a"] if each["b"] == use else each["b"]
-        for each in found["comparisons"]
-        if use in (each["a"], each["b"])
-        and each["significant"] and each["caution"] and each["seeds_known"]
-    ]  # fmt: skip
-    if weak:
-        yield (
-            f"The difference between {use} and {listed(weak)} may pass for real more often than "
-            "stated: one side alone differs over seeds, and two seeds cannot tell how much."
-        )
