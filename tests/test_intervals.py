@@ -46,7 +46,7 @@ def test_on_one_class_the_interval_is_that_of_jeffreys():
     """Of 16 right in 20: the Beta(16.5, 4.5) quantiles, Brown, Cai and DasGupta 2001."""
     labels = np.ones(20, dtype=int)
     variant = Variant("a", answers(labels, [0, 1, 2, 3]))
-    found = bootstrap_intervals(labels, [variant], "recall", resamples=20000)["a"].mean
+    found = bootstrap_intervals(labels, [variant], ["recall"], resamples=20000)["recall"]["a"].mean
     expected = stats.beta(16.5, 4.5).ppf([0.025, 0.975])
     # The weights of a class sum to its rows, with the prior row shrunk in.
     assert (found.low, found.high) == pytest.approx(expected, abs=0.005)
@@ -55,7 +55,7 @@ def test_on_one_class_the_interval_is_that_of_jeffreys():
 @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric != "loss"])
 def test_a_perfect_classifier_is_not_certain(metric):
     labels = np.repeat([0, 1], [26, 4])
-    found = bootstrap_intervals(labels, [Variant("a", answers(labels, []))], metric)["a"]
+    found = bootstrap_intervals(labels, [Variant("a", answers(labels, []))], [metric])[metric]["a"]
     assert found.mean.low < 0.98
     assert found.mean.high > 0.99
     assert found.cells == [found.mean]
@@ -66,7 +66,7 @@ def test_the_interval_of_the_loss_is_that_of_a_mean():
     labels = np.repeat([0, 1], 200)
     own = generator.uniform(0.2, 0.9, size=400)
     probabilities = np.where(labels == 1, [1 - own, own], [own, 1 - own]).T[None]
-    found = bootstrap_intervals(labels, [Variant("a", probabilities)], "loss")["a"].mean
+    found = bootstrap_intervals(labels, [Variant("a", probabilities)], ["loss"])["loss"]["a"].mean
     loss = -np.log(own)
     error = np.sqrt(loss[:200].var() / 200 + loss[200:].var() / 200) / 2
     expected = (loss.mean() - 1.96 * error, loss.mean() + 1.96 * error)
@@ -78,7 +78,7 @@ def test_the_mean_over_seeds_is_known_better_than_a_seed():
     labels = np.repeat([0, 1], 100)
     right = generator.uniform(size=(3, 200)) < 0.8
     variant = Variant("a", np.eye(2)[np.where(right, labels, 1 - labels)])
-    found = bootstrap_intervals(labels, [variant], "mcc")["a"]
+    found = bootstrap_intervals(labels, [variant], ["mcc"])["mcc"]["a"]
     assert len(found.cells) == 3
     width = [cell.high - cell.low for cell in found.cells]
     assert (found.mean.high - found.mean.low) < 0.7 * min(width)
@@ -89,11 +89,11 @@ def test_seed_and_order_of_the_rows():
     variant = Variant("a", answers(labels, [1, 2, 85, 90]))
     order = np.random.default_rng(0).permutation(100)
     shuffled = Variant("a", variant.probabilities[:, order])
-    first = bootstrap_intervals(labels, [variant], "f1")["a"].mean
-    assert first == bootstrap_intervals(labels, [variant], "f1")["a"].mean
-    assert first != bootstrap_intervals(labels, [variant], "f1", seed=1)["a"].mean
+    first = bootstrap_intervals(labels, [variant], ["f1"])["f1"]["a"].mean
+    assert first == bootstrap_intervals(labels, [variant], ["f1"])["f1"]["a"].mean
+    assert first != bootstrap_intervals(labels, [variant], ["f1"], seed=1)["f1"]["a"].mean
     # Other rows get other draws, so that the resamples differ, but not what they tell.
-    other = bootstrap_intervals(labels[order], [shuffled], "f1")["a"].mean
+    other = bootstrap_intervals(labels[order], [shuffled], ["f1"])["f1"]["a"].mean
     assert (other.low, other.high) == pytest.approx((first.low, first.high), abs=0.015)
 
 
@@ -108,14 +108,14 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(metric):
     wrong = generator.uniform(size=(runs, 300)) < np.where(labels == 1, 0.03, 0.005)
     cells = np.eye(2)[np.where(wrong, 1 - labels, labels)]
     variants = [Variant(str(run), cells[run : run + 1]) for run in range(runs)]
-    found = bootstrap_intervals(labels, variants, metric, resamples=1000)
+    found = bootstrap_intervals(labels, variants, [metric], resamples=1000)[metric]
     expected = np.where(labels == 1, 0.97, 0.995)
     truth = scores(
         np.tile(labels, 2),
         np.eye(2)[np.concatenate([labels, 1 - labels])][None],
-        metric,
+        [metric],
         weights=np.concatenate([expected, 1 - expected])[None],
-    )[0, 0]
+    )[metric][0, 0]
     held = np.mean([each.mean.low <= truth <= each.mean.high for each in found.values()])
     assert 0.92 <= held <= 1.0
 

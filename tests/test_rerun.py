@@ -165,6 +165,7 @@ EDITS = [
     code_edit("common/calibration", VERDICTS),
     code_edit("common/answers", VERDICTS),
     code_edit("common/judging", VERDICTS),
+    code_edit("common/pairwise", VERDICTS),
     code_edit("common/verdict", VERDICTS),
     code_edit("common/standing", VERDICTS),
     code_edit("common/cells", VERDICTS),

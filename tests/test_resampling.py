@@ -22,7 +22,7 @@ def one_hot(*predictions: list[int], classes: int = 2) -> np.ndarray:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_metric_is_that_of_the_evaluation(metric, classes):
     labels, probabilities = LABELS % classes, DRAW.dirichlet(np.ones(classes), size=(3, 60))
-    found = scores(labels, probabilities, metric, 0)[:, 0]
+    found = scores(labels, probabilities, [metric], 0)[metric][:, 0]
     for value, cell in zip(found, probabilities, strict=True):
         expected = classification_metrics(cell, labels.tolist(), 0)[metric]
         if expected is None:  # of more than two classes
@@ -34,10 +34,10 @@ def test_a_metric_is_that_of_the_evaluation(metric, classes):
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_weighted_metric_is_that_of_the_repeated_rows(metric):
     times = DRAW.integers(4, size=(2, 60))
-    found = scores(LABELS, PROBABILITIES, metric, 1, times.astype(float))
+    found = scores(LABELS, PROBABILITIES, [metric], 1, times.astype(float))[metric]
     for column, repeats in enumerate(times):
         rows = np.repeat(np.arange(60), repeats)
-        expected = scores(LABELS[rows], PROBABILITIES[:, rows], metric, 1)[:, 0]
+        expected = scores(LABELS[rows], PROBABILITIES[:, rows], [metric], 1)[metric][:, 0]
         assert found[:, column] == pytest.approx(expected, abs=1e-12)
 
 
@@ -54,7 +54,9 @@ def test_a_weighted_metric_is_that_of_the_repeated_rows(metric):
 def test_degenerate_answers_are_as_in_the_evaluation(metric, labels, predicted):
     probabilities = one_hot(predicted)
     expected = classification_metrics(probabilities[0], labels, 1)[metric]
-    assert scores(np.array(labels), probabilities, metric)[0, 0] == pytest.approx(expected)
+    assert scores(np.array(labels), probabilities, [metric])[metric][0, 0] == pytest.approx(
+        expected
+    )
 
 
 def test_the_standard_error_of_a_share_is_that_of_the_binomial():
@@ -113,7 +115,7 @@ def test_what_was_not_measured_together_is_refused(variants, message):
 
 def test_an_unknown_metric_is_refused():
     with pytest.raises(ValueError, match="no metric 'auc'"):
-        scores(LABELS, PROBABILITIES, "auc")
+        scores(LABELS, PROBABILITIES, ["auc"])
 
 
 def test_many_cells_take_seconds():

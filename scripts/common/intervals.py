@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from common.resampling import ELEMENTS, Variant, check, scores_of
+from common.resampling import ELEMENTS, Variant, check, scores
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def wilson(hits: int, rows: int, level: float = 0.95) -> Interval:
 def bootstrap_intervals(
     labels: np.ndarray,
     variants: list[Variant],
-    metric: str,
+    metrics: Sequence[str],
     positive: int | None = None,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, Intervals]:
-    """Intervals of any metric: of each cell, and of the mean over the seeds of a variant.
+) -> dict[str, dict[str, Intervals]]:
+    """Intervals of any metrics: of each cell, and of the mean over the seeds of a variant.
 
     They are percentiles of a Bayesian bootstrap, stratified by label (Rubin 1981, "The Bayesian
     bootstrap", Ann. Stat. 9, 130-134), in which each class has one row more, spread evenly over
@@ -72,31 +72,14 @@ def bootstrap_intervals(
     Args:
         labels: shape (rows,).
         variants: measured on these rows.
-        metric: one of ``resampling.METRICS``.
+        metrics: of ``resampling.METRICS``.
         positive: number of the positive class; the last by default.
         level: of confidence.
         resamples: how many weightings of the rows are drawn.
         seed: of the weights.
 
     Returns:
-        by name of the variant.
-
-    Raises:
-        ValueError: no such metric, or shapes that do not fit.
-    """
-    return intervals_of(labels, variants, [metric], positive, level, resamples, seed)[metric]
-
-
-def intervals_of(
-    labels: np.ndarray,
-    variants: list[Variant],
-    metrics: Sequence[str],
-    positive: int | None = None,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> dict[str, dict[str, Intervals]]:
-    """Those of several metrics, by metric, then as ``bootstrap_intervals`` returns them.
+        by metric, then by name of the variant.
 
     Raises:
         ValueError: no such metric, or shapes that do not fit.
@@ -112,7 +95,7 @@ def intervals_of(
         if "loss" not in group:
             rows, answers, prior = with_prior_rows(labels, cells)
         blocks = bayesian_weights(rows, prior, resamples, seed) if group else ()
-        drawn = [scores_of(rows, answers, group, positive, block) for block in blocks]
+        drawn = [scores(rows, answers, group, positive, block) for block in blocks]
         for metric in group:
             parts = np.split(np.hstack([block[metric] for block in drawn]), ends)
             found[metric] = {
@@ -183,6 +166,11 @@ def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> Interval
     """
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def holding(value: float, interval: Interval) -> Interval:
+    """The interval, widened to hold a value: of all rows right, a bootstrap stays below 1."""
+    return Interval(min(interval.low, value), max(interval.high, value))
 
 
 def decimals(half_width: float, most: int = 4) -> int:

@@ -1,28 +1,24 @@
 """What the answers on a dataset's test rows say of its variants: figures, differences, ties."""
 
-import math
 from dataclasses import asdict
-from itertools import combinations
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from common import calibration, intervals, planning, significance, ties
+from common import calibration, intervals, pairwise, significance, ties
 from common.answers import Answers, Cell
 from common.cells import full_name
 from common.gap import GapShare, share_of_gap
 from common.intervals import Interval, Intervals
-from common.resampling import METRICS, Measured, Variant, measure_all
+from common.resampling import METRICS, Measured, Variant, bounds, measure_all
 from common.significance import Comparison
 from common.variance import mean_interval, spread_over_seeds
 
-RANGES = {"mcc": (-1.0, 1.0), "loss": (0.0, math.inf)}  # the others lie between 0 and 1
 STAND_IN = "macro_f1"  # where the metric of the verdicts is one of two classes alone
 APART = "majority"  # like an untrained head, what all others should be better than
 DIGITS = 10
 WIDEST = 1.0  # interval of a share of a gap that is told
-ONE_SEED = "one seed: this tells of these trained models alone; run three seeds or more"
 COSTS = {  # by what it is called: key of a metrics.json's train_info
     "trainable_parameters": "num_trainable_params",
     "train_seconds": "train_time",
@@ -49,9 +45,9 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
     metric = metric if metric in metrics else STAND_IN
     known = (answers.labels, variants, metrics, answers.positive)
     measured = measure_all(*known, resamples=resamples)
-    ranges = intervals.intervals_of(*known, level=level, resamples=resamples)
+    ranges = intervals.bootstrap_intervals(*known, level=level, resamples=resamples)
     answered = {v.name: v.probabilities.argmax(axis=2) for v in variants}
-    exact = exact_limits(answered, answers.labels, metric)
+    exact = pairwise.exact_limits(answered, answers.labels, metric)
     comparisons = significance.compare_all(measured[metric], set_apart(groups), exact)
     shown = [
         {
@@ -79,40 +75,21 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
             else answers.classes[answers.positive],
             "variants": shown,
             "comparisons": [
-                described(
-                    pair, shown, (measured[metric][pair.a], measured[metric][pair.b]), right, level
-                )
+                pairwise.described(pair, shown, sides(measured[metric], pair), right, level)
                 for pair in comparisons
             ],
         }
     )
 
 
+def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Measured]:
+    """Both variants of a comparison."""
+    return measured[pair.a], measured[pair.b]
+
+
 def set_apart(groups: dict[str, list[Cell]]) -> set[str]:
     """Variants that nobody would choose: the majority class, and heads that were never trained."""
     return {name for name, group in groups.items() if name == APART or untrained(group)}
-
-
-def exact_limits(
-    answered: dict[str, np.ndarray], labels: np.ndarray, metric: str
-) -> dict[tuple[str, str], float]:
-    """By pair, the p-value that an exact test of the answers allows at least.
-
-    Args:
-        answered: by variant, class numbers, shape (seeds, rows).
-        labels: shape (rows,).
-        metric: of accuracy, and one model on either side, it is McNemar's test; loss is of
-            probabilities, which differ on all rows.
-    """
-    if metric == "loss":
-        return {}
-    found = {}
-    for a, b in combinations(answered, 2):
-        one, other = answered[a], answered[b]
-        found[a, b] = significance.least_p(one, other)
-        if metric == "accuracy" and len(one) == len(other) == 1:
-            found[a, b] = significance.mcnemar_exact(one[0] == labels, other[0] == labels)
-    return found
 
 
 def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:
@@ -187,7 +164,7 @@ def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: flo
             {
                 "seed": cell.identity["seed"],
                 "value": float(measured.values[number]),
-                **asdict(holding(float(measured.values[number]), ranges.cells[number])),
+                **asdict(intervals.holding(float(measured.values[number]), ranges.cells[number])),
             }
             for cell, number in zip(group, each, strict=True)
         ],
@@ -213,13 +190,8 @@ def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[In
     low, high = ranges.mean.low, ranges.mean.high
     if known and len(measured.values) > 1:
         low, high = min(low, student.low), max(high, student.high)
-    least, most = RANGES.get(measured.metric, (0.0, 1.0))
-    return holding(measured.mean, Interval(max(low, least), min(high, most))), known
-
-
-def holding(value: float, interval: Interval) -> Interval:
-    """The interval, widened to its value: of all rows right, the bootstrap stays below 1."""
-    return Interval(min(interval.low, value), max(interval.high, value))
+    least, most = bounds(measured.metric)
+    return intervals.holding(measured.mean, Interval(max(low, least), min(high, most))), known
 
 
 def calibrated(labels: np.ndarray, group: list[Cell]) -> Found:
@@ -295,8 +267,9 @@ def close_gaps(
         head, full = (ends.get((variant["model"], end)) for end in ("head", "full"))
         if variant["kind"] == "adapter" and head and full:
             known = real[head, full] if (head, full) in real else real[full, head]
-            three = (measured[name] for name in (variant["name"], head, full))
-            share = asdict(worth_telling(share_of_gap(*three, level), known))
+            adapter = measured[variant["name"]]
+            found = share_of_gap(adapter, measured[head], measured[full], level)
+            share = asdict(worth_telling(found, known))
             variant["share_of_gap"] = {"head": head, "full": full, **share}
 
 
@@ -314,86 +287,6 @@ def worth_telling(found: GapShare, significant: bool) -> GapShare:
     wide, none = "its interval is wider than the gap itself", "the gap is not significant"
     reason = wide if significant else none
     return GapShare(None, None, None, reason, found.seeds_known)
-
-
-def difference_interval(pair: Comparison, variants: list[Found], level: float) -> Interval:
-    """The interval of a difference, of this comparison alone, within what there can be.
-
-    Student's, or where no resample moves the difference, one from both sides: two variants that are
-    right on all rows and wrong on all, or never disagree, do so on these rows alone. Then the
-    distances from value to end of each variant are added in quadrature: Newcombe 1998, "Interval
-    estimation for the difference between independent proportions", Stat. Med. 17, 873-890, method
-    10; too wide, since it takes the two for independent. Where an exact test does not tell the two
-    apart, the interval holds 0: it never says more than its test.
-    """
-    found = pair.contrast.interval(level)
-    if pair.contrast.standard_error < 1e-12:
-        told = {variant["name"]: variant["metrics"][pair.metric] for variant in variants}
-        a, b = told[pair.a], told[pair.b]
-        below = math.hypot(a["value"] - a["low"], b["high"] - b["value"])
-        above = math.hypot(a["high"] - a["value"], b["value"] - b["low"])
-        found = Interval(pair.contrast.value - below, pair.contrast.value + above)
-    if pair.p > 1 - level:
-        found = holding(0.0, found)
-    most = largest_difference(pair.metric)
-    return Interval(max(found.low, -most), min(found.high, most))
-
-
-def largest_difference(metric: str) -> float:
-    """The largest difference that two variants can have."""
-    least, most = RANGES.get(metric, (0.0, 1.0))
-    return most - least
-
-
-def described(
-    pair: Comparison,
-    variants: list[Found],
-    sides: tuple[Measured, Measured],
-    right: dict[str, np.ndarray],
-    level: float,
-) -> Found:
-    """One comparison, as verdicts.json holds it.
-
-    Args:
-        pair: of two variants.
-        variants: all of the dataset, with their figures.
-        sides: the two, measured.
-        right: by variant, whether each seed is right on each row, shape (seeds, rows).
-        level: of confidence.
-    """
-    around, most = difference_interval(pair, variants, level), largest_difference(pair.metric)
-    a, b = right[pair.a], right[pair.b]
-    # Of the rows alone, as if no other seed than these could be drawn.
-    rows_alone, rows_p = significance.paired_bootstrap(*sides, level)
-    # What Holm's correction asks of the clearest difference of a family.
-    alpha = (1 - level) / pair.family
-    return {
-        "a": pair.a,
-        "b": pair.b,
-        "metric": pair.metric,
-        "difference": pair.contrast.value,
-        "low": around.low,
-        "high": around.high,
-        "standard_error": pair.contrast.standard_error,
-        "p": pair.p,
-        "p_holm": pair.p_holm,
-        "family": pair.family,
-        "significant": pair.significant(1 - level),
-        "each_seed": each_seed(*sides),
-        "seeds_known": pair.seeds_known,
-        "bootstrap": {**asdict(rows_alone), "p": rows_p},
-        "mcnemar_p": significance.mcnemar_exact(a[0], b[0]) if len(a) == len(b) == 1 else None,
-        "caution": None if pair.seeds_known else ONE_SEED,
-        "detectable": planning.detectable_difference(pair, alpha=alpha, most=most),
-        "needed": asdict(planning.needed(pair, alpha=alpha)),
-    }
-
-
-def each_seed(a: Measured, b: Measured) -> bool:
-    """Whether of several seeds each of the one is better than each of the other."""
-    if len(a.values) == len(b.values) == 1:
-        return False
-    return bool(a.values.min() > b.values.max() or b.values.min() > a.values.max())
 
 
 def rounded_floats(value: Any) -> Any:

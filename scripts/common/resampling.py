@@ -5,6 +5,7 @@ that are given it, and those of both. A resample is a weight per row, so that th
 resamples are one matrix product; scikit-learn, called once per resample, would take hours.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1", "f1", "precision",
            "recall", "mcc", "loss")  # fmt: skip
 LOWER_IS_BETTER = ("loss",)
+BOUNDS = {"mcc": (-1.0, 1.0), "loss": (0.0, math.inf)}  # the others lie between 0 and 1
 ELEMENTS = 20_000_000  # of the largest matrix of weights: 160 MB
 
 
@@ -57,6 +59,11 @@ class Measured:
     def mean(self) -> float:
         """The mean over seeds."""
         return float(self.values.mean())
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the largest value that a metric can have."""
+    return BOUNDS.get(metric, (0.0, 1.0))
 
 
 def measure(
@@ -114,9 +121,9 @@ def measure_all(
     labels = np.asarray(labels)
     check(labels, variants)
     cells = np.concatenate([variant.probabilities for variant in variants])
-    values = scores_of(labels, cells, metrics, positive)
+    values = scores(labels, cells, metrics, positive)
     drawn = [
-        scores_of(labels, cells, metrics, positive, block)
+        scores(labels, cells, metrics, positive, block)
         for block in bootstrap_weights(labels, resamples, seed)
     ]
     ends = np.cumsum([len(variant.probabilities) for variant in variants])[:-1]
@@ -186,37 +193,22 @@ def bootstrap_weights(labels: np.ndarray, resamples: int, seed: int) -> Iterator
 def scores(
     labels: np.ndarray,
     probabilities: np.ndarray,
-    metric: str,
-    positive: int | None = None,
-    weights: np.ndarray | None = None,
-) -> np.ndarray:
-    """One metric of several cells, under several weightings of the rows.
-
-    Args:
-        labels: shape (rows,).
-        probabilities: shape (cells, rows, classes).
-        metric: one of METRICS.
-        positive: number of the positive class; the last by default.
-        weights: of the rows, shape (weightings, rows); by default one weighting, of ones.
-
-    Returns:
-        float, shape (cells, weightings); a value that would divide by zero is 0, as in
-        scikit-learn with ``zero_division=0``.
-
-    Raises:
-        ValueError: no such metric.
-    """
-    return scores_of(labels, probabilities, [metric], positive, weights)[metric]
-
-
-def scores_of(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
     metrics: Sequence[str],
     positive: int | None = None,
     weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Several metrics, each as ``scores`` returns it.
+    """Some metrics of several cells, under several weightings of the rows.
+
+    Args:
+        labels: shape (rows,).
+        probabilities: shape (cells, rows, classes).
+        metrics: of METRICS.
+        positive: number of the positive class; the last by default.
+        weights: of the rows, shape (weightings, rows); by default one weighting, of ones.
+
+    Returns:
+        by metric, float, shape (cells, weightings); a value that would divide by zero is 0, as in
+        scikit-learn with ``zero_division=0``.
 
     Raises:
         ValueError: no such metric.
