@@ -24,8 +24,8 @@ run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS 
 smoke: ## run the same stages on little data, in about a minute
 	@$(MAKE) --no-print-directory run CONFIG=config/smoke.yaml
 
-test: .venv/dev.stamp ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/dev.stamp ## run the tests, two files at a time; ARGS go to pytest (-n 0: one)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/dev.stamp ## check style, types and the workflow
 	$(BIN)/ruff check .

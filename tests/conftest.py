@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import pytest
 
 from common import corpus
@@ -223,11 +224,40 @@ def tiny_workflow(copy_workflow, write_csv, tiny_models) -> Callable[[Path], Pat
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, tiny_workflow, snakemake) -> Path:
-    """The tiny workflow with all outputs up to date. Copy it before you change it."""
-    root = tiny_workflow(tmp_path_factory.mktemp("finished") / "workflow")
-    snakemake("--cores", "2", cwd=root)
-    return root
+def made_once(tmp_path_factory) -> Callable[..., Path]:
+    """Make a directory once for all processes that run tests side by side; returns its path."""
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            root = tmp_path_factory.mktemp(name)
+            fill(root)
+            return root
+        shared = tmp_path_factory.getbasetemp().parent / name
+        with filelock.FileLock(f"{shared}.lock"):
+            if not shared.exists():
+                aside = shared.with_name(f"{name}-{os.getpid()}")
+                aside.mkdir()
+                fill(aside)
+                aside.rename(shared)
+        return shared
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def finished(made_once, tiny_workflow, snakemake) -> Path:
+    """The tiny workflow with all outputs up to date. Only to read: see `work`."""
+
+    def fill(root: Path) -> None:
+        snakemake("--cores", "2", cwd=tiny_workflow(root / "workflow"))
+
+    return made_once("finished", fill) / "workflow"
+
+
+@pytest.fixture
+def work(finished, tmp_path) -> Path:
+    """A finished workflow of one's own, with the times of its files, to run and to change."""
+    return Path(shutil.copytree(finished, tmp_path / "workflow"))
 
 
 @pytest.fixture

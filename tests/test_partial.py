@@ -120,11 +120,8 @@ def snapshot(root: Path) -> dict[Path, tuple[int, int]]:
     return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
 
 
-def test_make_partial_tells_of_a_sweep_with_failed_cells_and_runs_nothing(
-    finished, snakemake, tmp_path
-):
+def test_make_partial_tells_of_a_sweep_with_failed_cells_and_runs_nothing(work, snakemake):
     """One variant diverges. Another run holds the lock of the directory while this is reported."""
-    work = Path(shutil.copytree(finished, tmp_path / "workflow"))
     config = work / "config/config.yaml"
     more = "  bad: {r: 2, training: {learning_rate: 1.0e+30}}\nseeds: [0]"
     config.write_text(config.read_text().replace("seeds: [0]", more))

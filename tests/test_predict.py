@@ -359,8 +359,7 @@ predictions:
 """
 
 
-def test_the_workflow_classifies_what_the_config_asks_for(finished, snakemake, tmp_path):
-    work = Path(shutil.copytree(finished, tmp_path / "workflow"))
+def test_the_workflow_classifies_what_the_config_asks_for(work, snakemake):
     (work / "new").mkdir()
     write_input(work / "new/texts.txt", ["call me later", "budget report"], [])
     (work / "new/rows.csv").write_text("text,n\ncall me later,a\nbroken\nbudget report,b\n")

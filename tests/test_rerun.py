@@ -5,7 +5,6 @@ on compares two tiny models on two small datasets with two ranks and one seed (s
 """
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -306,20 +305,17 @@ def planned(plan: str) -> Counter:
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=str)
-def test_an_edit_reruns_what_depends_on_it(finished, snakemake, tmp_path, edit):
-    work = shutil.copytree(finished, tmp_path / "workflow")  # keeps the times of files
+def test_an_edit_reruns_what_depends_on_it(work, snakemake, edit):
     edit.change(work / edit.file)
     assert planned(snakemake("-n", *edit.words, cwd=work).stdout) == Counter(edit.stale)
 
 
-def test_the_plan_names_the_changed_file(finished, snakemake, tmp_path):
-    work = shutil.copytree(finished, tmp_path / "workflow")
+def test_the_plan_names_the_changed_file(work, snakemake):
     append("X = 1\n")(work / "scripts/common/training.py")
     assert "common/training.py" in snakemake("-n", cwd=work).stdout
 
 
-def test_a_fresh_checkout_of_the_code_reruns_nothing(finished, snakemake, tmp_path):
-    work = shutil.copytree(finished, tmp_path / "workflow")
+def test_a_fresh_checkout_of_the_code_reruns_nothing(work, snakemake):
     templates = work.glob("scripts/templates/**/*.*")
     rules = work.glob("*/*.smk")
     for file in (work / "Snakefile", *rules, *templates, *work.glob("[rsc]*/**/*.[py]*")):

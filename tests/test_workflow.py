@@ -1,7 +1,6 @@
 """The workflow as a user meets it: it runs to the end, stands still, and says what is wrong."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -74,10 +73,7 @@ def test_on_one_core_the_passports_come_before_any_training(tiny_workflow, snake
     assert max(passports) < min(trained)
 
 
-def test_a_licence_in_the_config_is_in_the_passport_and_the_data_stay(
-    finished, snakemake, tmp_path
-):
-    work = shutil.copytree(finished, tmp_path / "workflow")
+def test_a_licence_in_the_config_is_in_the_passport_and_the_data_stay(work, snakemake):
     config = work / "config/config.yaml"
     config.write_text(
         config.read_text().replace("news.csv}", "news.csv}\n    about: {license: CC BY 4.0}")
@@ -105,28 +101,27 @@ def test_no_result_names_a_path_of_this_machine(finished):
     assert not [file for file in files if str(finished) in file.read_text()]
 
 
-def test_the_record_of_the_run_is_a_config_that_runs_it_again(finished, snakemake):
-    record = yaml.safe_load((finished / "results/config.yaml").read_text())
+def test_the_record_of_the_run_is_a_config_that_runs_it_again(work, snakemake):
+    record = yaml.safe_load((work / "results/config.yaml").read_text())
     assert record["training"]["max_steps"] == 2
     assert record["training"]["batch_size"] == 8
-    said = snakemake("-n", "--configfile", "results/config.yaml", cwd=finished).stdout
+    said = snakemake("-n", "--configfile", "results/config.yaml", cwd=work).stdout
     assert "Nothing to be done" in said
 
 
-def test_a_second_run_finds_nothing_to_do(finished, snakemake):
+def test_a_second_run_finds_nothing_to_do(work, snakemake):
     started = time.perf_counter()
-    said = snakemake(cwd=finished).stdout
+    said = snakemake(cwd=work).stdout
     assert "Nothing to be done" in said
     assert time.perf_counter() - started < 10
 
 
-def test_the_rules_have_the_names_that_were_asked_for(finished, snakemake):
-    said = snakemake("--list-rules", cwd=finished).stdout
+def test_the_rules_have_the_names_that_were_asked_for(work, snakemake):
+    said = snakemake("--list-rules", cwd=work).stdout
     assert [stage for stage in STAGES if stage not in said] == []
 
 
-def test_the_report_of_snakemake_shows_the_results(finished, snakemake, tmp_path):
-    work = shutil.copytree(finished, tmp_path / "workflow")
+def test_the_report_of_snakemake_shows_the_results(work, snakemake):
     snakemake("--report", "report.html", cwd=work)
     page = (work / "report.html").read_text()
     assert "comparison.md" in page
@@ -134,8 +129,7 @@ def test_the_report_of_snakemake_shows_the_results(finished, snakemake, tmp_path
     assert "the model with an untrained head" in page
 
 
-def test_adding_a_rank_trains_the_new_cells_alone(finished, snakemake, tmp_path):
-    work = shutil.copytree(finished, tmp_path / "workflow")
+def test_adding_a_rank_trains_the_new_cells_alone(work, snakemake):
     config = work / "config/config.yaml"
     config.write_text(config.read_text().replace("r: [2, 4]", "r: [2, 3, 4]"))
     old = work / "results/news/bert/lora-r2/seed0/training.json"
@@ -176,8 +170,8 @@ def test_a_bad_config_ends_before_anything_starts(
     assert not (work / "results").exists()
 
 
-def test_a_recipe_on_the_command_line_takes_the_place_of_the_default(finished, snakemake):
-    said = snakemake("-n", "--configfile", "config/smoke.yaml", cwd=finished).stdout
+def test_a_recipe_on_the_command_line_takes_the_place_of_the_default(work, snakemake):
+    said = snakemake("-n", "--configfile", "config/smoke.yaml", cwd=work).stdout
     assert "sms-smoke" in said
     assert "results/news" not in said
 
