@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test lint format docs partial diff scaling screenshots lock clean
+.PHONY: help run smoke test lint format docs partial diff scaling levels screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a
 	@test -d resources/models/minilm || $(BIN)/snakemake --quiet all -- resources/models/minilm
 	$(BIN)/python benchmarks/scaling.py --model resources/models/minilm \
 		--output docs/scaling.csv --figure docs/scaling.svg $(ARGS)
+
+levels: .venv/dev.stamp ## count how often equal variants are told apart; takes minutes
+	$(BIN)/python benchmarks/levels.py --output docs/levels.csv $(ARGS)
 
 screenshots: .venv/dev.stamp ## take the pictures of results/report.html for docs/; needs Chromium
 	$(BIN)/python docs/screenshots.py --page results/report.html --output docs

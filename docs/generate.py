@@ -2,11 +2,12 @@
 
     python docs/generate.py
 
-They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py;
-and in README.md the graph of the rules, from the workflow, and the table of what reruns when, from
-tests/test_rerun.py.
+They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
+README.md the graph of the rules, from the workflow, and the table of what reruns when, from
+tests/test_rerun.py; and in docs/statistics.md the table of wrong findings, from docs/levels.csv.
 """
 
+import csv
 import json
 import re
 import subprocess
@@ -56,19 +57,36 @@ whose outputs are then scaled.
 def main() -> None:
     (ROOT / "config" / "README.md").write_text(config_readme(), encoding="utf-8")
     (ROOT / "docs" / "methods.md").write_text(methods_page(), encoding="utf-8")
-    readme = ROOT / "README.md"
-    readme.write_text(with_generated_parts(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, parts in generated_parts().items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        (ROOT / name).write_text(with_parts(name, text, parts), encoding="utf-8")
 
 
-def with_generated_parts(readme: str) -> str:
-    """The README with the rule graph and the rerun table put between their markers."""
-    parts = {"rule graph": rule_graph(), "rerun table": rerun_table()}
-    for name, text in parts.items():
-        marked = re.compile(f"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        readme, found = marked.subn(rf"\g<1>{text}\g<2>", readme)
+def generated_parts() -> dict[str, dict[str, str]]:
+    """By file, the parts of it that are made from code, by the name of their place."""
+    return {
+        "README.md": {"rule graph": rule_graph(), "rerun table": rerun_table()},
+        "docs/statistics.md": {"levels": levels_table()},
+    }
+
+
+def with_parts(name: str, text: str, parts: dict[str, str]) -> str:
+    """A text with the parts put between their markers."""
+    for place, part in parts.items():
+        marked = re.compile(f"(<!-- {place} -->\n).*?(<!-- end of {place} -->)", re.DOTALL)
+        text, found = marked.subn(rf"\g<1>{part}\g<2>", text)
         if found != 1:
-            sys.exit(f"error: README.md has {found} places marked {name!r}; there must be one")
-    return readme
+            sys.exit(f"error: {name} has {found} places marked {place!r}; there must be one")
+    return text
+
+
+def levels_table() -> str:
+    """The shares of wrong findings, from what `make levels` counted."""
+    with open(ROOT / "docs" / "levels.csv", encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    words = [name.replace("_", " ") for name in header]
+    lines = [words, ["---"] * len(words), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def config_readme() -> str:

@@ -1,0 +1,102 @@
+"""Count how often equal variants are told apart: the tests that they pass, and a common one.
+
+    python benchmarks/levels.py --output docs/levels.csv
+
+Answers are made up (tests/simulation.py): variants of the same true quality, whose seeds differ by
+a given standard deviation, answer rows of which some are hard for all. Every difference that is
+found is wrong; at 5 %, five of 100 may be. Equal options give an equal file.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
+
+from common import files  # noqa: E402
+from common.resampling import Measured, Variant, measure  # noqa: E402
+from common.significance import compare, compare_all, paired_bootstrap  # noqa: E402
+from tests.simulation import draw, labels_of  # noqa: E402
+
+TESTS = ((300, 0.5, "accuracy"), (1000, 0.13, "macro_f1"))  # rows, share of the second class
+SEEDS, EFFECTS = (2, 3, 5), (0.0, 0.05, 0.15, 0.3)
+POINTS = {0.0: 0.0, 0.05: 0.7, 0.15: 2.0, 0.3: 4.0}  # sd of accuracy over seeds, per cent
+QUALITY, VARIANTS, AT_ONCE = 1.5, 5, 250
+COLUMNS = ["rows", "metric", "seeds", "sd_over_seeds", "two_variants", "beside_a_baseline",
+           "any_of_ten_pairs", "rows_alone"]  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=2000, help="simulated families")
+    parser.add_argument("--level", type=float, default=0.05, help="of the tests")
+    parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
+    args = parser.parse_args(argv)
+    with files.written_aside(args.output) as aside, open(aside, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rates(args.runs, args.level):
+            print(row, file=sys.stderr)
+            writer.writerow(row)
+
+
+def rates(runs: int, level: float) -> Iterator[dict[str, Any]]:
+    """A row of COLUMNS, in which shares of wrong findings are in per cent, for each setting."""
+    for (rows, share, metric), seeds, effect in product(TESTS, SEEDS, EFFECTS):
+        generator, labels = np.random.default_rng(0), labels_of(rows, share)
+        wrong = np.zeros(4)
+        for start in range(0, runs, AT_ONCE):
+            families = draw(
+                generator, labels, min(AT_ONCE, runs - start), [*[seeds] * VARIANTS, 1],
+                [*[effect] * VARIANTS, 0.0], [QUALITY] * (VARIANTS + 1),
+            )  # fmt: skip
+            wrong += findings(labels, families, metric, level)
+        found = [f"{100 * each / runs:.1f}" for each in wrong]
+        setting = (rows, metric, seeds, POINTS[effect])
+        yield dict(zip(COLUMNS, (*setting, *found), strict=True))
+
+
+def findings(
+    labels: np.ndarray, families: list[list[Variant]], metric: str, level: float
+) -> np.ndarray:
+    """How many families have a wrong finding of each kind, in the order of COLUMNS.
+
+    Args:
+        labels: shape (rows,).
+        families: each of VARIANTS variants and one that stands for a baseline, equally good.
+        metric: to compare by.
+        level: of the tests.
+    """
+    fixed = [
+        [*variants, Variant(last.name, last.probabilities, trained=False)]
+        for *variants, last in families
+    ]
+    flat = [variant for family in fixed for variant in family]
+    measured = measure(labels, flat, metric, resamples=500)
+    return sum(
+        (wrong([measured[variant.name] for variant in family], level) for family in fixed),
+        np.zeros(4),
+    )
+
+
+def wrong(family: list[Measured], level: float) -> np.ndarray:
+    """Whether each kind of test finds a difference in a family, in the order of COLUMNS."""
+    *variants, baseline = family
+    a, b, *_ = variants
+    pairs = compare_all({each.name: each for each in variants})
+    found = (compare(a, b).p, compare(a, baseline).p, min(pair.p_holm for pair in pairs),
+             paired_bootstrap(a, b)[1])  # fmt: skip
+    return np.array(found) <= level
+
+
+if __name__ == "__main__":
+    main()
