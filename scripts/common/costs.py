@@ -49,8 +49,11 @@ class Cost(NamedTuple):
 
 
 DECADES = [float(step * 10**power) for power in range(15) for step in (1, 2, 5)]
-TIMES = [0.01, 0.1, *(n * unit for unit in (1, 60, 3600) for n in (1.0, 2.0, 5.0, 10.0, 20.0)),
-         *(360_000 * 10.0**power for power in range(6))]  # fmt: skip
+TIMES = [
+    *(0.01, 0.1),
+    *(unit * number for unit in (1.0, 60.0, 3600.0) for number in (1, 2, 5, 10, 20, 40)),
+    *(360_000 * 10.0**power for power in range(6)),
+]
 COSTS = (
     Cost("trainable_parameters", "trainable parameters", count, DECADES),
     Cost("train_seconds", "training time", duration, TIMES),

@@ -114,7 +114,8 @@ def absent(axes: Any, sentence: str) -> None:
 
 def point(axes: Any, x: float, measure: Measure, look: Look) -> None:
     """A figure of a variant with its interval, upright."""
-    axes.vlines(x, measure.low, measure.high, colors=look.colour, linewidth=1.1, gid="interval")
+    axes.vlines(x, measure.low, measure.high, colors=look.colour, linewidth=1.1, alpha=0.7,
+                gid="interval")  # fmt: skip
     axes.plot([x], [measure.value], look.marker, color=look.colour, markerfacecolor=look.face,
               markersize=5.5, gid="point")  # fmt: skip
 
