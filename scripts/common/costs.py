@@ -48,7 +48,7 @@ class Cost(NamedTuple):
     rounds: list[float]
 
 
-DECADES = [float(step * 10**power) for power in range(15) for step in (1, 2, 5)]
+DECADES = [float(step * 10**power) for power in range(40) for step in (1, 2, 5)]
 TIMES = [
     *(0.01, 0.1),
     *(unit * number for unit in (1.0, 60.0, 3600.0) for number in (1, 2, 5, 10, 20, 40)),
