@@ -1,10 +1,13 @@
-"""Draw a comparison: every seed of every variant, and the confusion matrices.
+"""Draw a comparison: every seed, intervals, costs, ranks, learning curves, calibration, confusion.
 
     python scripts/plot.py --csv results/comparison.csv --metrics macro_f1 \\
-        --comparison results/comparison.svg --confusion results/confusion.svg
+        --results results --verdicts results/verdicts.json \\
+        --comparison results/comparison.svg --confusion results/confusion.svg \\
+        --intervals results/intervals.svg --costs results/costs.svg --ranks results/ranks.svg \\
+        --learning results/learning.svg --reliability results/reliability.svg
 
-Only test rows are drawn, and none that were published elsewhere. Equal tables give equal files,
-byte for byte.
+Only test rows are drawn, and none that were published elsewhere; of the training, the losses that
+it logged. Equal results give equal files, byte for byte.
 """
 
 import json
@@ -12,7 +15,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, figures
+from common import cli, compared, costs, curves, diagrams, drawing, figures, forest, sweeps
 from common.cli import InputError
 from common.figures import COLOURS, INK, PAPER
 from common.markdown import flat
@@ -23,20 +26,35 @@ if TYPE_CHECKING:
 log = logging.getLogger("plot")
 
 ROW_INCHES, MARGIN_INCHES, WIDTH_INCHES, MATRIX_INCHES = 0.28, 0.6, 7.5, 2.1
+OF_VERDICTS = {  # by the option that names its file, what draws a figure of the verdicts
+    "intervals": forest.draw,
+    "costs": costs.draw,
+    "ranks": sweeps.draw,
+    "learning": curves.draw,
+    "reliability": diagrams.draw,
+}
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--csv", required=True, type=Path, help="comparison.csv of the report")
     parser.add_argument("--metrics", nargs="+", default=["macro_f1"], help="the first is drawn")
-    parser.add_argument("--comparison", required=True, type=Path, help="SVG file to write")
-    parser.add_argument("--confusion", required=True, type=Path, help="SVG file to write")
+    parser.add_argument("--results", required=True, type=Path, help="directory of all results")
+    parser.add_argument("--verdicts", required=True, type=Path, help="JSON file of `verdicts`")
+    for name in ("comparison", "confusion", *OF_VERDICTS):
+        parser.add_argument(f"--{name}", required=True, type=Path, help="SVG file to write")
     args = parser.parse_args(argv)
     figures.prepare()
     test = read(args.csv, args.metrics[0])
+    comparison = compared.read(args.verdicts, args.results)
     figures.save(draw_comparison(test, args.metrics[0]), args.comparison)
     figures.save(draw_confusion(test), args.confusion)
-    log.info("%s, %s", args.comparison, args.confusion)
+    for name, draw in OF_VERDICTS.items():
+        figure = draw(comparison)
+        drawing.number_parts(figure)
+        figures.save(figure, getattr(args, name))
+    log.info("%s, %s, %s", args.comparison, args.confusion,
+             ", ".join(str(getattr(args, name)) for name in OF_VERDICTS))  # fmt: skip
 
 
 def read(csv: Path, metric: str) -> "pd.DataFrame":

@@ -1,17 +1,27 @@
-"""The figures: whole SVG files, equal for equal tables, whatever the table holds."""
+"""The figures: whole SVG files, equal for equal results, whatever these hold."""
 
 import csv
 import json
+import re
+import shutil
 import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import plot
+from common import compared, costs, drawing, figures
 from common.cli import InputError
+from common.compared import Dataset, Measure, Variant
+from tests import results
 
 FIELDS = ("dataset", "model", "variant", "seed", "split", "macro_f1", "f1", "classes",
           "published")  # fmt: skip
+NAMES = ("intervals", "costs", "ranks", "learning", "reliability")
 
 
 def row(model: str, variant: str, seed: int | str, score: float | str, **more: object) -> dict:
@@ -30,8 +40,29 @@ BASELINES = [row("", "majority", "", 0.46), row("", "tfidf", "", 0.9)]
 CELLS = [row("bert", v, s, 0.5 + 0.1 * s) for v in ("base", "lora-r4") for s in (0, 1)]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Results of two datasets: verdicts.json, and metrics.json of every cell."""
+    plan = results.Comparison({"sms": ["ham", "spam"], "news": ["a", "b"]})
+    return results.make(tmp_path_factory.mktemp("made"), plan)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """The same of little, for what is drawn from the table."""
+    plan = results.Comparison({"d": ["a", "b"]}, variants=("lora-r4",), seeds=(0,), rows=20)
+    return results.make(tmp_path_factory.mktemp("small"), plan)
+
+
+def words_of(root: Path, results: Path) -> list[str]:
+    """The command line that draws results, and root/table.csv, into root."""
+    named = [f"--{name}={root / name}.svg" for name in ("comparison", "confusion", *NAMES)]
+    given = ["--csv", root / "table.csv", "--results", results]
+    return [*map(str, [*given, "--verdicts", results / "verdicts.json"]), *named]
+
+
 @pytest.fixture
-def draw(tmp_path):
+def draw(tmp_path, small):
     """Draw rows; returns the two files."""
 
     def run(rows: list[dict], *more: str) -> tuple[Path, Path]:
@@ -40,8 +71,7 @@ def draw(tmp_path):
             writer.writeheader()
             writer.writerows(rows)
         files = tmp_path / "comparison.svg", tmp_path / "confusion.svg"
-        words = ["--csv", tmp_path / "table.csv", "--comparison", files[0]]
-        plot.main(list(map(str, [*words, "--confusion", files[1], *more])))
+        plot.main([*words_of(tmp_path, small), *more])
         return files
 
     return run
@@ -84,13 +114,13 @@ def test_equal_tables_give_equal_files(draw):
     assert [file.read_bytes() for file in draw(BASELINES + CELLS)] == first
 
 
-def test_equal_tables_give_equal_files_in_another_process(draw, run_script, tmp_path):
-    here = draw(BASELINES + CELLS)
-    there = tmp_path / "there.svg", tmp_path / "there2.svg"
-    words = ["--csv", tmp_path / "table.csv", "--comparison", there[0], "--confusion", there[1]]
-    done = run_script("plot", *words)
+def test_equal_results_give_equal_files_in_another_process(draw, run_script, tmp_path, small):
+    draw(BASELINES + CELLS)
+    here = {file.name: file.read_bytes() for file in tmp_path.glob("*.svg")}
+    assert len(here) == 2 + len(NAMES)
+    done = run_script("plot", *words_of(tmp_path, small))
     assert done.returncode == 0, done.stderr
-    assert [file.read_bytes() for file in there] == [file.read_bytes() for file in here]
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.svg")} == here
 
 
 def test_the_figures_follow_the_table(draw):
@@ -178,20 +208,342 @@ def test_names_are_shown_as_they_are(draw):
         ("split,macro_f1\nvalidation,0.5\n", "is no comparison .no test rows"),
     ],
 )
-def test_a_table_that_is_none(tmp_path, content, complaint):
+def test_a_table_that_is_none(tmp_path, small, content, complaint):
     table = tmp_path / "table.csv"
     if content is not None:
         table.write_text(content)
-    words = ["--csv", table, "--comparison", tmp_path / "a.svg", "--confusion", tmp_path / "b.svg"]
     with pytest.raises(InputError, match=complaint) as caught:
-        plot.main(list(map(str, words)))
+        plot.main(words_of(tmp_path, small))
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*.svg"))
 
 
-def test_mistake_ends_in_one_line(run_script, tmp_path):
-    words = ["--csv", tmp_path / "none.csv", "--comparison", tmp_path / "a.svg"]
-    done = run_script("plot", *words, "--confusion", tmp_path / "b.svg")
+def test_mistake_ends_in_one_line(run_script, tmp_path, small):
+    done = run_script("plot", *words_of(tmp_path, small))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/none.csv is no comparison")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/table.csv is no comparison")
     assert "Traceback" not in done.stderr
+
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def nothing(_: dict[str, Any]) -> None:
+    """No edit."""
+
+
+@pytest.fixture
+def drawn(tmp_path, made):
+    """Draw a figure of the verdicts, after an edit of them; returns the file."""
+
+    def run(name: str, edit: Edit = nothing, directory: Path | None = None) -> Path:
+        directory = directory or made
+        verdicts = json.loads((directory / "verdicts.json").read_text())
+        edit(verdicts)
+        edited, path = tmp_path / "edited.json", tmp_path / f"{name}.svg"
+        edited.write_text(json.dumps(verdicts))
+        figures.prepare()
+        figure = plot.OF_VERDICTS[name](compared.read(edited, directory))
+        drawing.number_parts(figure)
+        figures.save(figure, path)
+        return path
+
+    return run
+
+
+def every(change: Callable[[dict[str, Any]], object]) -> Edit:
+    """An edit of every variant in the verdicts."""
+
+    def edit(verdicts: dict[str, Any]) -> None:
+        for part in verdicts["datasets"].values():
+            for variant in part["variants"]:
+                change(variant)
+
+    return edit
+
+
+def parts(path: Path) -> Counter:
+    """How many parts of each kind a figure has, by their ids, of which none comes twice."""
+    ids = [node.attrib["id"] for node in ET.parse(path).getroot().iter() if "id" in node.attrib]
+    assert len(ids) == len(set(ids))
+    return Counter(match[1] for name in ids if (match := re.fullmatch(r"([a-z]+)-\d+", name)))
+
+
+def variants_of(directory: Path) -> list[dict[str, Any]]:
+    """All variants of all datasets in verdicts.json."""
+    verdicts = json.loads((directory / "verdicts.json").read_text())
+    return [v for part in verdicts["datasets"].values() for v in part["variants"]]
+
+
+def test_intervals_show_every_variant_with_figures_letters_and_ties(drawn, made):
+    path, variants = drawn("intervals"), variants_of(made)
+    first = sum(variant["tied_for_first"] for variant in variants)
+    assert parts(path) == {"interval": len(variants), "first": first,
+                           "point": len(variants) - first}  # fmt: skip
+    names = {v["name"] for v in variants} - {"minilm/base"}
+    assert {"sms", "news", "minilm/base (collapsed)", "a", "b", *names} <= texts(path)
+    assert {v["metrics"]["macro_f1"]["shown"] for v in variants} <= texts(path)
+    assert "macro_f1 on the test rows, with its 95 % interval" in texts(path)
+
+
+def test_an_untrained_head_is_never_marked_as_tied_for_first(drawn):
+    def tie(variant: dict[str, Any]) -> None:
+        variant.update(tied_for_first=True, untrained_head=variant["kind"] == "base")
+
+    path = drawn("intervals", every(tie))
+    assert parts(path)["point"] == 2
+    assert "minilm/base (untrained head, collapsed)" in texts(path)
+
+
+def test_a_dataset_is_drawn_by_its_own_metric(drawn):
+    path = drawn("intervals", lambda verdicts: verdicts["datasets"]["sms"].update(metric="loss"))
+    assert "loss on the test rows, with its 95 % interval" in texts(path)
+    assert parts(path)["interval"] == len(results.BASELINES) + 5  # of the other dataset
+
+
+def test_costs_have_a_panel_each_with_a_front(drawn):
+    path = drawn("costs")
+    assert parts(path)["front"] == 2 * 3
+    assert parts(path)["point"] == 2 * 3 * 4  # the base has no costs
+    assert {"trainable parameters", "training time", "peak memory"} <= texts(path)
+    assert {"minilm/head", "minilm/lora-r4", "Pareto front"} <= texts(path)
+    assert any(text.startswith("tfidf: 0.") for text in texts(path))
+    assert any(re.fullmatch(r"majority: 0\.\d+, too far to draw", text) for text in texts(path))
+
+
+def test_what_has_no_cost_is_said_and_not_drawn(drawn):
+    path = drawn("costs", every(lambda variant: variant["costs"].update(peak_memory_bytes=None)))
+    assert "on record for no variant" in texts(path)
+    assert parts(path)["front"] == 2 * 2
+    path = drawn("costs", every(lambda variant: variant.update(costs={})))
+    assert not parts(path)["front"]
+
+
+def priced(name: str, cost: float, value: float, untrained: bool = False) -> costs.Priced:
+    """A variant with a cost and a figure."""
+    variant = Variant(name, "m", name, "adapter", untrained, Measure(value, value, value, ""), "a",
+                      False, False, {"train_seconds": cost}, [], None, None, [])  # fmt: skip
+    return costs.Priced(variant, cost, value)
+
+
+FRONT = [priced("cheap", 1, 0.5), priced("worse", 2, 0.4), priced("better", 3, 0.8),
+         priced("equal", 4, 0.8), priced("dearer", 3, 0.7), priced("best", 9, 0.9)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("lower", "front"), [(False, ["cheap", "better", "best"]), (True, ["cheap", "worse"])]
+)
+def test_the_front_holds_what_no_other_beats_in_both(lower, front):
+    found = costs.pareto_front(FRONT[::-1], lower)
+    assert [point.variant.name for point in found] == front
+
+
+def test_an_untrained_head_is_no_candidate_of_the_front():
+    lucky = priced("lucky", 0.5, 0.95, untrained=True)
+    found = costs.pareto_front([lucky, *FRONT], lower_is_better=False)
+    assert [point.variant.name for point in found] == ["cheap", "better", "best"]
+
+
+def test_loss_turns_the_front_of_the_figure_round(drawn):
+    def as_loss(verdicts: dict[str, Any]) -> None:
+        every(lambda v: v["metrics"].update(loss=v["metrics"]["macro_f1"]))(verdicts)
+        verdicts["metric"] = "loss"
+
+    def fronts(path: Path) -> list[str]:
+        found = [node for node in elements(path, "g") if "front" in node.get("id", "")]
+        return [ET.tostring(node[0], encoding="unicode") for node in found]
+
+    assert fronts(drawn("costs")) != fronts(drawn("costs", as_loss))
+    assert any("loss on the test rows" in text for text in texts(drawn("costs", as_loss)))
+
+
+@pytest.mark.parametrize(
+    ("lower", "baseline", "inside"),
+    [(False, 0.1, False), (False, 0.7, True), (False, 0.99, True), (True, 2.5, False),
+     (True, 0.1, True)],
+)  # fmt: skip
+def test_a_baseline_far_worse_than_all_is_not_drawn(lower, baseline, inside):
+    measure = Measure(baseline, baseline, baseline, "")
+    far = Variant("majority", "", "majority", "baseline", False, measure, "b", False, False, {},
+                  [], None, None, [])  # fmt: skip
+    trained = [
+        priced("a", 1, 0.8).variant,
+        priced("b", 2, 0.9).variant,
+        priced("c", 3, 0.6).variant,
+    ]
+    found = list(costs.baselines(Dataset("d", "macro_f1", lower, [far, *trained])))
+    assert [shown for *_, shown in found] == [inside]
+
+
+@pytest.mark.parametrize(
+    ("shown", "number", "text"),
+    [(costs.count, 770, "770"), (costs.count, 166_658, "167 k"), (costs.count, 2e6, "2 M"),
+     (costs.duration, 47.4, "47.4 s"), (costs.duration, 600, "10 min"),
+     (costs.duration, 7200, "2 h"), (costs.size, 2**30, "1 GiB"), (costs.size, 500, "500 B"),
+     (costs.size, 1000 * 2**20, "1,000 MiB")],
+)  # fmt: skip
+def test_costs_in_words(shown, number, text):
+    assert shown(number) == text
+
+
+@pytest.mark.parametrize("cost", costs.COSTS, ids=lambda cost: cost.key)
+@pytest.mark.parametrize(("low", "high"), [(7e8, 9e8), (1e3, 1e9), (90, 110), (0.2, 0.3), (5, 5.5)])
+def test_an_axis_has_a_few_ticks(cost, low, high):
+    found = costs.ticks(low, high, cost)
+    assert 1 <= len(found) <= costs.MOST_TICKS
+    assert all(low <= tick <= high for tick in found)
+
+
+def test_ranks_are_a_line_per_model_and_method(drawn):
+    path = drawn("ranks")
+    assert parts(path) == {"sweep": 2, "point": 4, "interval": 4, "end": 4}
+    assert {"minilm/lora", "minilm/head", "minilm/full", "4", "16"} <= texts(path)
+
+
+def test_no_rank_is_said(drawn, made, tmp_path):
+    copied = shutil.copytree(made, tmp_path / "copied")
+    for file in copied.glob("*/*/*/seed*/metrics.json"):
+        file.write_text(file.read_text().replace('"r": ', '"other": '))
+    path = drawn("ranks", directory=copied)
+    assert "No adapter of this dataset has a single rank." in texts(path)
+    assert not parts(path)
+
+
+def test_learning_is_a_line_per_seed(drawn):
+    path = drawn("learning")
+    trained = 2 * 4 * 2  # datasets, variants, seeds
+    assert parts(path) == {"training": trained, "validation": trained}
+    assert {"sms, minilm", "lora-r4", "training rows", "validation rows"} <= texts(path)
+
+
+def test_no_losses_are_said(drawn):
+    path = drawn("learning", every(lambda variant: variant.update(seeds=[])))
+    assert "No losses were logged on this dataset." in texts(path)
+
+
+def test_reliability_has_a_diagram_per_variant(drawn, made):
+    path, variants = drawn("reliability"), variants_of(made)
+    counts = dict.fromkeys(("diagonal", "reliability", "bins"), len(variants))
+    assert parts(path) == counts
+    bins = [node for node in elements(path, "g") if node.get("id") == "bins-1"]
+    assert len(list(bins[0].iter("{http://www.w3.org/2000/svg}path"))) == 5  # those with rows
+    assert {"sms", "news", "ECE 0.050", "lora-r4", "confidence"} <= texts(path)
+
+
+def test_no_calibration_is_said(drawn):
+    path = drawn("reliability", every(lambda variant: variant.update(calibration=None)))
+    assert "No calibration is on record for this dataset." in texts(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_dataset_is_an_empty_figure(drawn, name):
+    assert not parts(drawn(name, lambda verdicts: verdicts.update(datasets={})))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """Results of two datasets with fifty variants of one seed, under names that users may give."""
+    methods = ("lora", "dora", "$x$ <b>", "m\x1bm", "訓練 " + "long " * 30)
+    names = [f"{method}-r{2**power}" for method in methods for power in range(9)]
+    plan = results.Comparison({"one": ["a", "b"]}, seeds=(0,), rows=20,
+                              variants=("base", "head", "full", *names[:46], "last"))  # fmt: skip
+    directory = results.make(tmp_path_factory.mktemp("many"), plan)
+    verdicts = json.loads((directory / "verdicts.json").read_text())
+    one = verdicts["datasets"]["one"]
+    verdicts["datasets"] = {f"$set {number}$ <&>": one for number in range(2)}
+    for name in verdicts["datasets"]:
+        (directory / name).symlink_to(directory / "one", target_is_directory=True)
+    (directory / "verdicts.json").write_text(json.dumps(verdicts))
+    return directory
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_grows_with_what_it_shows(drawn, many, name):
+    few = size_points(drawn(name))
+    one = size_points(drawn(name, lambda verdicts: verdicts["datasets"].popitem(), many))
+    path = drawn(name, directory=many)
+    wide, high = size_points(path)
+    assert high > 1.8 * one[1]
+    assert wide * high > 1.2 * few[0] * few[1]
+    assert any(text.startswith("$set 1$ ") for text in texts(path))
+    assert parts(path)
+
+
+def test_looks_tell_fifty_variants_of_three_models_apart():
+    variants = [
+        replace(FRONT[0].variant, name=f"{model}/v{number}", model=model, variant=f"v{number}")
+        for model in ("a", "b", "c")
+        for number in range(50)
+    ]
+    comparison = compared.Comparison(0.95, [Dataset("d", "f1", False, variants)])
+    assert len(set(drawing.looks(comparison).values())) == 150
+
+
+def test_long_names_keep_both_ends():
+    assert drawing.short("x" * 60 + "-r16").endswith("-r16")
+    assert len(drawing.short("x" * 60)) == drawing.LONGEST_NAME
+    assert drawing.short("a\x00 b\n") == "a b"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot be read .*run the stage"),
+        ("{", "no whole JSON file"),
+        ("3", "not as `verdicts` writes it"),
+        ("[]", "has no 'metric'"),
+        ('{"metric": "f1", "level": 0.95, "datasets": []}', "not as `verdicts` writes it"),
+        ('{"metric": "f1", "level": 0.95, "datasets": {"d": {}}}', "KeyError: 'variants'"),
+        ('{"metric": "f1", "level": "x", "datasets": {}}', "'x' is no number"),
+    ],
+)
+def test_verdicts_that_are_none(tmp_path, text, complaint):
+    path = tmp_path / "verdicts.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=complaint) as caught:
+        compared.read(path, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.pop("letters"),
+        lambda v: v.update(costs=None),
+        lambda v: v["costs"].update(train_seconds="long"),
+        lambda v: v["metrics"]["macro_f1"].update(low=None),
+        lambda v: v["metrics"].update(macro_f1=3),
+        lambda v: v["calibration"].update(reliability=[{"rows": 3}]),
+        lambda v: v.update(seeds=None),
+    ],
+)
+def test_a_damaged_variant_is_refused_in_one_line(drawn, change):
+    with pytest.raises(InputError, match=r"edited\.json is not as `verdicts` writes it") as caught:
+        drawn("intervals", every(change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot be read"),
+        ("{", "no whole JSON file"),
+        ('{"run_info": {}}', "has no 'train_info'"),
+        ('{"run_info": {}, "train_info": {"metrics": [{"loss": 1}]}}', "KeyError: 'step'"),
+        ('{"run_info": {}, "train_info": {"metrics": [{"step": 1, "loss": NaN}]}}', "no number"),
+        ('{"run_info": {"peft_config": 3}, "train_info": {}}', "is not as `train_lora` writes it"),
+    ],
+)
+def test_a_damaged_cell_is_refused_in_one_line(drawn, made, tmp_path, text, complaint):
+    copied = shutil.copytree(made, tmp_path / "copied")
+    cell = copied / "sms/minilm/head/seed1/metrics.json"
+    cell.unlink()
+    if text is not None:
+        cell.write_text(text)
+    with pytest.raises(InputError, match=complaint) as caught:
+        drawn("learning", directory=copied)
+    assert str(cell) in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -5,7 +5,10 @@ from typing import Any
 
 from common import files
 
-INK, PAPER, COLOURS = "#24292f", "#ffffff", ["#0a6ebd", "#bd4b0a", "#3d8f3d", "#7b4fb5", "#a3333d"]
+INK, PAPER = "#24292f", "#ffffff"
+COLOURS = [
+    "#0a6ebd", "#bd4b0a", "#3d8f3d", "#7b4fb5", "#c23a86", "#0f9e94", "#b08900", "#6b7683",
+]  # fmt: skip
 
 
 def prepare() -> None:
