@@ -2,9 +2,7 @@ rule verdicts:
     """Tell which differences between variants are real, from their answers on the test rows."""
     input:
         metrics=config["metrics"],
-        predictions=[
-            path.replace("metrics.json", "predictions.parquet") for path in config["metrics"]
-        ],
+        predictions=beside(config["metrics"], "predictions.parquet"),
     output:
         "results/verdicts.json",
     log:

@@ -345,6 +345,14 @@ def test_a_difference_whose_test_is_not_assured_is_marked(run):
 
 
 @pytest.mark.usefixtures("results")
+def test_a_mark_that_is_not_in_the_table_is_not_explained(run):
+    """Majority and lora-r4 differ by a test that is not assured; no column holds this pair."""
+    _, text = run("sms/bert/lora-r4/0")
+    assert "?" not in "".join(map("".join, tables(text)[0]))
+    assert "Marked *?*" not in text
+
+
+@pytest.mark.usefixtures("results")
 def test_without_tfidf_no_difference_to_it(run):
     _, text = run("sms/bert/base,lora-r4/0,1", baselines=["majority"])
     assert {row["to tfidf"] for row in by_variant(tables(text)[0]).values()} == {""}
