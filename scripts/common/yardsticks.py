@@ -1,5 +1,6 @@
 """What a variant is held against in tables: the untrained base of its model, and TF-IDF."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from common.standing import of_kind, pair
@@ -32,11 +33,14 @@ def doubt(comparison: Found) -> str | None:
     return comparison["caution"] if comparison["significant"] else None
 
 
+def shown(found: Found) -> Iterator[Found]:
+    """The comparisons that the tables of a dataset show."""
+    for variant in found["variants"]:
+        for other in (base_of(found, variant), tfidf_of(found)):
+            if told := held_against(found, variant, other):
+                yield told
+
+
 def doubts(found: Found) -> list[str]:
     """The reasons for doubt in the tables of a dataset, each once; not those of other pairs."""
-    comparisons = (
-        held_against(found, variant, other)
-        for variant in found["variants"]
-        for other in (base_of(found, variant), tfidf_of(found))
-    )
-    return sorted({reason for each in comparisons if each and (reason := doubt(each))})
+    return sorted({reason for each in shown(found) if (reason := doubt(each))})
