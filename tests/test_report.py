@@ -46,7 +46,10 @@ PREPARATION = {
     "found": {"train": {"rows": 1234}},
     "rows_dropped": {"bad": 0, "exact": 30, "near": 4},
     "rows_marked": {"exact": 0},
-    "splits": {"train": {"rows": 800, "classes": {"ham": 700, "spam": 100}}},
+    "splits": {
+        "train": {"rows": 800, "classes": {"ham": 700, "spam": 100}},
+        "test": {"rows": 20, "classes": {"ham": 10, "spam": 10}},
+    },
 }  # fmt: skip
 TRAINED = {
     "num_adapter_params": 147_456,
