@@ -42,6 +42,12 @@ rule report:
             category="Comparison",
             labels={"what": "All figures", "as": "CSV"},
         ),
+        verdicts_csv=report(
+            "results/verdicts.csv",
+            caption="captions/verdicts_csv.rst",
+            category="Comparison",
+            labels={"what": "All verdicts", "as": "CSV"},
+        ),
         markdown=report(
             "results/comparison.md",
             caption="captions/comparison_md.rst",
@@ -81,6 +87,7 @@ rule report:
             {params.published:q} \\
             --verdicts {input.verdicts:q} \\
             --csv {output.csv:q} \\
+            --verdicts-csv {output.verdicts_csv:q} \\
             --markdown {output.markdown:q} \\
             --latex {output.latex:q} \\
             --methods {output.methods:q} \\
