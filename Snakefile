@@ -47,6 +47,7 @@ rule all:
         "results/verdicts.json",
         "results/report.html",
         "results/comparison.csv",
+        "results/verdicts.csv",
         "results/comparison.md",
         "results/comparison.tex",
         "results/methods.md",

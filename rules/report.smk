@@ -2,9 +2,7 @@ rule verdicts:
     """Tell which differences between variants are real, from their answers on the test rows."""
     input:
         metrics=config["metrics"],
-        predictions=[
-            path.replace("metrics.json", "predictions.parquet") for path in config["metrics"]
-        ],
+        predictions=beside(config["metrics"], "predictions.parquet"),
     output:
         "results/verdicts.json",
     log:
@@ -43,6 +41,12 @@ rule report:
             caption="captions/comparison_csv.rst",
             category="Comparison",
             labels={"what": "All figures", "as": "CSV"},
+        ),
+        verdicts_csv=report(
+            "results/verdicts.csv",
+            caption="captions/verdicts_csv.rst",
+            category="Comparison",
+            labels={"what": "All verdicts", "as": "CSV"},
         ),
         markdown=report(
             "results/comparison.md",
@@ -83,6 +87,7 @@ rule report:
             {params.published:q} \\
             --verdicts {input.verdicts:q} \\
             --csv {output.csv:q} \\
+            --verdicts-csv {output.verdicts_csv:q} \\
             --markdown {output.markdown:q} \\
             --latex {output.latex:q} \\
             --methods {output.methods:q} \\

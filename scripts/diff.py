@@ -14,7 +14,9 @@ if there was trouble. Times, memory and settings are no figures.
 
 import logging
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("diff")
 
-BLOCKS = ("run_info", "train_info", "meta_info", "metrics")  # of metrics.json
 SAME, DIFFERENT, TROUBLE = 0, 1, 2
 
 
@@ -88,8 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     require_metrics(args.metrics)
     with results_of(args.a) as before, results_of(args.b) as after:
         roots = before, after
-        found = Comparison((args.a, args.b), roots, (read(before), read(after)))
-        text = markdown(found, args.metrics)
+        with by_their_names((args.a, args.b), roots):
+            found = Comparison((args.a, args.b), roots, (read(before), read(after)))
+            text = markdown(found, args.metrics)
     if args.output:
         with files.written_aside(args.output) as aside:
             aside.write_text(text, encoding="utf-8")
@@ -105,12 +107,29 @@ def require_metrics(names: list[str]) -> None:
         raise InputError(f"--metrics: there is no {unknown[0]!r}; known are {', '.join(METRICS)}")
 
 
+@contextmanager
+def by_their_names(names: tuple[str, str], roots: tuple[Path, Path]) -> Iterator[None]:
+    """Let errors name a file as the user calls it, also one that is out of a revision."""
+    try:
+        yield
+    except InputError as error:
+        said = str(error)
+        for name, root in zip(names, roots, strict=True):
+            if not Path(name).is_dir():
+                said = said.replace(f"{root}/", f"{name}: ").replace(str(root), name)
+        raise InputError(said) from error
+
+
 def read(results: Path) -> dict[Cell, dict]:
     """The metrics.json of every cell and baseline that a directory compares."""
-    return {
-        cell: files.read_json(results / cell.path / cells.METRICS, BLOCKS)
-        for cell in cells.compared(results)
-    }
+    from common import answers, difference
+
+    records = {}
+    for cell in cells.compared(results):
+        path = results / cell.path / cells.METRICS
+        records[cell] = answers.read_record(path)
+        difference.check_record(path, records[cell])
+    return records
 
 
 def markdown(found: Comparison, metrics: list[str]) -> str:
@@ -240,9 +259,8 @@ def read_answers(found: Comparison, cell: Cell) -> "Answers":
     """What a cell answered in A and in B."""
     from common import difference
 
-    before, after = (record["meta_info"]["dataset_info"]["labels"] for record in found.of(cell))
     digests = [settings.hashes(root, cell.dataset).get("test") for root in found.roots]
-    return difference.read_answers(cell, found.roots, (before, after), (digests[0], digests[1]))
+    return difference.read_answers(cell, found.roots, found.of(cell), (digests[0], digests[1]))
 
 
 def untested(found: list["Difference"], known: list[Cell]) -> list[str]:
@@ -259,21 +277,27 @@ def untested(found: list["Difference"], known: list[Cell]) -> list[str]:
 
 def variants_table(found: list["Difference"]) -> str:
     """A line per variant and metric."""
-    from common.intervals import rounded
-
     header = ["dataset", "model", "variant", "seeds", "metric", "A", "B", "difference",
               "p (Holm)", "verdict"]  # fmt: skip
     rows: list[list[Any]] = []
     for each in found:
         first = each.cells[0]
         seeds = ", ".join(str(cell.seed) for cell in each.cells if cell.seed is not None)
-        shift = number(each.shift)
-        if each.shift is not None and each.interval is not None:
-            shift = rounded(each.shift, each.interval)
         remark = f"; {each.note}" if each.note and each.p is not None else ""
-        rows.append([*first[:3], seeds, each.metric, number(each.before), number(each.after),
-                     shift, p_value(each.p_holm), each.verdict + remark])  # fmt: skip
+        figures = [number(each.before), number(each.after), difference_shown(each)]
+        rows.append([*first[:3], seeds, each.metric, *figures, p_value(each.p_holm),
+                     each.verdict + remark])  # fmt: skip
     return table(header, rows)
+
+
+def difference_shown(found: "Difference") -> str:
+    """A difference, and its interval if it has one, with the digits that the interval supports."""
+    from common.intervals import signed
+
+    if found.shift is None or found.interval is None:
+        return number(found.shift)
+    low, high = (signed(end, found.interval) for end in (found.interval.low, found.interval.high))
+    return f"{signed(found.shift, found.interval)} ({low} to {high})"
 
 
 def cells_table(found: list["Difference"], alone: list[list[int]]) -> str:
@@ -301,7 +325,11 @@ def p_value(p: float | None) -> str:
 
 
 def command() -> None:
-    """Run ``main`` so that trouble has a status of its own: an error of ``cli.run`` is a text."""
+    """Run ``main`` so that trouble has a status of its own.
+
+    That of an error of ``cli.run``, which ends in a text, and of an error in this program, is
+    Python's 1, which means that figures differ.
+    """
     status = SAME
 
     def remembered() -> None:
@@ -314,6 +342,9 @@ def command() -> None:
         if not isinstance(end.code, str):
             raise
         print(end.code, file=sys.stderr)
+        status = TROUBLE
+    except Exception:
+        traceback.print_exc()
         status = TROUBLE
     sys.exit(status)
 

@@ -1,15 +1,17 @@
-"""Merge figures and verdicts into one comparison: CSV, Markdown, a LaTeX table, methods text.
+"""Merge figures and verdicts into one comparison: CSVs, Markdown, a LaTeX table, methods text.
 
     python scripts/report.py --results results --baselines majority tfidf \\
         --cells sms-spam/minilm/base,lora-r4,lora-r16/0,1 --metrics macro_f1 accuracy \\
         --verdicts results/verdicts.json \\
-        --csv results/comparison.csv --markdown results/comparison.md \\
+        --csv results/comparison.csv --verdicts-csv results/verdicts.csv \\
+        --markdown results/comparison.md \\
         --latex results/comparison.tex --methods results/methods.md
 
-The cells are named, not searched for: a rank that left the config leaves the comparison. The CSV is
-tidy, one row per cell or baseline and split; the Markdown is for reading, the verdict of each
-dataset first; LaTeX table and methods are for a paper. Figures published elsewhere, --published,
-stand beside ours as rows marked so, and enter no mean and no verdict.
+The cells are named, not searched for: a rank that left the config leaves the comparison. Both CSVs
+are tidy: one row per cell or baseline and split, and one per variant with its verdicts. The
+Markdown is for reading, the verdict of each dataset first; LaTeX table and methods are for a paper.
+Figures published elsewhere, --published, stand beside ours as rows marked so, in no mean, in no
+verdict, and not in --verdicts-csv.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
-from common.cells import directory, full_name, identities
+from common.cells import Cell, directory, identities
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -59,11 +61,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
     parser.add_argument("--verdicts", required=True, type=Path, help="verdicts.json")
     parser.add_argument("--csv", required=True, type=Path, help="CSV file to write")
+    parser.add_argument("--verdicts-csv", required=True, type=Path, help="CSV file to write")
     parser.add_argument("--markdown", required=True, type=Path, help="Markdown file to write")
     parser.add_argument("--latex", required=True, type=Path, help="LaTeX table to write")
     parser.add_argument("--methods", required=True, type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
-    from common import comparison, latex, methods
+    from common import comparison, latex, methods, tidy
 
     rows = list(identities(args.cells, args.baselines))
     table = tabulate(args.results, rows, args.published)
@@ -74,9 +77,14 @@ def main(argv: list[str] | None = None) -> None:
         args.latex: latex.table(verdicts, args.published),
         args.methods: methods.text(verdicts, prepared, records),
     }
-    with files.written_aside(args.csv) as aside:
-        words = table["published"].map({True: "true", False: "false"})
-        table.assign(published=words).to_csv(aside, index=False)
+    words = table["published"].map({True: "true", False: "false"})
+    tables = {
+        args.csv: with_ranges(table.assign(published=words), verdicts),
+        args.verdicts_csv: tidy.by_variant(verdicts),
+    }
+    for path, written in tables.items():
+        with files.written_aside(path) as aside:
+            written.to_csv(aside, index=False)
     for path, text in texts.items():
         with files.written_aside(path) as aside:
             aside.write_text(text, encoding="utf-8")
@@ -178,20 +186,47 @@ def flatten_reference(reference: Reference) -> dict[str, Any]:
     }
 
 
+def with_ranges(table: "pd.DataFrame", verdicts: Record) -> "pd.DataFrame":
+    """The table with the interval of each cell in its row of the test rows; elsewhere empty."""
+    from common import tidy
+
+    known = tidy.ranges(verdicts)
+    own = (table["split"] == "test") & (table["published"] == "false")
+    found = [
+        known[cell] if measured else {} for cell, measured in zip(cells_of(table), own, strict=True)
+    ]
+    with_them = table.copy()
+    for name in tidy.range_columns(verdicts):
+        with_them[name] = [each.get(name) for each in found]
+    return with_them
+
+
+def cells_of(table: "pd.DataFrame") -> list[Cell]:
+    """The cell or baseline of each row of the table."""
+    import pandas as pd
+
+    names = zip(*(table[column] for column in Cell._fields), strict=True)
+    return [
+        Cell(dataset, model, variant, None if pd.isna(seed) else int(seed))
+        for dataset, model, variant, seed in names
+    ]
+
+
 def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
-    """The verdicts, of the very variants in the table.
+    """The verdicts, of the very cells in the table.
 
     Raises:
         InputError: they are missing, or of another comparison.
     """
     verdicts = files.read_json(path, ("metric", "level", "alpha", "resamples", "datasets"))
-    measured = table[~table["published"]]
-    for dataset, rows in measured.groupby("dataset", sort=False):
-        named = zip(rows["model"], rows["variant"], strict=True)
-        names = {full_name(model, variant) for model, variant in named}
-        told = verdicts["datasets"].get(dataset, {"variants": []})["variants"]
-        if names != {variant["name"] for variant in told}:
-            raise InputError(f"{path} is of another comparison: run `verdicts`")
+    told = {
+        Cell(dataset, variant["model"] or "", variant["variant"], seed)
+        for dataset, found in verdicts["datasets"].items()
+        for variant in found["variants"]
+        for seed in variant["seeds"] or [None]
+    }
+    if told != set(cells_of(table[~table["published"]])):
+        raise InputError(f"{path} is of another comparison: run `verdicts`")
     return verdicts
 
 

@@ -67,6 +67,15 @@ def test_what_a_revision_holds_is_there_for_the_while():
         ("nothing", "'nothing' is neither a directory nor a git revision"),
         (":results", "':results' is neither"),
         ("--help", "'--help' is neither"),
+        ("--output=x", "'--output=x' is neither"),
+        ("--output=x:results", "'--output=x:results' is neither"),
+        ("old:--output=x", "'old:--output=x' holds no --output=x/"),
+        ("old:--remote=x", "'old:--remote=x' holds no --remote=x/"),
+        ("old::(top)results", r"holds no :\(top\)results/"),
+        ("old:res*", r"holds no res\*/"),
+        ("old:results/file", "holds no results/file/ .it is a file"),
+        ("old:kept/../..", "kept/../.. leads out of the revision"),
+        ("old:/etc", "/etc leads out of the revision"),
     ],
 )
 @pytest.mark.usefixtures("repository")
@@ -74,6 +83,16 @@ def test_a_place_that_holds_nothing_is_one_line(place, complaint):
     with pytest.raises(InputError, match=complaint) as caught, results_of(place):
         raise AssertionError("there is nothing to compare")
     assert "\n" not in str(caught.value)
+    assert not Path("x").exists()
+
+
+def test_a_link_that_leads_out_of_the_results_is_not_followed(repository):
+    Path("results/link").symlink_to("/etc")
+    who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+    for words in (["add", "--force", "results"], [*who, "commit", "-qm", "A link"]):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    with pytest.raises(InputError, match="'HEAD' holds what is no plain file"), results_of("HEAD"):
+        raise AssertionError("the link was followed")
 
 
 def test_a_machine_without_git_has_directories(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ ROWS = 200
 LABELS = np.arange(ROWS) % 2
 NAMES = ["ham", "spam"]
 CELL = "sms/bert/lora-r4/seed0"
+ROOT = Path(__file__).parents[1]
 
 
 def record(probabilities: np.ndarray, labels: np.ndarray, **run: Any) -> dict[str, Any]:
@@ -34,8 +35,10 @@ def record(probabilities: np.ndarray, labels: np.ndarray, **run: Any) -> dict[st
         "f1": None,
         "loss": float(-np.log(probabilities[np.arange(len(labels)), labels]).mean()),
         "rows": len(labels),
+        "confusion_matrix": [[int(((labels == i) & (given == j)).sum()) for j in range(2)]
+                             for i in range(2)],
         "eval_seconds": 1.5,
-    }
+    }  # fmt: skip
     return {
         "run_info": {"train_config": {"max_steps": 100}, "peft_config": {"r": 4}, **run},
         "train_info": {},
@@ -131,7 +134,9 @@ def test_a_changed_cell_has_both_tests(add, run):
     assert status == 1
     variant, cell = lines(text)
     assert variant[:7] == ["sms", "bert", "lora-r4", "0", "accuracy", "0.9000", "0.9750"]
-    shift, low, high = map(float, re.findall(r"-?\d\.\d+", variant[7]))
+    # An interval of half a width of 0.045 supports two decimals.
+    assert re.fullmatch(r"\+0\.0\d \(\+0\.0\d to \+0\.1\d\)", variant[7])
+    shift, low, high = map(float, re.findall(r"[-+]\d\.\d+", variant[7]))
     # All of B's errors are other rows: the variance of the difference of shares is (n - d^2)/N.
     error = np.sqrt((25 / ROWS - 0.075**2) / ROWS)
     assert shift == pytest.approx(0.075, abs=5e-3)
@@ -323,7 +328,103 @@ def test_trouble_is_one_line_and_another_status(
     assert "Traceback" not in done.stderr
 
 
+def test_a_difference_that_no_resample_moves_has_an_interval_with_a_width(add, run):
+    """A is right on all rows and B on none."""
+    add("a", CELL)
+    add("b", CELL, range(ROWS))
+    variant, _ = lines(run("--metrics", "accuracy")[1])
+    shift, low, high = map(float, re.findall(r"[-+]\d\.\d+", variant[7]))
+    assert shift == low == -1.0
+    assert -1.0 < high < -0.9
+    assert variant[9].startswith("worse")
+
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
+
+
+def edited(**columns: Any) -> Callable[[Path], None]:
+    """How to put other values in some columns of predictions.parquet."""
+
+    def damage(file: Path) -> None:
+        pd.read_parquet(file).assign(**columns).to_parquet(file, index=False)
+
+    return damage
+
+
+def replaced(old: str, new: str) -> Callable[[Path], Any]:
+    """How to put another text into metrics.json."""
+    return lambda file: file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "complaint"),
+    [
+        (METRICS, lambda file: file.write_text('{"run_in'), "is no whole JSON file"),
+        (METRICS, lambda file: file.write_text("[]"), "lacks figures"),
+        (METRICS, lambda file: file.write_text("3"), "lacks figures"),
+        (METRICS, replaced('"accuracy"', '"exactness"'), "lacks figures ('accuracy')"),
+        (METRICS, replaced('"validation": {', '"validation": 1, "more": {'), "lacks figures"),
+        (METRICS, replaced('"package_info": {', '"package_info": 1, "more": {'), "lacks figures"),
+        (METRICS, replaced('"macro_f1": ', '"macro_f1": "high", "more": '), "lacks figures"),
+        (PREDICTIONS, lambda file: file.write_bytes(b""), "has no predictions of these classes"),
+        (PREDICTIONS, lambda file: file.write_bytes(file.read_bytes()[:999]), "has no predictions"),
+        (PREDICTIONS, lambda file: pd.DataFrame({"id": [1]}).to_parquet(file), "no predictions"),
+        (PREDICTIONS, edited(probability_ham="much"), "has no predictions of these classes"),
+        (PREDICTIONS, edited(probability_ham=None), "has empty places"),
+        (PREDICTIONS, edited(id="row 1"), "has the row 'row 1' twice"),
+        (PREDICTIONS, edited(probability_ham=0.0), "metrics.json is not of the rows in"),
+        ("../../../passport.json", lambda file: file.write_text('{"splits": 3}'), "is no passport"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_line_and_trouble(add, run_script, tmp_path, name, damage, complaint):
+    add("a", CELL, range(5))
+    file = add("b", CELL, range(9)) / name
+    damage(file)
+    done = run_script("diff", "--a", str(tmp_path / "a"), "--b", str(tmp_path / "b"))
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert complaint in last
+    assert str(file.resolve().parent) in last
+    assert "run" in last
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_damaged_file_in_a_revision_goes_by_its_name(add, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    add("results", CELL)
+    (tmp_path / "results" / CELL / METRICS).write_text("{")
+    who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "Results"]):
+        subprocess.run(["git", *words], check=True)
+    add("results", CELL)
+    with pytest.raises(InputError, match=f"^HEAD: {CELL}/metrics.json is no whole JSON file"):
+        diff.main(["--a", "HEAD"])
+
+
+def test_an_error_of_the_program_is_no_difference(monkeypatch, capsys):
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(diff, "main", broken)
+    with pytest.raises(SystemExit) as end:
+        diff.command()
+    assert end.value.code == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 0), (1, 0), (2, 2)])
+def test_make_fails_where_there_was_trouble_alone(tmp_path, status, expected):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexit {status}\n")
+    python.chmod(0o755)
+    words = ["make", "--old-file=.venv/run.stamp", "diff", "A=a", f"BIN={tmp_path}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == expected, done.stderr
+
+
 def test_a_record_of_another_version_is_refused(add, tmp_path):
     (add("a", CELL) / "metrics.json").write_text("{}")
-    with pytest.raises(InputError, match="has no 'run_info'"):
+    with pytest.raises(InputError, match=r"lacks figures .*'run_info'"):
         diff.main(["--a", str(tmp_path / "a"), "--b", str(tmp_path / "a")])

@@ -1,12 +1,14 @@
 """The table for a paper: whole, escaped, with the figures of the verdicts."""
 
+import copy
 import re
+from typing import Any
 
 import pytest
 
 from common import latex
 
-VERDICTS = {
+VERDICTS: dict[str, Any] = {
     "level": 0.95,
     "alpha": 0.05,
     "datasets": {
@@ -17,6 +19,7 @@ VERDICTS = {
                 {
                     "name": name, "model": model, "variant": variant, "kind": kind,
                     "seeds": [0, 1] if model else [], "letters": letters,
+                    "untrained_head": kind == "base",
                     "collapsed": collapsed, "metrics": {"macro_f1": {"shown": shown}},
                     "costs": {"trainable_parameters": parameters, "train_seconds": seconds},
                 }
@@ -30,6 +33,7 @@ VERDICTS = {
                 {
                     "a": a, "b": b, "metric": "macro_f1", "difference": difference,
                     "low": difference - 0.1, "high": difference + 0.1, "significant": real,
+                    "caution": None,
                 }
                 for a, b, difference, real in [
                     ("tfidf", "m_1/base", 0.4, True),
@@ -41,9 +45,10 @@ VERDICTS = {
     },
 }  # fmt: skip
 PUBLISHED = [
-    {"dataset": "sms_spam", "variant": "100 % & more", "source": "s", "metrics": {"macro_f1": 0.5}},
+    {"dataset": "sms_spam", "variant": "100 % & more", "source": "A & B", "note": "50 %",
+     "metrics": {"macro_f1": 0.5}},
     {"dataset": "other", "variant": "elsewhere", "source": "s", "metrics": {"macro_f1": 0.5}},
-]
+]  # fmt: skip
 
 
 def rows(text: str) -> list[list[str]]:
@@ -76,6 +81,58 @@ def test_the_table_is_whole():
     assert text.count("{") == text.count("}")
 
 
+def notes(text: str) -> list[str]:
+    return re.findall(r"\{\\footnotesize (.*)\\par\}", text.split(r"\end{tabular}")[1])
+
+
+def test_what_is_marked_is_explained_below():
+    assert notes(latex.table(VERDICTS, PUBLISHED)) == [
+        r"$\ast$: significant.",
+        r"$\dagger$: collapsed to one class with some seed.",
+        r"Published elsewhere, and not measured here: A \& B (50 \%).",
+    ]
+
+
+def test_what_is_not_marked_is_not_explained():
+    plain = copy.deepcopy(VERDICTS)
+    found = plain["datasets"]["sms_spam"]
+    for each in found["variants"]:
+        each["collapsed"] = []
+    for each in found["comparisons"]:
+        each["significant"] = False
+    text = latex.table(plain, [])
+    assert notes(text) == []
+    assert not {"ast", "dagger", "ddagger"} & set(re.findall(r"\\(\w+)", text))
+
+
+def test_a_difference_whose_test_is_not_assured_is_marked():
+    doubted = copy.deepcopy(VERDICTS)
+    for each in doubted["datasets"]["sms_spam"]["comparisons"]:
+        each["caution"] = "one seed: run 3 & more"
+    text = latex.table(doubted, [])
+    assert [line[4:6] for line in rows(text)[1:]] == [
+        ["", r"$-0.40^{\ast \ddagger}$"],
+        [r"$+0.60^{\ast \ddagger}$", "$+0.20$"],
+    ]
+    assert r"$\ddagger$: one seed: run 3 \& more." in notes(text)
+
+
+def test_a_base_with_a_head_of_its_own_is_marked():
+    own = copy.deepcopy(VERDICTS)
+    own["datasets"]["sms_spam"]["variants"][1]["untrained_head"] = False
+    text = latex.table(own, [])
+    assert rows(text)[1][1] == r"base$^{\S \dagger}$"
+    assert r"$\S$: with the head that came with the model." in notes(text)
+
+
+@pytest.mark.parametrize("name", ["[x]", "*"])
+def test_a_name_at_the_start_of_a_line_is_no_argument_of_the_line_before(name):
+    own = [{**PUBLISHED[0], "model": name}]
+    text = latex.table(VERDICTS, own)
+    assert not re.search(r"\\\\\s*[\[*]", text)
+    assert rows(text)[3][0] == f"{{{name[0]}}}{name[1:]}"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -83,7 +140,8 @@ def test_the_table_is_whole():
         ("{a}~^", r"\{a\}\textasciitilde{}\textasciicircum{}"),
         ("\\input{x}", r"\textbackslash{}input\{x\}"),
         ("a\nb\tc", "a b c"),
-        ('<b> | "q"', r"\textless{}b\textgreater{} \textbar{} \textquotedbl{}q\textquotedbl{}"),
+        ('<b> | "q"', r"\textless{}b\textgreater{} \textbar{} \char34{}q\char34{}"),
+        ("[x]*", "{[}x]{*}"),
         ("Größe", "Größe"),
     ],
 )

@@ -16,7 +16,8 @@ META = {
     "system_info": {"system": "Linux", "machine": "x86_64", "processor": "CPU", "accelerator":
                     None},
 }  # fmt: skip
-CONFIG = {"learning_rate": 0.001, "epochs": 1.0, "max_steps": None, "backbone_dropout": False,
+CONFIG = {"model_id": "toy", "max_seq_length": 128, "learning_rate": 0.001, "epochs": 1.0,
+          "max_steps": None, "weight_decay": 0.0, "backbone_dropout": False,
           "keep": "best"}  # fmt: skip
 
 
@@ -32,17 +33,28 @@ PREPARATION: dict[str, Any] = {
     "found": {"train": {"rows": 1000}, "test": {"rows": 234}},
     "rows_dropped": {"bad": 2, "exact": 30, "near": 0},
     "rows_marked": {"exact": 0},
-    "splits": {"train": {"rows": 1000, "classes": {"a": 600, "b": 400}}},
+    "rows": {"not_drawn": {"train": 0, "test": 1700}},
+    "splits": {"train": {"rows": 1000, "classes": {"a": 600, "b": 400}},
+               "test": {"rows": 300, "classes": {"a": 200, "b": 100}}},
 }  # fmt: skip
 VERDICTS: dict[str, Any] = {
     "metric": "macro_f1", "level": 0.9, "alpha": 0.1, "resamples": 500,
     "datasets": {"x": {"metric": "macro_f1", "comparisons": [{"mcnemar_p": None}] * 6}},
 }  # fmt: skip
-LORA = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["k", "v"], "eva": None}
+LORA = {
+    "peft_type": "LORA",
+    "r": 8,
+    "lora_alpha": 16,
+    "lora_dropout": 0.0,
+    "use_rslora": False,
+    "target_modules": ["k", "v"],
+    "eva": None,
+}
 RECORDS = [
     record("x", "majority", None),
     record("x", "base", 0),
-    *(record("x", "lora", seed, kind="adapter", peft_config=LORA, train_config=CONFIG)
+    *(record("x", "lora", seed, kind="adapter", peft_config=LORA,
+             train_config=CONFIG | {"seed": seed})
       for seed in (0, 2)),
 ]  # fmt: skip
 
@@ -52,12 +64,15 @@ RECORDS = [
     [
         "x (org/rows, revision abc1): of 1,234 usable rows, 32 (bad 2, exact 30) were dropped and "
         "0 marked; duplicates were dropped, near ones where they would straddle splits",
-        "by hash sampling with seed 7, rows of one author together: train 1,000 (a 600, b 400).",
+        "by hash sampling with seed 7, rows of one author together: train 1,000 (a 600, b 400); "
+        "test 300 of 2,000 (a 200, b 100).",
         "Model m: toy==1.0, toy/model.",
-        "- On x: m/lora, adapter (peft_type LORA, r 8, lora_alpha 16, target_modules k, v): "
-        "learning_rate 0.001, epochs 1, keep best; 1,234 trainable parameters.\n",
+        "- On x: m/lora, adapter (peft_type LORA, r 8, lora_alpha 16, lora_dropout 0, "
+        "target_modules k, v): AdamW, max_length 128, learning_rate 0.001, epochs 1, "
+        "weight_decay 0, keep best; 1,234 trainable parameters.\n",
         "Seeds: 0, 2. Baselines: majority gives every row the most frequent class",
-        "The epoch that was best on validation was kept.",
+        "measured on the test rows (x: 300), which nothing was fitted to or chosen by. The epoch "
+        "that was best on validation was kept.\n",
         "Intervals are at 90 %",
         "(500 resamples, stratified by class; Rubin 1981)",
         "Holm's (1979) method within a dataset (x: 6 pairs) at 10 %.",
@@ -73,6 +88,18 @@ def test_a_setting_that_seeds_share_stands_once():
     assert text.count("- On ") == text.count("python 3.11.7") == 1
 
 
+@pytest.mark.parametrize("early", [{"keep": "best"}, {"keep": "last", "patience": 2}])
+def test_the_best_epoch_is_told_of_those_that_kept_it(early):
+    mixed = [
+        record("x", "head", 0, kind="head", train_config={"keep": "last", "patience": None}),
+        record("x", "lora", 0, kind="adapter", train_config=early),
+    ]
+    text = methods.text(VERDICTS, {"x": PREPARATION}, mixed)
+    kept = "The epoch that was best on validation was kept of m/lora on x; of others, the last.\n"
+    assert kept in text
+    assert "best on validation" not in methods.text(VERDICTS, {"x": PREPARATION}, mixed[:1])
+
+
 def test_mcnemar_is_named_where_it_was_used():
     assert "McNemar" not in methods.text(VERDICTS, {"x": PREPARATION}, RECORDS)
     used = copy.deepcopy(VERDICTS)
@@ -81,7 +108,7 @@ def test_mcnemar_is_named_where_it_was_used():
 
 
 def test_names_mark_nothing():
-    odd = {**PREPARATION, "splits": {"train": {"rows": 1, "classes": {"<b>*x*|": 1}}}}
+    odd = {**PREPARATION, "splits": {"test": {"rows": 1, "classes": {"<b>*x*|": 1}}}}
     assert r"&lt;b&gt;\*x\*\|" in methods.text(VERDICTS, {"x": odd}, RECORDS)
 
 

@@ -46,7 +46,10 @@ PREPARATION = {
     "found": {"train": {"rows": 1234}},
     "rows_dropped": {"bad": 0, "exact": 30, "near": 4},
     "rows_marked": {"exact": 0},
-    "splits": {"train": {"rows": 800, "classes": {"ham": 700, "spam": 100}}},
+    "splits": {
+        "train": {"rows": 800, "classes": {"ham": 700, "spam": 100}},
+        "test": {"rows": 20, "classes": {"ham": 10, "spam": 10}},
+    },
 }  # fmt: skip
 TRAINED = {
     "num_adapter_params": 147_456,
@@ -106,7 +109,8 @@ def results(tmp_path):
 
 
 OUTPUTS = {
-    "verdicts": "v.json", "csv": "c.csv", "markdown": "c.md", "latex": "c.tex", "methods": "m.md",
+    "verdicts": "v.json", "csv": "c.csv", "verdicts-csv": "v.csv",
+    "markdown": "c.md", "latex": "c.tex", "methods": "m.md",
 }  # fmt: skip
 
 
@@ -183,6 +187,7 @@ COLUMNS = [
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
     *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
     *("trainable_share", "pretrained_head", "classes", "confusion_matrix", "published", "source"),
+    *("macro_f1_low", "macro_f1_high"),
 ]
 
 
@@ -345,9 +350,109 @@ def test_a_difference_whose_test_is_not_assured_is_marked(run):
 
 
 @pytest.mark.usefixtures("results")
+def test_a_mark_that_is_not_in_the_table_is_not_explained(run):
+    """Majority and lora-r4 differ by a test that is not assured; no column holds this pair."""
+    _, text = run("sms/bert/lora-r4/0")
+    assert "?" not in "".join(map("".join, tables(text)[0]))
+    assert "Marked *?*" not in text
+
+
+@pytest.mark.usefixtures("results")
 def test_without_tfidf_no_difference_to_it(run):
     _, text = run("sms/bert/base,lora-r4/0,1", baselines=["majority"])
     assert {row["to tfidf"] for row in by_variant(tables(text)[0]).values()} == {""}
+
+
+@pytest.mark.usefixtures("results")
+def test_test_rows_have_the_interval_of_their_cell(run, tmp_path):
+    table, _ = run("sms/bert/base,lora-r4/0,1", published=PUBLISHED)
+    found = json.loads((tmp_path / "v.json").read_text())["datasets"]["sms"]["variants"]
+    expected = {
+        (v["model"] or "", v["variant"], "" if c["seed"] is None else str(c["seed"])):
+        (c["low"], c["high"])
+        for v in found for c in v["metrics"]["macro_f1"]["cells"]
+    }  # fmt: skip
+    ends = ["macro_f1_low", "macro_f1_high"]
+    ours = table[(table["split"] == "test") & (table["published"] == "false")]
+    told = ours.set_index(["model", "variant", "seed"])[ends].astype(float)
+    assert {key: tuple(row) for key, *row in told.itertuples(name=None)} == expected
+    assert set(table.drop(ours.index)[ends].to_numpy().ravel()) == {""}
+
+
+def test_a_metric_that_stands_in_has_columns_of_its_own(results, run):
+    results("news/bert/base/seed0", labels=["ham", "spam", "other"])
+    table, _ = run("news/bert/base/0", "sms/bert/base/0", baselines=[], metrics=["f1"])
+    test = table[table["split"] == "test"].set_index("dataset")
+    assert list(table.columns[-4:]) == ["f1_low", "f1_high", "macro_f1_low", "macro_f1_high"]
+    assert test.loc["news", "f1_low"] == ""
+    assert test.loc["news", "macro_f1_low"] != "" != test.loc["sms", "f1_low"]
+
+
+@pytest.mark.usefixtures("results")
+def test_the_verdicts_are_a_table_of_variants(run, tmp_path):
+    run("sms/bert/base,lora-r4,lora-r16/0,1", published=PUBLISHED)
+    found = json.loads((tmp_path / "v.json").read_text())["datasets"]["sms"]
+    table = pd.read_csv(tmp_path / "v.csv", dtype=str, keep_default_na=False)
+    assert list(table["variant"]) == ["majority", "tfidf", "base", "lora-r4", "lora-r16"]
+    row = table.set_index("variant").loc["lora-r4"].to_dict()
+    variant = next(each for each in found["variants"] if each["variant"] == "lora-r4")
+    macro_f1 = variant["metrics"]["macro_f1"]
+    told = next(each for each in found["comparisons"]
+                if (each["a"], each["b"]) == ("tfidf", "bert/lora-r4"))  # fmt: skip
+    expected = {
+        "dataset": "sms", "model": "bert", "kind": "adapter", "seeds": "2", "rows": "20",
+        "metric": "macro_f1", "letters": variant["letters"], "rank": str(variant["rank"]),
+        "tied_for_first": str(variant["tied_for_first"]), "to_tfidf_outcome": "tie",
+        "to_tfidf_caution": "", "share_of_gap": "", "trainable_parameters": "739586",
+        "train_seconds": "12.34", "peak_memory_bytes": str(2**30), "file_bytes": "2958344",
+    }  # fmt: skip
+    assert {key: row[key] for key in expected} == expected
+    numbers = {
+        **{key: macro_f1[key] for key in ("value", "low", "high")},
+        "to_tfidf": -told["difference"],
+        "to_tfidf_low": -told["high"],
+        "to_tfidf_high": -told["low"],
+        "to_tfidf_p": told["p"],
+        "to_tfidf_p_holm": told["p_holm"],
+        **{key: variant["calibration"][key] for key in ("ece", "brier")},
+    }
+    assert {key: float(row[key]) for key in numbers} == pytest.approx(numbers)
+
+
+@pytest.mark.usefixtures("results")
+def test_what_has_nothing_to_be_held_against_has_empty_places(run, tmp_path):
+    run("sms/bert/base,lora-r4/0")
+    with open(tmp_path / "v.csv", newline="") as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert {rows["tfidf"][name] for name in rows["tfidf"] if name.startswith("to_")} == {""}
+    assert {rows["base"][name] for name in rows["base"] if name.startswith("to_base")} == {""}
+    majority = [rows["majority"][name] for name in ("model", "seeds", "trainable_parameters")]
+    assert majority == ["", "0", ""]
+    assert rows["base"]["to_tfidf_caution"].startswith("one seed: ")
+
+
+@pytest.mark.usefixtures("results")
+def test_more_in_the_verdicts_changes_nothing(run, tmp_path):
+    run("sms/bert/base,lora-r4/0,1")
+    before = {name: (tmp_path / name).read_bytes() for name in OUTPUTS.values()}
+    path = tmp_path / "v.json"
+    verdict = json.loads(path.read_text())
+    found = verdict["datasets"]["sms"]
+    for block in (verdict, found, *found["variants"], *found["comparisons"]):
+        block["each_seed"] = [{"seed": 0, "more": None}]
+    path.write_text(json.dumps(verdict))
+    run("sms/bert/base,lora-r4/0,1", judge=False)
+    del before["v.json"]
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.usefixtures("results")
+def test_the_columns_of_the_verdicts_are_documented(run, tmp_path):
+    run("sms/bert/base,lora-r4/0,1")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    columns = pd.read_csv(tmp_path / "v.csv", nrows=0).columns
+    missing = [name for name in columns if f"`{name.replace('to_base', 'to_tfidf')}`" not in readme]
+    assert missing == []
 
 
 @pytest.mark.parametrize("change", [("lora-r4", "lora-r8"), ("sms", "news")])
@@ -359,6 +464,13 @@ def test_verdicts_of_another_comparison(run, tmp_path, change):
         f"bert/{change[0]}", f"bert/{change[1]}"))  # fmt: skip
     with pytest.raises(InputError, match=r"v\.json is of another comparison: run `verdicts`"):
         run("sms/bert/base,lora-r4/0,1", judge=False)
+
+
+@pytest.mark.usefixtures("results")
+def test_verdicts_of_other_seeds(run):
+    run("sms/bert/base,lora-r4/0,1")
+    with pytest.raises(InputError, match=r"v\.json is of another comparison: run `verdicts`"):
+        run("sms/bert/base,lora-r4/0", judge=False)
 
 
 @pytest.mark.usefixtures("results")

@@ -175,6 +175,8 @@ EDITS = [
     code_edit("common/verdict", VERDICTS),
     code_edit("common/standing", VERDICTS),
     code_edit("common/cells", VERDICTS),
+    code_edit("common/yardsticks", REPORT),
+    code_edit("common/tidy", REPORT),
     code_edit("common/comparison", REPORT),
     code_edit("common/latex", REPORT),
     code_edit("common/methods", REPORT),

@@ -91,17 +91,20 @@ def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
     """One predictions.parquet, by the ids of its rows.
 
     Raises:
-        InputError: it is missing, damaged, of other classes, or names a row twice.
+        InputError: it is missing, damaged, of other classes, lacks a value or names a row twice.
     """
     try:
         frame = pd.read_parquet(path, columns=["id", "label", *columns(classes)])
+        frame = frame.astype(dict.fromkeys(columns(classes), float))
     except FileNotFoundError as error:
         raise InputError(f"{path} is not there: run the stage that writes it") from error
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
         raise InputError(
             f"{path} has no predictions of these classes ({cli.one_line(error)}): "
             "delete it and run again"
         ) from error
+    if frame.isna().any(axis=None):
+        raise InputError(f"{path} has empty places: delete it and run again")
     if frame["id"].duplicated().any():
         twice = frame.loc[frame["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{path} has the row {twice!r} twice: delete it and run again")

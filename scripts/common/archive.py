@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from common import cli
 from common.cli import InputError
 
 RESULTS = "results"
@@ -27,9 +28,12 @@ def results_of(place: str) -> Iterator[Path]:
         yield Path(place)
         return
     revision, _, path = place.partition(":")
+    path = path or RESULTS
+    commit = commit_of(revision, place)
+    require_inside(path, place)
     with TemporaryDirectory(prefix="results-") as folder:
-        extract(commit_of(revision, place), path or RESULTS, place, Path(folder))
-        yield Path(folder) / (path or RESULTS)
+        extract(commit, path, place, Path(folder))
+        yield Path(folder) / path
 
 
 def commit_of(revision: str, place: str) -> str:
@@ -42,19 +46,40 @@ def commit_of(revision: str, place: str) -> str:
     return done.stdout.decode().strip()
 
 
-def extract(commit: str, path: str, place: str, folder: Path) -> None:
-    """Write a directory as a commit holds it below a folder."""
-    tar = folder / ".results.tar"
-    done = git("archive", "--format=tar", f"--output={tar}", commit, path)
-    if done.returncode:
-        said = " ".join(done.stderr.decode().split())
+def require_inside(path: str, place: str) -> None:
+    """Refuse a directory that would lie outside of where the revision is taken out to."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
         raise InputError(
-            f"{place!r} holds no {path}/ ({said}): git ignores results by default, so keep those "
-            "of a run with `git add --force` of its comparison.csv, metrics.json, "
-            "predictions.parquet and passport.json"
+            f"{place!r}: {path} leads out of the revision: name a directory below the working one"
         )
-    with tarfile.open(tar) as archive:
-        archive.extractall(folder, filter="data")
+
+
+def extract(commit: str, path: str, place: str, folder: Path) -> None:
+    """Write a directory as a commit holds it below a folder; its path is a path and no pattern."""
+    tar = folder / ".results.tar"
+    words = ("archive", "--format=tar", f"--output={tar}", commit, "--", path)
+    done = git("--literal-pathspecs", *words)
+    if done.returncode:
+        raise nothing_there(path, place, " ".join(done.stderr.decode().split()))
+    try:
+        with tarfile.open(tar) as archive:
+            archive.extractall(folder, filter="data")
+    except tarfile.FilterError as error:
+        raise InputError(
+            f"{place!r} holds what is no plain file ({cli.one_line(error)}): name a directory "
+            "without links that lead out of it"
+        ) from error
+    if not (folder / path).is_dir():
+        raise nothing_there(path, place, "it is a file")
+
+
+def nothing_there(path: str, place: str, why: str) -> InputError:
+    """What to say of a revision without such a directory."""
+    return InputError(
+        f"{place!r} holds no {path}/ ({why}): git ignores results by default, so keep those of a "
+        "run with `git add --force` of its comparison.csv, metrics.json, predictions.parquet and "
+        "passport.json"
+    )
 
 
 def git(*words: str) -> subprocess.CompletedProcess[bytes]:

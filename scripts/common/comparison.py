@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from common.cells import full_name
 from common.markdown import shown
-from common.standing import apart, of_kind, outcome, pair
+from common.standing import apart, outcome
+from common.yardsticks import base_of, doubt, doubts, held_against, tfidf_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEBIBYTE = 2**20
-TFIDF = "tfidf"
 
 Found = dict[str, Any]
 Reference = dict[str, Any]
@@ -61,9 +61,10 @@ def introduction(verdicts: Found) -> str:
     return (
         f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
         "interval minds the test rows and the seeds. Differences are tested on the same rows, at "
-        f"{100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm): *better* and *worse* "
-        "are significant, a *tie* is not told apart, which is no proof of equality. Variants that "
-        "share a letter are tied. `base` is the model with an untrained head, a coin that every "
+        f"{100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs with `majority` "
+        "and untrained heads are a family of their own): *better* and *worse* are significant, a "
+        "*tie* is not told apart, which is no proof of equality. Variants that share a letter are "
+        "tied. `base` is the model with an untrained head, a coin that every "
         "seed tosses anew. A figure that does not beat `majority` has learned nothing.\n"
     )
 
@@ -103,7 +104,7 @@ def main_table(
             "seeds": str(len(variant["seeds"]) or ""),
             column: variant["metrics"][metric]["shown"],
             "to base": difference(found, variant, base_of(found, variant)),
-            "to tfidf": difference(found, variant, baseline_named(found, TFIDF)),
+            "to tfidf": difference(found, variant, tfidf_of(found)),
             "letters": variant["letters"],
             "trainable parameters": thousands(variant["costs"]["trainable_parameters"]),
             "train seconds": rounded(variant["costs"]["train_seconds"], 1),
@@ -117,30 +118,15 @@ def main_table(
     return pd.DataFrame(lines).fillna("")
 
 
-def base_of(found: Found, variant: Found) -> Found | None:
-    """The untrained base of the same model; of a baseline, none."""
-    return of_kind(found, variant["model"], "base") if variant["model"] else None
-
-
-def baseline_named(found: Found, baseline: str) -> Found | None:
-    """A baseline by its name; None where it is not in the comparison."""
-    named = (v for v in found["variants"] if (v["kind"], v["variant"]) == ("baseline", baseline))
-    return next(named, None)
-
-
 def difference(found: Found, variant: Found, other: Found | None) -> str:
     """A difference with its verdict: +0.036, better; marked where the test is not assured."""
-    if other is None or other is variant:
-        return ""
-    told = pair(found, variant["name"], other["name"])
-    doubt = "?" if told["significant"] and told["caution"] else ""
-    return f"{apart(told)}, {outcome(told)}{doubt}"
+    told = held_against(found, variant, other)
+    return f"{apart(told)}, {outcome(told)}{'?' if doubt(told) else ''}" if told else ""
 
 
 def notes(found: Found) -> list[str]:
-    """The line below a table that explains its marks."""
-    doubted = sorted({each["caution"] for each in found["comparisons"]
-                      if each["significant"] and each["caution"]})  # fmt: skip
+    """The line below a table that explains the marks in it."""
+    doubted = doubts(found)
     return [f"Marked *?*: {'; '.join(doubted)}.\n"] if doubted else []
 
 

@@ -4,22 +4,24 @@ A is before, B after; a difference is B less A. Tests compare answers to the sam
 the rows are not the same, a difference has no test: it may be the rows'.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from common import evaluation, intervals
+from common import answers, cli, evaluation, judging, pairwise
 from common.cells import PREDICTIONS, Cell
-from common.resampling import LOWER_IS_BETTER, Measured, Variant, measure
-from common.significance import compare, holm, mcnemar_exact
+from common.cli import InputError
+from common.intervals import Interval, bootstrap_intervals
+from common.resampling import LOWER_IS_BETTER, METRICS, Variant, measure
+from common.settings import settings
+from common.significance import Comparison, compare, holm, mcnemar_exact
 
 ALPHA = 0.05
-KEY = ["id", "label"]  # of a test row
+LEVEL = 0.95  # of the intervals
 TIMES = ("eval_seconds", "eval_samples_per_second")
 
 Pair = tuple[Any, Any]
@@ -44,7 +46,7 @@ class Difference:
     metric: str
     before: float | None
     after: float | None
-    interval: intervals.Interval | None = None
+    interval: Interval | None = None
     p: float | None = None
     p_holm: float | None = None
     note: str = ""
@@ -89,50 +91,72 @@ def figures(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def check_record(path: Path, record: dict[str, Any]) -> None:
+    """Refuse a metrics.json that does not hold what is compared.
+
+    Raises:
+        InputError: a block of it has another shape, or a metric is no number.
+    """
+    try:
+        figures(record)
+        settings(record, {})
+        test = record["metrics"]["test"]
+        for value in (test["accuracy"], *(test[name] for name in METRICS if test.get(name))):
+            float(value)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} lacks figures ({cli.one_line(error)}): delete it and run again"
+        ) from error
+
+
 def read_answers(
-    cell: Cell,
-    roots: tuple[Path, Path],
-    labels: tuple[list[str], list[str]],
-    digests: tuple[str | None, str | None],
+    cell: Cell, roots: tuple[Path, Path], records: Pair, digests: tuple[str | None, str | None]
 ) -> Answers:
     """The answers of a cell to the test rows in A and B.
 
     Args:
         cell: that both have.
         roots: the results directories.
-        labels: the class names of A and of B.
+        records: its metrics.json in A and in B.
         digests: of the test rows of A and of B, texts included; None where they are not on record.
+
+    Raises:
+        InputError: predictions are damaged, or not those that the metrics were made of.
     """
     none = np.empty(0), np.empty(0), (np.empty((0, 0)), np.empty((0, 0)))
-    paths = [root / cell.path / PREDICTIONS for root in roots]
-    for side, path in zip("AB", paths, strict=True):
-        if not path.exists():
+    directories = [root / cell.path for root in roots]
+    for side, directory in zip("AB", directories, strict=True):
+        if not (directory / PREDICTIONS).exists():
             return Answers(*none, f"{side} has no {PREDICTIONS}")
-    if labels[0] != labels[1]:
+    classes, others = (record["meta_info"]["dataset_info"]["labels"] for record in records)
+    if classes != others:
         return Answers(*none, "the classes differ")
-    frames = [pd.read_parquet(path).sort_values(KEY, kind="stable") for path in paths]
+    frames = [
+        answers.read_predictions(directory / PREDICTIONS, classes).sort_index()
+        for directory in directories
+    ]
+    labels = answers.numbered(frames[0], classes, directories[0])
     if differs := difference_of_rows(frames[0], frames[1]):
         return Answers(*none, differs)
     if None not in digests and digests[0] != digests[1]:
         return Answers(*none, "the texts of the test rows differ")
-    columns = [f"probability_{name}" for name in labels[0]]
-    before, after = (frame[columns].to_numpy(dtype=float) for frame in frames)
-    numbers = frames[0]["label"].map({name: number for number, name in enumerate(labels[0])})
-    return Answers(frames[0]["id"].to_numpy(), numbers.to_numpy(dtype=int), (before, after))
+    before, after = (frame[answers.columns(classes)].to_numpy(dtype=float) for frame in frames)
+    for directory, record, own in zip(directories, records, (before, after), strict=True):
+        answers.check_figures(directory, record, labels, own)
+    return Answers(frames[0].index.to_numpy(), labels, (before, after))
 
 
 def difference_of_rows(before: pd.DataFrame, after: pd.DataFrame) -> str:
     """How the test rows differ by id and label, in words; "" where they do not."""
-    keys = [Counter(frame[KEY].astype(str).itertuples(index=False, name=None))
-            for frame in (before, after)]  # fmt: skip
+    keys = [set(frame["label"].items()) for frame in (before, after)]
     if keys[0] == keys[1]:
         return ""
-    common = (keys[0] & keys[1]).total()
+    common = len(keys[0] & keys[1])
     return f"the test rows differ: {common} are common, of {len(before)} in A and {len(after)} in B"
 
 
 def of_variant(
-    cells: Sequence[Cell], metric: str, records: list[Pair], answers: list[Answers]
+    cells: Sequence[Cell], metric: str, records: list[Pair], answered: list[Answers]
 ) -> Difference:
     """One metric of one variant in A and B, on average over the seeds that both have.
 
@@ -143,50 +167,63 @@ def of_variant(
         cells: of the variant, one per seed.
         metric: its name.
         records: of each cell, the metrics.json of A and of B.
-        answers: of each cell.
+        answered: of each cell, its answers.
     """
     sides = [[record["metrics"]["test"].get(metric) for record in side]
              for side in zip(*records, strict=True)]  # fmt: skip
     before, after = (None if None in side else float(np.mean(side)) for side in sides)
     plain = Difference(tuple(cells), metric, before, after)
-    if differs := next((each.differs for each in answers if each.differs), ""):
+    if differs := next((each.differs for each in answered if each.differs), ""):
         return replace(plain, note=differs)
-    if not all(np.array_equal(each.ids, answers[0].ids) for each in answers):
+    if not all(np.array_equal(each.ids, answered[0].ids) for each in answered):
         return replace(plain, note="the seeds were tested on different rows")
     if before is None or after is None:
         return replace(plain, note="no such figure")
-    measured = measure_both(cells, metric, records[0][1], answers)
-    found = compare(measured["B"], measured["A"])
+    found, around = compare_both(cells, metric, records[0][1], answered)
     note = "" if found.seeds_known else "one seed: of these trained models alone"
-    return replace(plain, interval=found.contrast.interval(), p=found.p, note=note)
+    return replace(plain, interval=around, p=found.p, note=note)
 
 
-def measure_both(
-    cells: Sequence[Cell], metric: str, record: dict[str, Any], answers: list[Answers]
-) -> dict[str, Measured]:
-    """A metric of A and of B on the same resamples of the test rows."""
+def compare_both(
+    cells: Sequence[Cell], metric: str, record: dict[str, Any], answered: list[Answers]
+) -> tuple[Comparison, Interval]:
+    """The test of B against A on the same resamples of the test rows, and the interval of B - A.
+
+    The interval is the one of the verdicts, which has a width also where no resample moves the
+    difference: ``pairwise.difference_interval``.
+    """
     names = record["meta_info"]["dataset_info"]["labels"]
     wanted = record["run_info"].get("options", {}).get("positive_label")
     trained = cells[0].seed is not None
     variants = [
-        Variant(side, np.stack([each.probabilities[number] for each in answers]), trained)
+        Variant(side, np.stack([each.probabilities[number] for each in answered]), trained)
         for number, side in enumerate("AB")
     ]
-    positive = evaluation.class_number(wanted, names)
-    return measure(answers[0].labels, variants, metric, positive)
+    labels, positive = answered[0].labels, evaluation.class_number(wanted, names)
+    measured = measure(labels, variants, metric, positive)
+    ranges = bootstrap_intervals(labels, variants, [metric], positive, level=LEVEL)[metric]
+    told = [
+        {"name": side, "metrics": {metric: {"value": measured[side].mean, **asdict(around)}}}
+        for side in "AB"
+        for around, _ in [judging.interval_of(measured[side], ranges[side], LEVEL)]
+    ]
+    given = {each.name: each.probabilities.argmax(axis=2) for each in reversed(variants)}
+    limits = pairwise.exact_limits(given, labels, metric)
+    found = compare(measured["B"], measured["A"], least_p=limits.get(("B", "A"), 0.0))
+    return found, pairwise.difference_interval(found, told, LEVEL)
 
 
-def of_cell(cell: Cell, records: Pair, answers: Answers) -> tuple[Difference, int, int]:
+def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, int, int]:
     """The accuracy of one cell in A and B, with McNemar's exact test of its two trained models.
 
     Returns:
         the difference; and the rows that A alone gets right, and that B alone does.
     """
     before, after = (record["metrics"]["test"]["accuracy"] for record in records)
-    plain = Difference((cell,), "accuracy", before, after, note=answers.differs)
-    if answers.differs:
+    plain = Difference((cell,), "accuracy", before, after, note=answered.differs)
+    if answered.differs:
         return plain, 0, 0
-    right = [each.argmax(axis=1) == answers.labels for each in answers.probabilities]
+    right = [each.argmax(axis=1) == answered.labels for each in answered.probabilities]
     alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return replace(plain, p=mcnemar_exact(right[1], right[0])), *alone
 

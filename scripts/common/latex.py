@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from common import yardsticks
 from common.markdown import flat
-from common.standing import BETTER, TIE, WORSE, apart, of_kind, outcome, pair
+from common.standing import BETTER, TIE, WORSE, apart, outcome
+from common.yardsticks import base_of, doubt, held_against, tfidf_of
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -15,9 +17,13 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",  # \textquotedbl is in no font of LaTeX's default encoding, OT1
+    # After the end of a line, LaTeX takes these for its argument.
+    "[": "{[}",
+    "*": "{*}",
 }
-SIGNS = {BETTER: r"^{\ast}", WORSE: r"^{\ast}", TIE: ""}
+REAL, COLLAPSED, OWN_HEAD, DOUBTED = r"\ast", r"\dagger", r"\S", r"\ddagger"
+SIGNS = {BETTER: REAL, WORSE: REAL, TIE: ""}
 COLUMNS = ("Model", "Variant", "Seeds", "Difference to base", "to TF-IDF", "Ties", "Parameters",
            "Seconds")  # fmt: skip
 
@@ -54,7 +60,10 @@ def table(verdicts: Found, published: list[Found]) -> str:
             for each in published
             if each["dataset"] == dataset
         ]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if explained := notes(verdicts, published):
+        lines += [r"\par\smallskip", *[rf"{{\footnotesize {note}\par}}" for note in explained]]
+    return "\n".join([*lines, r"\end{table}", ""])
 
 
 def row(cells: list[str]) -> str:
@@ -64,28 +73,38 @@ def row(cells: list[str]) -> str:
 
 def line(found: Found, variant: Found) -> list[str]:
     """The cells of one variant."""
-    base = of_kind(found, variant["model"], "base") if variant["model"] else None
-    named = (v for v in found["variants"] if (v["kind"], v["variant"]) == ("baseline", "tfidf"))
     costs = variant["costs"]
     return [
         escaped(variant["model"] or ""),
-        escaped(variant["variant"]) + (r"$^{\dagger}$" if variant["collapsed"] else ""),
+        escaped(variant["variant"]) + raised(*marks(variant)),
         str(len(variant["seeds"]) or ""),
         escaped(variant["metrics"][found["metric"]]["shown"]),
-        difference(found, variant, base),
-        difference(found, variant, next(named, None)),
+        difference(found, variant, base_of(found, variant)),
+        difference(found, variant, tfidf_of(found)),
         escaped(variant["letters"]),
         number(costs["trainable_parameters"], 0),
         number(costs["train_seconds"], 1),
     ]
 
 
+def marks(variant: Found) -> list[str]:
+    """The signs beside the name of a variant: a base that is no coin, and seeds that collapsed."""
+    own = variant["kind"] == "base" and not variant["untrained_head"]
+    return [*[OWN_HEAD] * own, *[COLLAPSED] * bool(variant["collapsed"])]
+
+
+def raised(*signs: str) -> str:
+    """Signs above the line, for a text; nothing where there are none."""
+    return f"$^{{{' '.join(signs)}}}$" if signs else ""
+
+
 def difference(found: Found, variant: Found, other: Found | None) -> str:
-    """A difference, with a star where it is significant."""
-    if other is None or other is variant:
+    """A difference, with a sign where it is significant, and one where that is not assured."""
+    told = held_against(found, variant, other)
+    if told is None:
         return ""
-    told = pair(found, variant["name"], other["name"])
-    return f"${apart(told)}{SIGNS[outcome(told)]}$"
+    signs = " ".join(filter(None, (SIGNS[outcome(told)], DOUBTED if doubt(told) else "")))
+    return f"${apart(told)}{f'^{{{signs}}}' if signs else ''}$"
 
 
 def number(value: float | None, digits: int) -> str:
@@ -104,7 +123,35 @@ def caption(verdicts: Found) -> str:
     """What the columns mean."""
     return (
         f"Test rows; means over seeds with {100 * verdicts['level']:g}\\,\\% intervals over rows "
-        f"and seeds. $\\ast$: significant at {100 * verdicts['alpha']:g}\\,\\% among all pairs of "
-        "a dataset (Holm). Variants that share a letter are not told apart. Parameters are those "
-        "trained. $\\dagger$: collapsed to one class with some seed."
+        f"and seeds. Differences are tested at {100 * verdicts['alpha']:g}\\,\\% over all pairs of "
+        "a dataset (Holm; pairs with the majority class or an untrained head are a family of their "
+        "own). Variants that share a letter are not told apart. Parameters are those "
+        "trained."
     )
+
+
+def notes(verdicts: Found, published: list[Found]) -> list[str]:
+    """What the marks mean that are in the table, and where published figures are from."""
+    datasets = verdicts["datasets"].values()
+    signs = {sign for found in datasets for each in found["variants"] for sign in marks(each)}
+    signs |= {SIGNS[outcome(each)] for found in datasets for each in yardsticks.shown(found)}
+    said = {
+        REAL: "significant",
+        OWN_HEAD: "with the head that came with the model",
+        COLLAPSED: "collapsed to one class with some seed",
+    }
+    lines = [f"${sign}$: {text}." for sign, text in said.items() if sign in signs]
+    if reasons := sorted({each for found in datasets for each in yardsticks.doubts(found)}):
+        lines.append(f"${DOUBTED}$: {escaped('; '.join(reasons))}.")
+    return lines + sources(verdicts, published)
+
+
+def sources(verdicts: Found, published: list[Found]) -> list[str]:
+    """Where the figures marked as published are from."""
+    noted = [
+        escaped(each["source"] + (f" ({each['note']})" if each.get("note") else ""))
+        for each in published
+        if each["dataset"] in verdicts["datasets"]
+    ]
+    listed = "; ".join(dict.fromkeys(noted))
+    return [f"Published elsewhere, and not measured here: {listed}."] if noted else []

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from common.cells import full_name
 from common.markdown import shown
 
 PEFT_KEYS = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "bias",
              "target_modules")  # fmt: skip
+NAMES = {"max_seq_length": "max_length"}  # of a train_config, as the config has them
+OF_CELL = ("model_id", "seed")  # in a train_config; told elsewhere
 POLICIES = {
     "drop": "duplicates were dropped, near ones where they would straddle splits",
     "group": "rows that are duplicates of each other were kept in one split",
@@ -16,16 +19,20 @@ STATISTICS = """\
 The figure of a variant is its mean over seeds. Intervals are at {level:g} %: the wider, at each \
 end, of a Bayesian bootstrap of the test rows ({resamples:,} resamples, stratified by class; Rubin \
 1981) and of Student's interval from the variances due to rows and to seeds (Obuchowski and \
-Rockette 1995; Hillis 2014), with Satterthwaite's (1946) degrees of freedom; for a single trained \
-model, the bootstrap alone. Differences in {metrics} between all pairs of variants of a dataset \
-were tested on the same test rows with Student's t of the difference of means, whose variance is \
-that over {resamples:,} paired, stratified bootstrap resamples of the rows and that over seeds, \
-and corrected by Holm's (1979) method within a dataset ({counts}) at {alpha:g} %. {single}\
-Variants tied for first are those not significantly worse than the best mean; letters of ties \
-follow Piepho (2004). Detectable differences are at 80 % power (Bloom 1995); shares of the gap \
-from head to full fine-tuning have Fieller's (1954) interval. Calibration is told by the expected \
+Rockette 1995; Hillis 2014); for a single trained model, the bootstrap alone; for the accuracy of \
+one, Wilson's (1927). Differences in {metrics} between all pairs of variants of a dataset were \
+tested on the same test rows with Student's t of the difference of means, whose variance is that \
+over {resamples:,} paired, stratified bootstrap resamples of the rows and that over seeds; its \
+degrees of freedom are Satterthwaite's (1946) with shares of the variance in place of their \
+squares, which keeps the level with few seeds. No p-value is smaller than that of a sign test of \
+the rows on which two variants disagree. {single}P-values were corrected by Holm's (1979) method \
+within a dataset ({counts}) at {alpha:g} %; pairs with the majority class or an untrained head \
+are a family of their own. Variants tied for first are those not significantly worse than the \
+best mean; letters of ties follow Piepho (2004). Detectable differences are at 80 % power (Bloom \
+1995) and at the level that the correction asks of the clearest difference; shares of the gap from \
+head to full fine-tuning have Fieller's (1954) interval. Calibration is told by the expected \
 calibration error of 15 bins (Guo et al. 2017) and the Brier (1950) score."""
-SINGLE = "Pairs of single models were also compared by McNemar's (1947) exact test. "
+SINGLE = "Two single models were compared by McNemar's (1947) exact test, too. "
 BASELINES = {
     "majority": "majority gives every row the most frequent class of the training rows",
     "tfidf": "tfidf is logistic regression on TF-IDF weights of words and pairs of words, its "
@@ -47,7 +54,12 @@ def text(verdicts: Record, preparations: dict[str, Record], records: list[Record
     parts = ["# Methods", "## Data"]
     parts += [data(name, found, records) for name, found in preparations.items()]
     parts += ["## Models and variants", *models(records), *variants(records), seeds(records)]
-    parts += ["## Evaluation", evaluation(records), statistics(verdicts), "## Software"]
+    parts += [
+        "## Evaluation",
+        evaluation(records, preparations),
+        statistics(verdicts),
+        "## Software",
+    ]
     return "\n\n".join([*parts, *software(records)]) + "\n"
 
 
@@ -59,10 +71,7 @@ def data(dataset: str, found: Record, records: list[Record]) -> str:
     near = settings["near_duplicates"]
     similar = "near duplicates did not count" if near is None else f"near: similarity of {near:g}"
     by_group = f", rows of one {settings['group']} together" if settings["group"] else ""
-    sizes = "; ".join(
-        f"{name} {part['rows']:,} ({', '.join(f'{c} {n:,}' for c, n in part['classes'].items())})"
-        for name, part in splits.items()
-    )
+    sizes = "; ".join(size(name, part, found) for name, part in splits.items())
     return shown(
         f"{dataset} ({source(record['meta_info']['dataset_info'].get('source'))}): of {read:,} "
         f"usable rows, {counted(found['rows_dropped'])} were dropped and "
@@ -71,6 +80,14 @@ def data(dataset: str, found: Record, records: list[Record]) -> str:
         f"that the source lacks were drawn by {settings['split_by']} sampling with seed "
         f"{settings['split_seed']}{by_group}: {sizes}."
     )
+
+
+def size(name: str, part: Record, found: Record) -> str:
+    """The rows of a split: test 300 of 1,114 (ham 265, spam 35); of itself where all were taken."""
+    left = found.get("rows", {}).get("not_drawn", {}).get(name, 0)
+    of = f" of {part['rows'] + left:,}" if left else ""
+    classes = ", ".join(f"{label} {rows:,}" for label, rows in part["classes"].items())
+    return f"{name} {part['rows']:,}{of} ({classes})"
 
 
 def counted(by_reason: dict[str, int]) -> str:
@@ -115,18 +132,24 @@ def trained(record: Record) -> str:
     """How one cell was trained."""
     run, cell = record["run_info"], record["cell"]
     peft = run.get("peft_config") or {}
-    made = [f"{key} {plain(peft[key])}" for key in PEFT_KEYS if peft.get(key)]
+    made = [f"{key} {plain(peft[key])}" for key in PEFT_KEYS if told(peft.get(key))]
     made += [f"quantization {run['quantization']}"] if run.get("quantization") else []
     options = [
-        f"{key} {plain(value)}"
+        f"{NAMES.get(key, key)} {plain(value)}"
         for key, value in run["train_config"].items()
-        if value not in (None, False)
+        if key not in OF_CELL and told(value)
     ]
     counted = record["train_info"].get("num_trainable_params")
     parameters = "" if counted is None else f"; {counted:,} trainable parameters"
     kind = run.get("kind", "adapter")
     described = f"{kind} ({', '.join(made)})" if made else kind
-    return f"{cell['model']}/{cell['variant']}, {described}: {', '.join(options)}{parameters}."
+    name = full_name(cell["model"], cell["variant"])
+    return f"{name}, {described}: AdamW, {', '.join(options)}{parameters}."
+
+
+def told(value: Any) -> bool:
+    """Whether a setting is worth a word: 0 is; what is off or not set is not."""
+    return value is not None and value is not False and value != []
 
 
 def plain(value: Any) -> str:
@@ -145,18 +168,31 @@ def seeds(records: list[Record]) -> str:
     return shown(f"{said} Baselines: {about}." if named else said)
 
 
-def evaluation(records: list[Record]) -> str:
+def evaluation(records: list[Record], preparations: dict[str, Record]) -> str:
     """What was measured on what."""
-    keep = {
-        record["run_info"]["train_config"].get("keep")
-        for record in records
-        if record["run_info"].get("train_config")
-    }
-    kept = " The epoch that was best on validation was kept." if "best" in keep else ""
-    return (
-        "Every cell was loaded anew from disk and measured on the test rows, which nothing was "
-        f"fitted to or chosen by.{kept}"
+    tested = {name: found["splits"]["test"]["rows"] for name, found in preparations.items()}
+    rows = ", ".join(f"{name}: {count:,}" for name, count in tested.items())
+    return shown(
+        f"Every cell was loaded anew from disk and measured on the test rows ({rows}), which "
+        f"nothing was fitted to or chosen by.{kept(records)}"
     )
+
+
+def kept(records: list[Record]) -> str:
+    """Which epoch was kept, of which variants; nothing where it is always the last."""
+    names: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for record in records:
+        if config := record["run_info"].get("train_config"):
+            name = full_name(record["cell"]["model"], record["cell"]["variant"])
+            # To stop early is to keep the best.
+            best = config.get("keep") == "best" or config.get("patience") is not None
+            names[best][f"{name} on {record['cell']['dataset']}"] = None
+    if not names[True]:
+        return ""
+    if not names[False]:
+        return " The epoch that was best on validation was kept."
+    which = ", ".join(names[True])
+    return f" The epoch that was best on validation was kept of {which}; of others, the last."
 
 
 def statistics(verdicts: Record) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from common import files
+from common import cli, files
 from common.cells import Cell
+from common.cli import InputError
 
 DIGITS = 12  # shown of a hash
 HASH_LETTERS = 64
@@ -50,12 +51,22 @@ def flat(name: str, value: Any) -> Flat:
 
 
 def hashes(results: Path, dataset: str) -> dict[str, str]:
-    """The hash of each split of a dataset, as its passport has it; {} where there is none."""
+    """The hash of each split of a dataset, as its passport has it; {} where there is none.
+
+    Raises:
+        InputError: the passport is damaged.
+    """
     path = results / dataset / "passport.json"
     if not path.exists():
         return {}
-    splits = files.read_json(path, ("splits",))["splits"]
-    return {split: part["sha256"] for split, part in splits.items() if "sha256" in part}
+    content = files.read_json(path)
+    try:
+        splits = content["splits"].items()
+        return {split: part["sha256"] for split, part in splits if "sha256" in part}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is no passport ({cli.one_line(error)}): run `passport`"
+        ) from error
 
 
 def changes(before: Flat, after: Flat) -> list[Change]:
