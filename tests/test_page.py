@@ -164,14 +164,18 @@ def test_what_is_missing_is_one_line(tmp_path):
 
     cell = made / "d/minilm/full/seed0/predictions.parquet"
     frame = pd.read_parquet(cell)
-    frame.assign(prediction="c").to_parquet(cell)
-    assert "has classes that the verdicts do not name" in complaint()
+    frame.assign(probability_a=1.0, probability_b=0.0).to_parquet(cell)
+    assert "metrics.json is not of the rows in predictions.parquet" in complaint()
     frame.iloc[1:].to_parquet(cell)
-    assert "was evaluated on other rows than d/baselines/majority" in complaint()
+    assert "have not the same test rows (id 'test/0' is in one alone)" in complaint()
     cell.unlink()
-    assert "predictions.parquet cannot be read" in complaint()
-    (made / "config.yaml").unlink()
+    assert "run the stage that writes it" in complaint()
     frame.to_parquet(cell)
+    told = (made / "verdicts.json").read_text()
+    (made / "verdicts.json").write_text(told.replace('"classes": ["a", "b"]', '"classes": ["a"]'))
+    assert "the verdicts on d are of other classes: run `verdicts`" in complaint()
+    (made / "verdicts.json").write_text(told)
+    (made / "config.yaml").unlink()
     assert "config.yaml cannot be read" in complaint()
     (made / "d/passport.md").unlink()
     assert "passport.md cannot be read" in complaint()
@@ -179,6 +183,29 @@ def test_what_is_missing_is_one_line(tmp_path):
     assert "run the stage that writes it" in complaint()
     (made / "verdicts.json").write_text("{}")
     assert "has no 'metric'" in complaint()
+
+
+def test_rows_in_another_order_give_the_same_page(made, tmp_path):
+    again = results.make(tmp_path, PLAN)
+    cell = again / "sms-spam/minilm/full/seed0/predictions.parquet"
+    pd.read_parquet(cell).iloc[::-1].to_parquet(cell, index=False)
+    page.main(words_for(again, tmp_path / "report.html"))
+    assert (tmp_path / "report.html").read_bytes() == made.read_bytes()
+
+
+def test_texts_are_found_by_the_ids_of_their_rows(tmp_path, visit):
+    """The first cell gives the order of the rows, which need not be that of the splits."""
+    again = results.make(tmp_path, Comparison({"d": ["a", "b"]}, seeds=(0,), rows=40))
+    cell = again / "d/baselines/majority/predictions.parquet"
+    pd.read_parquet(cell).iloc[::-1].to_parquet(cell, index=False)
+    page.main(words_for(again, tmp_path / "report.html"))
+    tab = visit(tmp_path / "report.html")
+    tab.locator("#errors").scroll_into_view_if_needed()
+    tab.select_option("#row-right", "any")
+    tab.locator("#row-count", has_text="of 40 test rows").wait_for()
+    for row in tab.locator("#row-list li").all():
+        row_id = row.locator("dd").last.inner_text()
+        assert row.locator(".text").inner_text().endswith(f" {row_id.removeprefix('test/')}")
 
 
 def test_the_cap_on_texts_is_told(tmp_path, monkeypatch, visit):
