@@ -55,8 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         args.templates,
         data=data,
         summaries=[
-            summary(name, part, part.get("metric", verdicts["metric"]))
-            for name, part in verdicts["datasets"].items()
+            summary(name, part, verdicts["metric"]) for name, part in verdicts["datasets"].items()
         ],
         passports={name: passport(args.results / name) for name in verdicts["datasets"]},
         configuration=read_text(args.config),
@@ -84,14 +83,20 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
 
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
+    from common import standing
+    from common.resampling import LOWER_IS_BETTER
+
     datasets, records = {}, []
     size = TEXT_BYTES // max(len(verdicts["datasets"]), 1)
     for name, part in verdicts["datasets"].items():
         found = read_answers(results, name, part)
         rows = test_rows(results / name / "data", part["variants"], found, size)
-        datasets[name] = part | {"variants": with_cells(part["variants"], found)} | rows
+        pairs = [pair | {"outcome": standing.outcome(pair)} for pair in part["comparisons"]]
+        own = {"variants": with_cells(part["variants"], found), "comparisons": pairs}
+        datasets[name] = part | rows | own
         records += [cell.record for cell in found.cells]
-    return compact(verdicts | {"datasets": datasets}), records
+    known = {"lower_is_better": list(LOWER_IS_BETTER), "datasets": datasets}
+    return compact(verdicts | known), records
 
 
 def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers":
@@ -199,23 +204,34 @@ def compact(value: Any) -> Any:
     return [compact(inner) for inner in value] if isinstance(value, list) else value
 
 
-def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
+def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
     """A dataset in short: its verdict, and its variants on one scale.
 
+    Args:
+        name: of the dataset.
+        part: what the verdicts hold of it.
+        wanted: the metric that was asked for; that of the dataset may stand in for it.
+
     Returns:
-        name, rows, classes, verdict, metric, scale (its first and last value), variants and others,
-        each a ``forest_line``. Variants stand in the order of the verdicts; of very many, the best
-        stand there, best first, and the rest in others.
+        name, rows, classes, verdict, metric, in_place_of (the metric wanted, where another stands
+        in for it), lower_is_better, scale (its first and last value), variants and others, each a
+        ``forest_line``. Variants stand in the order of the verdicts; of very many, the best stand
+        there, best first, and the rest in others.
     """
+    from common import standing
+    from common.resampling import LOWER_IS_BETTER
+
+    metric = part["metric"]
     figures = [figure for v in part["variants"] if (figure := v["metrics"].get(metric))]
     first = math.floor(min((f["low"] for f in figures), default=0) / STEP) * STEP
     last = max(math.ceil(max((f["high"] for f in figures), default=1) / STEP) * STEP, first + STEP)
-    lines = [forest_line(variant, metric, first, last) for variant in part["variants"]]
-    if len(lines) > MOST_LINES:
-        lines.sort(key=lambda line: -line.get("place", -math.inf))
+    many = len(part["variants"]) > MOST_LINES
+    shown = standing.by_rank(part) if many else part["variants"]
+    lines = [forest_line(variant, metric, first, last) for variant in shown]
     return {
-        "name": name, **{key: part[key] for key in ("rows", "classes", "verdict")},
-        "metric": metric, "scale": [f"{first:.2f}", f"{last:.2f}"],
+        "name": name, **{key: part[key] for key in ("rows", "classes", "verdict", "metric")},
+        "in_place_of": wanted if wanted != metric else None,
+        "lower_is_better": metric in LOWER_IS_BETTER, "scale": [f"{first:.2f}", f"{last:.2f}"],
         "variants": lines[:MOST_LINES], "others": lines[MOST_LINES:],
     }  # fmt: skip
 
@@ -308,7 +324,6 @@ def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
     library = get_plotlyjs()
     parts["passports"] = {name: Markup(html) for name, html in parts["passports"].items()}
     return environment.get_template(TEMPLATE).render(
-        metric=data["metric"],
         level=data["level"],
         data=Markup(inline_json(data)),
         style=Markup(read_text(templates / STYLE)),
