@@ -4,8 +4,9 @@
         --config results/config.yaml --templates scripts/templates --page results/report.html
 
 The verdicts name the cells; of each, metrics.json and predictions.parquet are read; of each
-dataset, the passport, its pictures, and the texts of the test rows on which cells disagree. Equal
-results give an equal page, byte for byte. Whatever a text, a class or a dataset is named, it is
+dataset, the passport, its pictures, and the texts of the test rows on which cells disagree. Figures
+published elsewhere, --published, stand in a table of their own and enter no figure. Equal results
+give an equal page, byte for byte. Whatever a text, a class or a dataset is named, it is
 shown and never run: HTML is escaped, and the page's policy runs no script but its own.
 """
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from common import cli, datadict, disagreements, files
 from common.cells import Cell, full_name
 from common.cli import InputError
+from common.references import Reference, references
 
 if TYPE_CHECKING:
     from common.answers import Answers
@@ -46,6 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--verdicts", required=True, type=Path, help="JSON file of `verdicts`")
     parser.add_argument("--config", required=True, type=Path, help="YAML file, shown as it is")
+    parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
     parser.add_argument("--templates", required=True, type=Path, help="directory of the template")
     parser.add_argument("--page", required=True, type=Path, help="HTML file to write")
     args = parser.parse_args(argv)
@@ -57,6 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         summaries=[
             summary(name, part, verdicts["metric"]) for name, part in verdicts["datasets"].items()
         ],
+        published=shown_references(args.published, verdicts),
         passports={name: passport(args.results / name) for name in verdicts["datasets"]},
         configuration=read_text(args.config),
         environment=environment(records),
@@ -255,6 +259,28 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
         "tied": variant["tied_for_first"] and not untrained,
         **{key: round(100 * (found[end] - first) / (last - first), 2) for key, end in ends.items()},
     }
+
+
+def shown_references(published: list[Reference], verdicts: Verdicts) -> dict[str, Any]:
+    """The figures published elsewhere, on the datasets of the page.
+
+    Returns:
+        ``metrics``, the names of all that were published, in the order of their first appearance;
+        ``rows``, each a reference with its ``figures``, one for each of these: in words, and "–"
+        where it was not published.
+    """
+    own = [row for row in published if row["dataset"] in verdicts["datasets"]]
+    metrics = list(dict.fromkeys(metric for row in own for metric in row["metrics"]))
+    rows = [
+        row | {"figures": [shown_figure(row["metrics"].get(metric)) for metric in metrics]}
+        for row in own
+    ]
+    return {"metrics": metrics, "rows": rows}
+
+
+def shown_figure(figure: float | None) -> str:
+    """A published figure as the page shows it."""
+    return "–" if figure is None else f"{figure:.3f}"
 
 
 def passport(directory: Path) -> str:

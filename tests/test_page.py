@@ -32,14 +32,14 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 Change = Callable[[dict[str, Any]], object]  # of the datasets of verdicts.json
 
 
-def write(root: Path, plan: Comparison, change: Change | None = None) -> Path:
+def write(root: Path, plan: Comparison, *more: str, change: Change | None = None) -> Path:
     """Make results up, and the page of them; before that, the verdicts may be changed."""
     made = results.make(root, plan)
     if change:
         verdicts = json.loads((made / "verdicts.json").read_text())
         change(verdicts["datasets"])
         (made / "verdicts.json").write_text(json.dumps(verdicts))
-    page.main(words_for(made, root / "report.html"))
+    page.main([*words_for(made, root / "report.html"), *more])
     return root / "report.html"
 
 
@@ -507,6 +507,42 @@ def test_the_reliability_figure_says_what_is_pooled_and_what_is_a_mean(visit):
     caption = visit().locator("#reliability figcaption").inner_text()
     assert "of the answers of all seeds together" in caption
     assert "ECE and Brier score are computed for each seed, and are means over the seeds" in caption
+
+
+PUBLISHED = [
+    {"dataset": "sms-spam", "variant": ATTACK, "source": f"{HOSTILE} https://example.org/paper",
+     "model": "opt", "metrics": {"accuracy": 0.984, "f1": 0.91}, "note": "500 <b>rows</b>"},
+    {"dataset": "sms-spam", "variant": "naive Bayes", "source": "A book", "metrics": {"f1": 0.5}},
+    {"dataset": "left out", "variant": "x", "source": "y", "metrics": {"f1": 0.5}},
+]  # fmt: skip
+
+
+def test_published_figures_are_shown_apart(tmp_path, visit):
+    tab = visit(write(tmp_path, PLAN, "--published", json.dumps(PUBLISHED)))
+    assert tab.get_by_role("heading", name="Published elsewhere").count() == 1
+    rows = tab.locator("#published tbody tr")
+    assert rows.count() == 2
+    texts = [" ".join(row.inner_text().split()) for row in rows.all()]
+    source = f"{HOSTILE} https://example.org/paper"
+    assert texts[0] == f"{ATTACK} published {source} 500 <b>rows</b> opt sms-spam 0.984 0.910"
+    assert texts[1] == "naive Bayes published A book – sms-spam – 0.500"
+    assert "compared with nothing above" in tab.locator("#comparison").inner_text()
+    assert tab.locator("#table tbody tr").count() == 14
+    assert tab.locator("#published a, #published img, #published b").count() == 0
+    scroll_through(tab)
+    assert tab.locator("#seeds .scatterlayer .point").count() == 7 + 12
+
+
+def test_without_published_figures_there_is_no_table_of_them(visit):
+    assert visit().locator("#published").count() == 0
+
+
+def test_published_figures_that_are_none_are_refused(run_script, tmp_path):
+    words = words_for(tmp_path, tmp_path / "p.html")
+    for wrong in ("{", "[1]", '[{"dataset": "d"}]'):
+        done = run_script("page", *words, "--published", wrong)
+        assert done.returncode == 2
+        assert "is no JSON" in done.stderr
 
 
 def test_on_a_phone_the_difference_is_in_view_and_the_table_says_that_it_scrolls(tmp_path, visit):
