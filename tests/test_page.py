@@ -551,6 +551,9 @@ def test_on_a_phone_the_difference_is_in_view_and_the_table_says_that_it_scrolls
         box = cell.bounding_box()
         assert box
         assert box["x"] + box["width"] <= PHONE["width"], cell.inner_text()
+    name = tab.locator("#table tbody th", has_text="majority")
+    assert name.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")
+    assert name.evaluate("(cell) => cell.getClientRects()[0].width") > 90, "no word is broken"
     assert tab.get_by_text("The table scrolls sideways").is_visible()
     assert not visit().get_by_text("The table scrolls sideways").is_visible()
 
