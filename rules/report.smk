@@ -194,6 +194,7 @@ rule page:
         "../envs/workflow.yaml"
     params:
         **code("page"),
+        published=published(),
         templates=SCRIPTS / "templates",
     shell:
         """
@@ -201,6 +202,7 @@ rule page:
             --results results \\
             --verdicts {input.verdicts:q} \\
             --config results/config.yaml \\
+            {params.published:q} \\
             --templates {params.templates:q} \\
             --page {output:q} \\
             &> {log:q}

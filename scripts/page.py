@@ -4,8 +4,9 @@
         --config results/config.yaml --templates scripts/templates --page results/report.html
 
 The verdicts name the cells; of each, metrics.json and predictions.parquet are read; of each
-dataset, the passport, its pictures, and the texts of the test rows on which cells disagree. Equal
-results give an equal page, byte for byte. Whatever a text, a class or a dataset is named, it is
+dataset, the passport, its pictures, and the texts of the test rows on which cells disagree. Figures
+published elsewhere, --published, stand in a table of their own and enter no figure. Equal results
+give an equal page, byte for byte. Whatever a text, a class or a dataset is named, it is
 shown and never run: HTML is escaped, and the page's policy runs no script but its own.
 """
 
@@ -15,15 +16,17 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, datadict, disagreements, files
+from common.cells import Cell, full_name
 from common.cli import InputError
+from common.references import Reference, references
 
 if TYPE_CHECKING:
-    import numpy as np
+    from common.answers import Answers
+    from common.answers import Cell as Answered
 
 log = logging.getLogger("page")
 
@@ -45,21 +48,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--verdicts", required=True, type=Path, help="JSON file of `verdicts`")
     parser.add_argument("--config", required=True, type=Path, help="YAML file, shown as it is")
+    parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
     parser.add_argument("--templates", required=True, type=Path, help="directory of the template")
     parser.add_argument("--page", required=True, type=Path, help="HTML file to write")
     args = parser.parse_args(argv)
     verdicts = files.read_json(args.verdicts, VERDICTS)
-    records = read_records(args.results, verdicts)
+    data, records = compose(args.results, verdicts)
     page = render(
         args.templates,
-        data=compose(args.results, verdicts, records),
+        data=data,
         summaries=[
-            summary(name, part, part.get("metric", verdicts["metric"]))
-            for name, part in verdicts["datasets"].items()
+            summary(name, part, verdicts["metric"]) for name, part in verdicts["datasets"].items()
         ],
+        published=shown_references(args.published, verdicts),
         passports={name: passport(args.results / name) for name in verdicts["datasets"]},
         configuration=read_text(args.config),
-        environment=environment(list(records.values())),
+        environment=environment(records),
     )
     with files.written_aside(args.page) as aside:
         aside.write_text(page, encoding="utf-8")
@@ -78,64 +82,76 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read ({cli.one_line(error)})") from error
 
 
-def cells(verdicts: Verdicts) -> Iterator[tuple[str, dict[str, Any], int | None, str]]:
-    """Every cell and baseline: its dataset, its variant, its seed, its directory in the results."""
-    for dataset, part in verdicts["datasets"].items():
-        for variant in part["variants"]:
-            if variant["kind"] == "baseline":
-                yield dataset, variant, None, f"{dataset}/baselines/{variant['variant']}"
-                continue
-            for seed in variant["seeds"]:
-                place = f"{dataset}/{variant['model']}/{variant['variant']}/seed{seed}"
-                yield dataset, variant, seed, place
+def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the scripts of the page read, and the metrics.json of every cell and baseline.
+
+    Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
+    """
+    from common import standing
+    from common.resampling import LOWER_IS_BETTER
+
+    datasets, records = {}, []
+    size = TEXT_BYTES // max(len(verdicts["datasets"]), 1)
+    for name, part in verdicts["datasets"].items():
+        found = read_answers(results, name, part)
+        rows = test_rows(results / name / "data", part["variants"], found, size)
+        pairs = [pair | {"outcome": standing.outcome(pair)} for pair in part["comparisons"]]
+        own = {"variants": with_cells(part["variants"], found), "comparisons": pairs}
+        datasets[name] = part | rows | own
+        records += [cell.record for cell in found.cells]
+    known = {"lower_is_better": list(LOWER_IS_BETTER), "datasets": datasets}
+    return compact(verdicts | known), records
 
 
-def read_records(results: Path, verdicts: Verdicts) -> dict[str, dict[str, Any]]:
-    """The metrics.json of every cell and baseline, by its directory."""
-    blocks = ("run_info", "train_info", "meta_info", "metrics")
-    return {
-        place: files.read_json(results / place / "metrics.json", blocks)
-        for *_, place in cells(verdicts)
-    }
+def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers":
+    """The answers of the cells and baselines that the verdicts name.
+
+    Raises:
+        InputError: as for ``answers.read``; or the verdicts are of other classes.
+    """
+    from common import answers
+
+    identities = [
+        Cell(dataset, variant["model"] or "", variant["variant"], seed)._asdict()
+        for variant in part["variants"]
+        for seed in (variant["seeds"] or [None])  # a baseline has none
+    ]
+    found = answers.read(results, identities)
+    if found.classes != part["classes"]:
+        raise InputError(f"the verdicts on {dataset} are of other classes: run `verdicts`")
+    return found
 
 
-def compose(results: Path, verdicts: Verdicts, records: dict[str, Any]) -> dict[str, Any]:
-    """What the scripts of the page read: the verdicts, and what lies beside them in the results."""
-    names = verdicts["datasets"]
-    size = TEXT_BYTES // max(len(names), 1)
-    datasets = {}
-    for name, part in names.items():
-        own = [cell[1:] for cell in cells(verdicts) if cell[0] == name]
-        variants = [
-            variant | {"rank": rank(variant, own, records), "cells": []}
-            for variant in part["variants"]
-        ]
-        rows = test_rows(results, name, part["classes"], own, size)
-        places = {variant["name"]: variant for variant in variants}
-        for (variant, seed, place), answers in zip(own, rows.pop("predictions"), strict=True):
-            cell = {"seed": seed, "predictions": answers, **of_cell(records[place])}
-            places[variant["name"]]["cells"].append(cell)
-        datasets[name] = part | {"variants": variants, **rows}
-    return compact(verdicts | {"datasets": datasets})
+def with_cells(variants: list[dict[str, Any]], found: "Answers") -> list[dict[str, Any]]:
+    """The variants with their cells, and the rank of the adapter where it has a single one."""
+    told = []
+    for variant in variants:
+        own = [cell for cell in found.cells if named(cell) == variant["name"]]
+        peft = own[0].record["run_info"].get("peft_config") or {}
+        rank = peft["r"] if isinstance(peft.get("r"), int) else None
+        shown = [of_cell(cell, len(found.classes)) for cell in own]
+        told.append(variant | {"adapter_rank": rank, "cells": shown})
+    return told
 
 
-def rank(variant: dict[str, Any], own: list[tuple], records: dict[str, Any]) -> int | None:
-    """The rank of an adapter, where it has a single one."""
-    found = [records[place] for other, _, place in own if other["name"] == variant["name"]]
-    peft = found[0]["run_info"].get("peft_config") or {} if found else {}
-    return peft["r"] if isinstance(peft.get("r"), int) else None
+def named(cell: "Answered") -> str:
+    """What the variant of a cell is called among those of its dataset."""
+    return full_name(cell.identity["model"], cell.identity["variant"])
 
 
-def of_cell(record: dict[str, Any]) -> dict[str, Any]:
-    """Of one cell: its confusion matrix on the test rows, and its losses by step.
+def of_cell(cell: "Answered", classes: int) -> dict[str, Any]:
+    """Of one cell: its predictions, its confusion matrix on the test rows, its losses by step.
 
     Returns:
-        ``confusion``, shape (classes, classes); ``train`` and ``validation``, lists of pairs of
-        step and loss, empty where none were logged.
+        ``predictions``, as ``disagreements.encode`` writes them; ``confusion``, shape (classes,
+        classes); ``train`` and ``validation``, lists of pairs of step and loss, empty where none
+        were logged.
     """
+    record = cell.record
     history = record["train_info"].get("metrics") or []
     return {
-        "collapsed": record["metrics"]["test"].get("collapsed", False),
+        "seed": cell.identity["seed"],
+        "predictions": disagreements.encode(cell.predictions, classes),
         "confusion": record["metrics"]["test"]["confusion_matrix"],
         "train": [[line["step"], line["loss"]] for line in history if "loss" in line],
         "validation": [
@@ -145,63 +161,42 @@ def of_cell(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_rows(
-    results: Path, dataset: str, classes: list[str], own: list[tuple], size: int
+    data: Path, variants: list[dict[str, Any]], found: "Answers", size: int
 ) -> dict[str, Any]:
-    """The test rows of a dataset: ids, labels, predictions, and texts where cells disagree.
+    """The test rows of a dataset: ids, labels, and texts where cells disagree.
 
     Args:
-        results: directory of all results.
-        dataset: its name.
-        classes: names in order.
-        own: variant, seed and directory of each cell.
+        data: directory of its splits.
+        variants: of the verdicts.
+        found: the answers on its test rows, in any order.
         size: that the texts may take, in bytes.
+
+    Raises:
+        InputError: the splits do not have these rows.
     """
     import numpy as np
 
-    tables = [read_predictions(results / place, classes) for *_, place in own]
-    (ids, labels, _), places = tables[0], [place for *_, place in own]
-    for place, table in zip(places, tables, strict=True):
-        if table[0] != ids:
-            raise InputError(f"{place} was evaluated on other rows than {places[0]}: run it again")
-    answers = np.stack([numbers for *_, numbers in tables])
+    from common.standing import UNTRAINED
+
+    kinds = {variant["name"]: variant["kind"] for variant in variants}
     # Baselines and untrained models split rows without telling which of them are hard.
-    trained = [variant["kind"] not in ("baseline", "base") for variant, *_ in own]
-    order = disagreements.disputed(answers, labels, np.array(trained, dtype=int))
-    texts = datadict.texts(datadict.load(results / dataset / "data")["test"].select(order))
+    trained = [kinds[named(cell)] not in UNTRAINED for cell in found.cells]
+    predictions = np.stack([cell.predictions for cell in found.cells])
+    order = disagreements.disputed(predictions, found.labels, np.array(trained, dtype=int))
+    rows = datadict.load(data)["test"]
+    places = {str(row_id): place for place, row_id in enumerate(rows["id"])}
+    if missing := [row_id for row_id in found.ids if row_id not in places]:
+        raise InputError(f"{data} has no test row {missing[0]!r}: evaluate again")
+    texts = datadict.texts(rows.select([places[found.ids[row]] for row in order]))
     kept, cut = disagreements.shortened(texts, size)
     return {
-        "letters": disagreements.letters_per_class(len(classes)),
-        "ids": ids,
-        "labels": disagreements.encode(labels, len(classes)),
-        "predictions": [disagreements.encode(row, len(classes)) for row in answers],
+        "letters": disagreements.letters_per_class(len(found.classes)),
+        "ids": found.ids,
+        "labels": disagreements.encode(found.labels, len(found.classes)),
         "texts": dict(zip(order, kept, strict=False)),
         "disputed": len(order),
         "texts_cut": cut,
     }
-
-
-def read_predictions(
-    directory: Path, classes: list[str]
-) -> tuple[list[str], "np.ndarray", "np.ndarray"]:
-    """Ids, and class numbers of labels and predictions, in row order.
-
-    Raises:
-        InputError: there is no such table, or it names a class that the dataset does not have.
-    """
-    import pandas as pd
-
-    path = directory / "predictions.parquet"
-    try:
-        table = pd.read_parquet(path, columns=["id", "label", "prediction"])
-    except (OSError, ValueError, KeyError) as error:
-        problem = cli.one_line(error)
-        raise InputError(f"{path} cannot be read ({problem}): delete it and run again") from error
-    index = pd.Index(classes)
-    names = (pd.Index(table[key].astype(str)) for key in ("label", "prediction"))
-    labels, answers = map(index.get_indexer, names)
-    if min(labels.min(initial=0), answers.min(initial=0)) < 0:
-        raise InputError(f"{path} has classes that the verdicts do not name: run `verdicts`")
-    return table["id"].astype(str).tolist(), labels, answers
 
 
 def compact(value: Any) -> Any:
@@ -213,23 +208,34 @@ def compact(value: Any) -> Any:
     return [compact(inner) for inner in value] if isinstance(value, list) else value
 
 
-def summary(name: str, part: dict[str, Any], metric: str) -> dict[str, Any]:
+def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
     """A dataset in short: its verdict, and its variants on one scale.
 
+    Args:
+        name: of the dataset.
+        part: what the verdicts hold of it.
+        wanted: the metric that was asked for; that of the dataset may stand in for it.
+
     Returns:
-        name, rows, classes, verdict, metric, scale (its first and last value), variants and others,
-        each a ``forest_line``. Variants stand in the order of the verdicts; of very many, the best
-        stand there, best first, and the rest in others.
+        name, rows, classes, verdict, metric, in_place_of (the metric wanted, where another stands
+        in for it), lower_is_better, scale (its first and last value), variants and others, each a
+        ``forest_line``. Variants stand in the order of the verdicts; of very many, the best stand
+        there, best first, and the rest in others.
     """
+    from common import standing
+    from common.resampling import LOWER_IS_BETTER
+
+    metric = part["metric"]
     figures = [figure for v in part["variants"] if (figure := v["metrics"].get(metric))]
     first = math.floor(min((f["low"] for f in figures), default=0) / STEP) * STEP
     last = max(math.ceil(max((f["high"] for f in figures), default=1) / STEP) * STEP, first + STEP)
-    lines = [forest_line(variant, metric, first, last) for variant in part["variants"]]
-    if len(lines) > MOST_LINES:
-        lines.sort(key=lambda line: -line.get("place", -math.inf))
+    many = len(part["variants"]) > MOST_LINES
+    shown = standing.by_rank(part) if many else part["variants"]
+    lines = [forest_line(variant, metric, first, last) for variant in shown]
     return {
-        "name": name, **{key: part[key] for key in ("rows", "classes", "verdict")},
-        "metric": metric, "scale": [f"{first:.2f}", f"{last:.2f}"],
+        "name": name, **{key: part[key] for key in ("rows", "classes", "verdict", "metric")},
+        "in_place_of": wanted if wanted != metric else None,
+        "lower_is_better": metric in LOWER_IS_BETTER, "scale": [f"{first:.2f}", f"{last:.2f}"],
         "variants": lines[:MOST_LINES], "others": lines[MOST_LINES:],
     }  # fmt: skip
 
@@ -253,6 +259,28 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
         "tied": variant["tied_for_first"] and not untrained,
         **{key: round(100 * (found[end] - first) / (last - first), 2) for key, end in ends.items()},
     }
+
+
+def shown_references(published: list[Reference], verdicts: Verdicts) -> dict[str, Any]:
+    """The figures published elsewhere, on the datasets of the page.
+
+    Returns:
+        ``metrics``, the names of all that were published, in the order of their first appearance;
+        ``rows``, each a reference with its ``figures``, one for each of these: in words, and "–"
+        where it was not published.
+    """
+    own = [row for row in published if row["dataset"] in verdicts["datasets"]]
+    metrics = list(dict.fromkeys(metric for row in own for metric in row["metrics"]))
+    rows = [
+        row | {"figures": [shown_figure(row["metrics"].get(metric)) for metric in metrics]}
+        for row in own
+    ]
+    return {"metrics": metrics, "rows": rows}
+
+
+def shown_figure(figure: float | None) -> str:
+    """A published figure as the page shows it."""
+    return "–" if figure is None else f"{figure:.3f}"
 
 
 def passport(directory: Path) -> str:
@@ -287,7 +315,7 @@ def environment(records: list[dict[str, Any]]) -> dict[str, list[tuple[str, str]
     titles = {"Versions": "package_info", "Hardware": "system_info"}
     found: dict[str, list[tuple[str, str]]] = {}
     for title, block in titles.items():
-        parts = [record["meta_info"][block] for record in records]
+        parts = [record["meta_info"].get(block, {}) for record in records]
         keys = dict.fromkeys(key for part in parts for key in part)
         counts = {key: Counter(part.get(key) or "none" for part in parts) for key in keys}
         found[title] = [
@@ -322,7 +350,6 @@ def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
     library = get_plotlyjs()
     parts["passports"] = {name: Markup(html) for name, html in parts["passports"].items()}
     return environment.get_template(TEMPLATE).render(
-        metric=data["metric"],
         level=data["level"],
         data=Markup(inline_json(data)),
         style=Markup(read_text(templates / STYLE)),

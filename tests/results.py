@@ -19,7 +19,7 @@ from common.markdown import shown, table
 KINDS = {"base": "base", "head": "head", "full": "full"}
 BASELINES = {"majority": 0.0, "tfidf": 0.86}  # chance of being right
 WORDS = ["the", "plot", "was", "slow", "but", "its", "cast", "made", "it", "worth", "two", "hours"]
-METRICS = ("macro_f1", "accuracy")
+METRICS = ("macro_f1", "accuracy", "f1", "loss")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Comparison:
     rows: int = 120
     words: int = 14  # of a text
     extra_texts: list[str] = field(default_factory=list)  # the first texts of every dataset
+    metric: str = "macro_f1"
 
 
 def make(root: Path, plan: Comparison) -> Path:
@@ -45,8 +46,9 @@ def make(root: Path, plan: Comparison) -> Path:
         save_rows(results / name, plan, classes, labels, rng)
         save_passport(results / name, name, classes)
         variants = list(make_variants(results / name, plan, classes, labels, rng))
-        datasets[name] = verdict(name, classes, plan.rows, variants)
-    verdicts = {"metric": "macro_f1", "level": 0.95, "alpha": 0.05, "resamples": 2000,
+        metric = plan.metric if plan.metric in variants[0]["metrics"] else "macro_f1"
+        datasets[name] = verdict(name, classes, plan.rows, variants, metric)
+    verdicts = {"metric": plan.metric, "level": 0.95, "alpha": 0.05, "resamples": 2000,
                 "datasets": datasets}  # fmt: skip
     (results / "verdicts.json").write_text(json.dumps(verdicts))
     (results / "config.yaml").write_text("seeds: [0, 1]\ntraining: {learning_rate: 0.001}\n")
@@ -134,16 +136,20 @@ def save_cell(directory: Path, classes, labels, answers, training) -> dict[str, 
         "run_info": {"kind": "adapter", "peft_config": training.pop("peft_config", None)},
         "train_info": {**training, "status": "success"},
         "meta_info": {
+            "dataset_info": {"labels": classes},
             "package_info": {"python-version": "3.11.7", "torch-version": "2.13.0"},
             "system_info": {"processor": "AMD EPYC", "accelerator": None},
         },
-        "metrics": {"test": {"macro_f1": right, "accuracy": right, "collapsed": collapsed,
-                             "confusion_matrix": matrix.tolist()}},
+        "metrics": {"test": {"macro_f1": right, "accuracy": right, "loss": 1 - right,
+                             "f1": right if len(classes) == 2 else None,
+                             "collapsed": collapsed, "confusion_matrix": matrix.tolist()}},
     }  # fmt: skip
     directory.mkdir(parents=True)
     (directory / "metrics.json").write_text(json.dumps(record))
     frame = {"id": [f"test/{row}" for row in range(len(labels))],
              "label": names[labels], "prediction": names[answers]}  # fmt: skip
+    for number, name in enumerate(classes):
+        frame[f"probability_{name}"] = np.where(answers == number, 0.8, 0.2 / (len(classes) - 1))
     pd.DataFrame(frame).to_parquet(directory / "predictions.parquet", index=False)
     return record
 
@@ -157,8 +163,8 @@ def variant(model, name: str, kind: str, seeds: list, records: list, rows: int) 
         "name": f"{model}/{name}" if model else name,
         "model": model, "variant": name, "kind": kind,
         "seeds": [] if kind == "baseline" else seeds,
-        "metrics": {m: measure([t[m] for t in test if m in t], seeds, rows) for m in METRICS
-                    if m in test[0]},
+        "metrics": {m: measure([t[m] for t in test], seeds, rows) for m in METRICS
+                    if test[0][m] is not None},
         "calibration": calibration(float(np.mean([t["accuracy"] for t in test]))),
         "costs": {
             "trainable_parameters": train.get("num_trainable_params"),
@@ -168,6 +174,7 @@ def variant(model, name: str, kind: str, seeds: list, records: list, rows: int) 
         },
         "collapsed": [] if kind == "baseline" else collapsed,
         "letters": "", "tied_for_first": False, "rank": 0, "share_of_gap": None,
+        "untrained_head": kind == "base",
     }  # fmt: skip
 
 
@@ -190,28 +197,33 @@ def calibration(accuracy: float) -> dict[str, Any]:
     return {"ece": 0.05, "brier": round(1 - accuracy, 3), "reliability": bins}
 
 
-def verdict(name: str, classes: list[str], rows: int, variants: list) -> dict[str, Any]:
+def verdict(name: str, classes: list[str], rows: int, variants: list, metric: str) -> dict:
     """One dataset of verdicts.json; the best and all whose intervals hold its value are tied."""
-    best = max(variants, key=lambda each: each["metrics"]["macro_f1"]["value"])
-    top = best["metrics"]["macro_f1"]
+    values = {each["name"]: each["metrics"][metric]["value"] for each in variants}
+    order = sorted(values, key=lambda each: values[each] * (1 if metric == "loss" else -1))
+    best = next(each for each in variants if each["name"] == order[0])
+    top = best["metrics"][metric]
     for each in variants:
-        each["tied_for_first"] = each["metrics"]["macro_f1"]["high"] >= top["value"]
+        found = each["metrics"][metric]
+        each["rank"] = 1 + order.index(each["name"])
+        each["tied_for_first"] = found["low"] <= top["value"] <= found["high"]
         each["letters"] = "a" if each["tied_for_first"] else "b"
     tied = [each["name"] for each in variants if each["tied_for_first"]]
     return {
+        "metric": metric,
         "rows": rows, "classes": classes, "positive_label": classes[-1], "variants": variants,
-        "comparisons": [comparison(a, b, rows) for a, b in combinations(variants, 2)],
+        "comparisons": [comparison(a, b, rows, metric) for a, b in combinations(variants, 2)],
         "verdict": [f"Use {best['name']} on {name}: it reaches {top['shown']} and beats tfidf.",
                     f"Tied for first: {', '.join(tied)}."],
     }  # fmt: skip
 
 
-def comparison(a: dict[str, Any], b: dict[str, Any], rows: int) -> dict[str, Any]:
+def comparison(a: dict[str, Any], b: dict[str, Any], rows: int, metric: str) -> dict[str, Any]:
     """One comparison of verdicts.json, the first minus the second."""
-    difference = a["metrics"]["macro_f1"]["value"] - b["metrics"]["macro_f1"]["value"]
+    difference = a["metrics"][metric]["value"] - b["metrics"][metric]["value"]
     half = 2 / math.sqrt(rows) / 2
     return {
-        "a": a["name"], "b": b["name"], "metric": "macro_f1", "difference": difference,
+        "a": a["name"], "b": b["name"], "metric": metric, "difference": difference,
         "low": difference - half, "high": difference + half, "p": 0.01, "p_holm": 0.03,
         "significant": abs(difference) > half, "seeds_known": True, "mcnemar_p": 0.02,
         "caution": None, "each_seed": False, "family": 10, "detectable": half,

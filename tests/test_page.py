@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -28,10 +29,17 @@ LETTERS_ON_GROUNDS = [
 ]  # fmt: skip
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
+Change = Callable[[dict[str, Any]], object]  # of the datasets of verdicts.json
 
-def write(root: Path, plan: Comparison) -> Path:
-    """Make results up, and the page of them."""
-    page.main(words_for(results.make(root, plan), root / "report.html"))
+
+def write(root: Path, plan: Comparison, *more: str, change: Change | None = None) -> Path:
+    """Make results up, and the page of them; before that, the verdicts may be changed."""
+    made = results.make(root, plan)
+    if change:
+        verdicts = json.loads((made / "verdicts.json").read_text())
+        change(verdicts["datasets"])
+        (made / "verdicts.json").write_text(json.dumps(verdicts))
+    page.main([*words_for(made, root / "report.html"), *more])
     return root / "report.html"
 
 
@@ -40,6 +48,20 @@ def words_for(made: Path, output: Path) -> list[str]:
     read = ["--results", made, "--verdicts", made / "verdicts.json"]
     read += ["--config", made / "config.yaml", "--templates", TEMPLATES]
     return list(map(str, [*read, "--page", output]))
+
+
+def table_of(tab: Page, figure: str) -> list[list[str]]:
+    """The cells of the table of a figure."""
+    tab.locator(f"#{figure} summary").click()
+    tab.locator(f"#{figure} details tbody tr").first.wait_for()
+    rows = tab.locator(f"#{figure} details tbody tr").all()
+    return [row.locator("td").all_inner_texts() for row in rows]
+
+
+def pair_of(part: dict[str, Any], a: str, b: str) -> dict[str, Any]:
+    """The comparison of two variants, whichever of them comes first."""
+    (found,) = [pair for pair in part["comparisons"] if {pair["a"], pair["b"]} == {a, b}]
+    return found
 
 
 PLAN = Comparison(
@@ -164,14 +186,18 @@ def test_what_is_missing_is_one_line(tmp_path):
 
     cell = made / "d/minilm/full/seed0/predictions.parquet"
     frame = pd.read_parquet(cell)
-    frame.assign(prediction="c").to_parquet(cell)
-    assert "has classes that the verdicts do not name" in complaint()
+    frame.assign(probability_a=1.0, probability_b=0.0).to_parquet(cell)
+    assert "metrics.json is not of the rows in predictions.parquet" in complaint()
     frame.iloc[1:].to_parquet(cell)
-    assert "was evaluated on other rows than d/baselines/majority" in complaint()
+    assert "have not the same test rows (id 'test/0' is in one alone)" in complaint()
     cell.unlink()
-    assert "predictions.parquet cannot be read" in complaint()
-    (made / "config.yaml").unlink()
+    assert "run the stage that writes it" in complaint()
     frame.to_parquet(cell)
+    told = (made / "verdicts.json").read_text()
+    (made / "verdicts.json").write_text(told.replace('"classes": ["a", "b"]', '"classes": ["a"]'))
+    assert "the verdicts on d are of other classes: run `verdicts`" in complaint()
+    (made / "verdicts.json").write_text(told)
+    (made / "config.yaml").unlink()
     assert "config.yaml cannot be read" in complaint()
     (made / "d/passport.md").unlink()
     assert "passport.md cannot be read" in complaint()
@@ -179,6 +205,29 @@ def test_what_is_missing_is_one_line(tmp_path):
     assert "run the stage that writes it" in complaint()
     (made / "verdicts.json").write_text("{}")
     assert "has no 'metric'" in complaint()
+
+
+def test_rows_in_another_order_give_the_same_page(made, tmp_path):
+    again = results.make(tmp_path, PLAN)
+    cell = again / "sms-spam/minilm/full/seed0/predictions.parquet"
+    pd.read_parquet(cell).iloc[::-1].to_parquet(cell, index=False)
+    page.main(words_for(again, tmp_path / "report.html"))
+    assert (tmp_path / "report.html").read_bytes() == made.read_bytes()
+
+
+def test_texts_are_found_by_the_ids_of_their_rows(tmp_path, visit):
+    """The first cell gives the order of the rows, which need not be that of the splits."""
+    again = results.make(tmp_path, Comparison({"d": ["a", "b"]}, seeds=(0,), rows=40))
+    cell = again / "d/baselines/majority/predictions.parquet"
+    pd.read_parquet(cell).iloc[::-1].to_parquet(cell, index=False)
+    page.main(words_for(again, tmp_path / "report.html"))
+    tab = visit(tmp_path / "report.html")
+    tab.locator("#errors").scroll_into_view_if_needed()
+    tab.select_option("#row-right", "any")
+    tab.locator("#row-count", has_text="of 40 test rows").wait_for()
+    for row in tab.locator("#row-list li").all():
+        row_id = row.locator("dd").last.inner_text()
+        assert row.locator(".text").inner_text().endswith(f" {row_id.removeprefix('test/')}")
 
 
 def test_the_cap_on_texts_is_told(tmp_path, monkeypatch, visit):
@@ -322,6 +371,234 @@ def test_the_policy_stops_what_would_get_past_the_escaping(chromium, made):
     tab.close()
 
 
+def test_where_lower_is_better_the_words_say_so(tmp_path, visit):
+    tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, metric="loss")))
+    verdicts = json.loads((tmp_path / "results/verdicts.json").read_text())["datasets"]["d"]
+    losses = {v["variant"]: v["metrics"]["loss"]["value"] for v in verdicts["variants"]}
+    assert "by loss; lower is better" in tab.locator("#verdicts article header").inner_text()
+    names = [text.split()[0] for text in column(tab, "Variant")]
+    words = dict(zip(names, column(tab, "Difference"), strict=True))
+    assert losses["lora-r16"] < losses["tfidf"] < losses["majority"]
+    assert words["majority"].startswith("worse +")
+    assert words["full"].startswith(("better −", "tie −"))
+    tab.select_option("#reference", "majority")
+    tab.locator("#table tbody tr", has_text="majority").get_by_text("itself").wait_for()
+    words = dict(zip(names, column(tab, "Difference"), strict=True))
+    assert words["full"].startswith("better −")
+    assert words["tfidf"].startswith("better −")
+    assert "Of loss, lower is better." in tab.locator("#table-notes").inner_text()
+
+
+def test_where_lower_is_better_the_best_come_first(tmp_path, visit):
+    tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, metric="loss")))
+    verdicts = json.loads((tmp_path / "results/verdicts.json").read_text())["datasets"]["d"]
+    losses = {v["name"]: v["metrics"]["loss"]["value"] for v in verdicts["variants"]}
+    heading = tab.get_by_role("columnheader", name="loss")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    values = [float(text.split()[0].rstrip("†")) for text in column(tab, "loss")]
+    assert values == sorted(values)
+    scroll_through(tab)
+    assert tab.locator("#row-a").input_value() == min(losses, key=lambda name: losses[name])
+    on_front = {name for name, *_, place in table_of(tab, "costs") if place == "yes"}
+    costs = {v["name"]: v["costs"]["trainable_parameters"] or 0 for v in verdicts["variants"]}
+    candidates = {name for name in losses if name != "minilm/base"}
+    assert on_front == {
+        name
+        for name in candidates
+        if not any(
+            losses[other] <= losses[name]
+            and (costs[other], losses[other]) < (costs[name], losses[name])
+            for other in candidates
+        )
+    }
+
+
+def test_of_very_many_variants_the_best_stand_at_the_head(tmp_path):
+    models = tuple(f"model{number}" for number in range(4))
+    for metric, best in (("loss", min), ("macro_f1", max)):
+        plan = Comparison({"d": ["a", "b"]}, models=models, metric=metric, seeds=(0,))
+        made = results.make(tmp_path / metric, plan)
+        part = json.loads((made / "verdicts.json").read_text())["datasets"]["d"]
+        values = {v["name"]: v["metrics"][metric]["value"] for v in part["variants"]}
+        told = page.summary("d", part, metric)
+        assert len(told["variants"]) == page.MOST_LINES
+        names = [line["name"] for line in (*told["variants"], *told["others"])]
+        assert values[names[0]] == best(values.values())
+        assert [values[name] for name in names] == sorted(values.values(), reverse=best is max)
+
+
+def test_a_verdict_stands_beside_both_p_values(tmp_path, visit):
+    def change(datasets):
+        pair = pair_of(datasets["d"], "tfidf", "minilm/full")
+        pair.update(significant=False, each_seed=True, p=0.0123, p_holm=0.21, caution="few seeds")
+        pair.update(a="minilm/full", b="tfidf", difference=0.031, low=0.01, high=0.05)
+        pair_of(datasets["d"], "tfidf", "minilm/head").update(
+            significant=False, difference=0.0004, low=-0.03, high=0.03
+        )
+        pair_of(datasets["d"], "tfidf", "majority").update(p=0.0000123, p_holm=0.0004)
+
+    tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}), change=change))
+
+    def told_of(variant: str) -> str:
+        row = tab.locator("#table tbody tr", has_text=re.compile(f"^{variant}"))
+        return " ".join(row.locator("td").nth(4).inner_text().split())
+
+    tie = "tie; ahead with every seed +0.031 +0.010 to +0.050 p 0.012, corrected 0.21"
+    assert told_of("full") == f"{tie} caution: see below"
+    assert told_of("head").startswith("tie 0.000 −0.030 to +0.030")
+    assert "p < 0.001, corrected < 0.001" in tab.locator("#table tbody").inner_text()
+    assert "Caution: few seeds." in tab.locator("#table-notes").inner_text()
+    told = tab.locator("#comparison").inner_text()
+    assert "95 % interval and its p are of this comparison alone" in told
+    assert "corrected for all comparisons of the dataset (Holm)" in told
+    tab.select_option("#reference", "minilm/full")
+    row = tab.locator("#table tbody tr", has_text=re.compile("^tfidf")).locator("td").nth(4)
+    row.filter(has_text="tie; behind with every seed −0.031").wait_for()
+
+
+def test_a_metric_that_stands_in_is_used_and_named(tmp_path, visit):
+    plan = Comparison({"two": ["a", "b"], "three": ["a", "b", "c"]}, metric="f1")
+    tab = visit(write(tmp_path, plan))
+    heads = tab.locator("#verdicts article header").all_inner_texts()
+    assert "by f1" in heads[0]
+    assert "in place of" not in heads[0]
+    assert "by macro_f1, in place of f1" in heads[1]
+    tab.select_option("#filter-dataset", "three")
+    tab.locator("#table-count", has_text="7 of 14 variants").wait_for()
+    figures, differences = column(tab, "f1"), column(tab, "Difference")
+    assert all(text.endswith("macro_f1") for text in figures)
+    assert differences[0].startswith("worse −")
+    assert "On three, macro_f1 stands in for f1." in tab.locator("#table-notes").inner_text()
+    tab.select_option("#dataset", "three")
+    scroll_through(tab)
+    titles = tab.locator("#costs .ytitle, #seeds .xtitle").all_text_contents()
+    assert titles == ["macro_f1 in place of f1"] * 2
+    assert table_of(tab, "costs")
+    assert "macro_f1 in place of f1" in tab.locator("#costs thead").inner_text()
+
+
+def test_the_front_is_of_baselines_too_and_not_of_untrained_heads(tmp_path, visit):
+    def change(datasets):
+        variants = {variant["name"]: variant for variant in datasets["d"]["variants"]}
+        low = {"value": 0.88, "low": 0.8, "high": 0.9, "shown": "0.88 (0.80 to 0.90)"}
+        variants["minilm/head"]["metrics"]["macro_f1"].update(low)
+        variants["tfidf"]["metrics"]["macro_f1"].update(low | {"value": 0.89})
+        variants["minilm/base"]["metrics"]["macro_f1"].update(low | {"value": 0.99, "high": 1.0})
+        variants["minilm/base"]["costs"]["trainable_parameters"] = 10
+        variants["minilm/full"]["metrics"]["macro_f1"].update(low | {"value": 0.98, "high": 1.0})
+
+    tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}), change=change))
+    scroll_through(tab)
+    front = {name: place for name, *_, place in table_of(tab, "costs")}
+    assert front["tfidf"] == "yes"
+    assert front["majority"] == "no"
+    assert front["minilm/head"] == "no", "the baseline is cheaper and better"
+    assert front["minilm/base"] == "no: untrained head"
+    assert front["minilm/full"] == "yes"
+    legend = tab.locator("#costs .legendtext").all_text_contents()
+    assert legend == ["Pareto front", "tfidf", "minilm"], "majority is far off"
+    caption = tab.locator("#costs figcaption").inner_text()
+    assert "the Pareto front of all but untrained heads" in caption
+    assert "lines across are baselines" in caption
+
+
+def test_the_reliability_figure_says_what_is_pooled_and_what_is_a_mean(visit):
+    caption = visit().locator("#reliability figcaption").inner_text()
+    assert "of the answers of all seeds together" in caption
+    assert "ECE and Brier score are computed for each seed, and are means over the seeds" in caption
+
+
+PUBLISHED = [
+    {"dataset": "sms-spam", "variant": ATTACK, "source": f"{HOSTILE} https://example.org/paper",
+     "model": "opt", "metrics": {"accuracy": 0.984, "f1": 0.91}, "note": "500 <b>rows</b>"},
+    {"dataset": "sms-spam", "variant": "naive Bayes", "source": "A book", "metrics": {"f1": 0.5}},
+    {"dataset": "left out", "variant": "x", "source": "y", "metrics": {"f1": 0.5}},
+]  # fmt: skip
+
+
+def test_published_figures_are_shown_apart(tmp_path, visit):
+    tab = visit(write(tmp_path, PLAN, "--published", json.dumps(PUBLISHED)))
+    assert tab.get_by_role("heading", name="Published elsewhere").count() == 1
+    rows = tab.locator("#published tbody tr")
+    assert rows.count() == 2
+    texts = [" ".join(row.inner_text().split()) for row in rows.all()]
+    source = f"{HOSTILE} https://example.org/paper"
+    assert texts[0] == f"{ATTACK} published {source} 500 <b>rows</b> opt sms-spam 0.984 0.910"
+    assert texts[1] == "naive Bayes published A book – sms-spam – 0.500"
+    assert "compared with nothing above" in tab.locator("#comparison").inner_text()
+    assert tab.locator("#table tbody tr").count() == 14
+    assert tab.locator("#published a, #published img, #published b").count() == 0
+    scroll_through(tab)
+    assert tab.locator("#seeds .scatterlayer .point").count() == 7 + 12
+
+
+def test_without_published_figures_there_is_no_table_of_them(visit):
+    assert visit().locator("#published").count() == 0
+
+
+def test_published_figures_that_are_none_are_refused(run_script, tmp_path):
+    words = words_for(tmp_path, tmp_path / "p.html")
+    for wrong in ("{", "[1]", '[{"dataset": "d"}]'):
+        done = run_script("page", *words, "--published", wrong)
+        assert done.returncode == 2
+        assert "is no JSON" in done.stderr
+
+
+def test_on_a_phone_the_difference_is_in_view_and_the_table_says_that_it_scrolls(tmp_path, visit):
+    tab = visit(write(tmp_path, Comparison({"sms-spam": ["a", "b"]})), viewport=PHONE)
+    for cell in tab.locator("#table tbody tr td:nth-of-type(5)").all():
+        box = cell.bounding_box()
+        assert box
+        assert box["x"] + box["width"] <= PHONE["width"], cell.inner_text()
+    name = tab.locator("#table tbody th", has_text="majority")
+    assert name.evaluate("(cell) => cell.scrollWidth <= cell.clientWidth")
+    assert name.evaluate("(cell) => cell.getClientRects()[0].width") > 90, "no word is broken"
+    assert tab.get_by_text("The table scrolls sideways").is_visible()
+    assert not visit().get_by_text("The table scrolls sideways").is_visible()
+
+
+def test_names_in_the_cost_figure_cover_nothing(tmp_path, visit):
+    plan = Comparison({"d": ["a", "b"]}, models=("minilm", "smollm2", "distilbert"))
+    path = write(tmp_path, plan)
+    for viewport in (PHONE, DESKTOP):
+        tab = visit(path, viewport=viewport)
+        tab.locator("#costs").scroll_into_view_if_needed()
+        tab.locator("#costs svg.main-svg").first.wait_for()
+        names = boxes(tab, "#costs .textpoint text")
+        points = boxes(tab, "#costs .scatterlayer .point")
+        assert len(names) >= 2
+        assert len(points) == 12
+        for number, name in enumerate(names):
+            assert not any(overlap(name, other) for other in (*names[:number], *points))
+            assert name[0] >= 0
+            assert name[2] <= viewport["width"]
+    shown = len(boxes(tab, "#costs .textpoint text"))
+    tab.set_viewport_size(PHONE)
+    tab.wait_for_function(
+        "(before) => [...document.querySelectorAll('#costs .textpoint text')]"
+        ".filter((text) => text.textContent).length < before",
+        arg=shown,
+    )
+
+
+Box = tuple[float, float, float, float]
+
+
+def boxes(tab: Page, selector: str) -> list[Box]:
+    """Left, top, right and bottom of all elements that have a size."""
+    found = tab.locator(selector).evaluate_all(
+        "(all) => all.map((each) => each.getBoundingClientRect())"
+        ".filter(({ width }) => width).map(({ left, top, right, bottom }) =>"
+        " [left, top, right, bottom])"
+    )
+    return [tuple(box) for box in found]
+
+
+def overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
 def test_on_a_phone_nothing_scrolls_sideways(visit):
     tab = visit(viewport=PHONE, has_touch=True)
     for dataset in PLAN.datasets:
@@ -412,11 +689,9 @@ def test_every_figure_is_a_table_too(visit):
         tab.locator(f"#{name} summary").click()
         tab.locator(f"#{name} details tbody tr").first.wait_for()
     assert tab.locator("#seeds details tbody tr").count() == 12
-    front = tab.locator("#costs details tbody tr", has_text="minilm/head")
-    assert front.inner_text().endswith("yes"), "the cheapest is on the front"
     assert tab.locator("#reliability details tbody tr").count() == 5, "empty bins are left out"
     tab.select_option("#costs-cost", "peak_memory_bytes")
-    assert "MiB" in tab.locator("#costs details tbody tr").first.inner_text()
+    assert "MiB" in tab.locator("#costs details tbody tr").last.inner_text()
 
 
 def test_on_paper_everything_is_there(visit):

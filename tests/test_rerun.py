@@ -133,6 +133,7 @@ EDITS = [
     code_edit("common/lengths", PREPARED),
     code_edit("common/passport", {"passport": 2, "page": 1}),
     code_edit("common/disagreements", {"page": 1}),
+    code_edit("common/references", {"page": 1}),
     code_edit("common/markdown", {"passport": 2, **EVALUATED}),
     code_edit("common/figures", {"passport": 2, "plot": 1, "page": 1}),
     code_edit("common/compared", {"plot": 1}),
@@ -294,7 +295,7 @@ EDITS = [
     setting(
         "`published`: a reference row",
         "published: [{dataset: news, variant: LoRA, source: a paper, metrics: {f1: 0.9}}]\n",
-        REPORT,
+        {"page": 1, **REPORT},
     ),
     setting("a baseline less", "baselines: [majority]\n", VERDICTS),
     Edit(

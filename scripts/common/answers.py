@@ -27,6 +27,11 @@ class Cell:
     record: Record
     probabilities: np.ndarray
 
+    @property
+    def predictions(self) -> np.ndarray:
+        """The class numbers of the largest probabilities, shape (rows,)."""
+        return self.probabilities.argmax(axis=1)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -35,12 +40,14 @@ class Answers:
     Attributes:
         classes: their names in order.
         positive: number of the positive class of two; None of more.
+        ids: of the rows, in their order.
         labels: the true class numbers, shape (rows,).
         cells: in the order of the config.
     """
 
     classes: list[str]
     positive: int | None
+    ids: list[str]
     labels: np.ndarray
     cells: list[Cell]
 
@@ -64,7 +71,7 @@ def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
         found.append(Cell(identity, record, probabilities))
     wanted = records[0]["run_info"].get("options", {}).get("positive_label")
     positive = evaluation.class_number(wanted, classes) if len(classes) == 2 else None
-    return Answers(classes, positive, labels, found)
+    return Answers(classes, positive, list(map(str, first.index)), labels, found)
 
 
 def read_record(path: Path) -> Record:

@@ -6,8 +6,19 @@ const state = { dataset: datasets.keys().next().value, metric: data.metric };
 
 const current = () => datasets.get(state.dataset);
 
-/** The metric that differences are told by; a dataset may lack that of the others. */
-const metricNow = () => current().metric ?? data.metric;
+/** The metric of a dataset that is meant by one that was asked for: what stands in for it. */
+const metricOf = (part, wanted) => (wanted === data.metric ? part.metric : wanted);
+
+/** The metric that differences are told by on the current dataset. */
+const metricNow = () => current().metric;
+
+const lowerIsBetter = (metric) => data.lower_is_better.includes(metric);
+
+/** A metric with what a reader must know of it: what it stands in for, which end is good. */
+const metricInWords = (part, wanted = data.metric) => {
+  const metric = metricOf(part, wanted);
+  return metric + (metric === wanted ? "" : ` in place of ${wanted}`) + (lowerIsBetter(metric) ? " (lower is better)" : "");
+};
 
 const allVariants = [...datasets].flatMap(([dataset, part]) =>
   part.variants.map((variant) => ({ dataset, part, variant })));
@@ -17,8 +28,18 @@ const models = unique(allVariants.map(({ variant }) => variant.model).filter((mo
 
 const ABSENT = "–";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-const fixed = (value, digits = 3) => (isNumber(value) ? value.toFixed(digits) : ABSENT);
-const signed = (value, digits) => (isNumber(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}` : ABSENT);
+
+/** The sign that a number has once it is rounded: one that rounds to nothing has none. */
+const signOf = (value, digits) => (Number(value.toFixed(digits)) === 0 ? "" : value < 0 ? "−" : "+");
+const fixed = (value, digits = 3) =>
+  (isNumber(value) ? signOf(value, digits).replace("+", "") + Math.abs(value).toFixed(digits) : ABSENT);
+const signed = (value, digits) => (isNumber(value) ? signOf(value, digits) + Math.abs(value).toFixed(digits) : ABSENT);
+
+/** A p-value with two digits, down to a thousandth. */
+const probability = (p) => {
+  if (!isNumber(p)) return ABSENT;
+  return p < 0.001 ? "< 0.001" : p < 0.1 ? String(Number(p.toPrecision(2))) : p.toFixed(2);
+};
 
 const MOST_DECIMALS = 4;
 
@@ -70,13 +91,15 @@ const figureOf = (variant, metric = metricNow()) => {
   return found && isNumber(found.value) ? found : undefined;
 };
 
+const OPPOSITE = { better: "worse", worse: "better", tie: "tie" };
+
 /** The difference of two variants of a dataset, first minus second; undefined if not compared. */
 const difference = (part, first, second, metric) => {
   part.index ??= new Map(part.comparisons.map((pair) => [JSON.stringify([pair.a, pair.b, pair.metric]), pair]));
   const found = part.index.get(JSON.stringify([first, second, metric]));
   if (found) return found;
   const turned = part.index.get(JSON.stringify([second, first, metric]));
-  return turned && { ...turned, difference: -turned.difference, low: -turned.high, high: -turned.low };
+  return turned && { ...turned, difference: -turned.difference, low: -turned.high, high: -turned.low, outcome: OPPOSITE[turned.outcome] };
 };
 
 // Predictions are class numbers in letters of this alphabet, as the stage has written them.

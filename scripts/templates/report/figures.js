@@ -16,8 +16,8 @@ const plotly = () => {
  * Add a figure to the page.
  *
  * @param {object} figure id; title; caption; wide; choices: by id, a function that returns pairs of
- *   value and text; plot: a function of the choices and colours that returns traces and layout, or
- *   null where there is nothing to draw; table: a function of the choices that returns header and rows.
+ *   value and text; plot: a function of the choices, the colours and the width in pixels that returns
+ *   traces and layout, or null where there is nothing to draw; table: a function of the choices that returns header and rows.
  */
 const addFigure = (figure) => {
   figure.selects = {};
@@ -60,7 +60,7 @@ const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&
 const draw = (figure) => {
   figure.drawn = true;
   const palette = colours();
-  const made = figure.plot(chosen(figure), palette);
+  const made = figure.plot(chosen(figure), palette, figure.plotArea.clientWidth);
   figure.plotArea.setAttribute("aria-label", `${figure.title}, dataset ${state.dataset}. The figures follow as a table.`);
   drawTable(figure);
   if (!made) {
@@ -80,6 +80,16 @@ const drawTable = (figure) => {
 
 /** Draw again what has been drawn. */
 const redraw = () => figures.filter(({ drawn }) => drawn).forEach(draw);
+
+/** Draw again when the window becomes wider or narrower; that of a phone changes its height alone. */
+const watchWidth = () => {
+  let width = innerWidth;
+  addEventListener("resize", settled(() => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    redraw();
+  }));
+};
 
 /** What all figures have in common: quiet axes, the page's letters and colours. */
 const layout = ({ xaxis = {}, yaxis = {}, ...own }, palette) => {

@@ -57,6 +57,7 @@ const start = () => {
     showDataset(updates);
   });
   startPrinting(updates);
+  watchWidth();
   showDataset(updates);
 };
 

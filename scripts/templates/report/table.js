@@ -15,26 +15,35 @@ const nameCell = ({ dataset, variant }) => [
 const collapsedWords = ({ collapsed, seeds }) =>
   (seeds.length ? `collapsed in ${collapsed.length} of ${seeds.length} seeds` : "collapsed");
 
-const valueCell = ({ variant }) => {
-  const found = figureOf(variant, state.metric);
+/** The figure of a row by the metric that is chosen, or by what stands in for it. */
+const figureIn = ({ part, variant }) => figureOf(variant, metricOf(part, state.metric));
+
+const valueCell = (row) => {
+  const found = figureIn(row);
   if (!found) return absent();
   const [value, rest] = split(found.shown);
-  return [value, found.seeds_known ? null : "†", element("small", {}, rest)];
+  const metric = metricOf(row.part, state.metric);
+  return [value, found.seeds_known ? null : "†", element("small", {}, rest), metric !== state.metric && element("small", {}, metric)];
 };
 
-const pairOf = ({ part, variant }) => difference(part, variant.name, byId("reference").value, state.metric);
+const pairOf = ({ part, variant }) => difference(part, variant.name, byId("reference").value, metricOf(part, state.metric));
+
+/** What a comparison says of its first variant; of a tie, whether every seed is on one side. */
+const outcomeWords = ({ outcome, each_seed: eachSeed, difference: apart, metric }) => {
+  if (outcome !== "tie" || !eachSeed) return outcome;
+  return `tie; ${(apart < 0) === lowerIsBetter(metric) ? "ahead" : "behind"} with every seed`;
+};
 
 const differenceCell = (row) => {
   if (row.variant.name === byId("reference").value) return element("span", { class: "absent" }, "itself");
   const pair = pairOf(row);
   if (!pair) return absent();
   const digits = decimals(pair);
-  const word = pair.significant ? (pair.difference > 0 ? "better" : "worse") : "not told apart";
   return [
-    element("span", { class: pair.significant ? word : "absent" }, pair.significant ? `${word} ` : "≈ ", signed(pair.difference, digits)),
+    element("span", { class: `outcome ${pair.outcome}` }, `${outcomeWords(pair)} `, element("span", { class: "nowrap" }, signed(pair.difference, digits))),
     element("small", {}, `${signed(pair.low, digits)} to ${signed(pair.high, digits)}`),
-    pair.significant ? null : element("span", { class: "hidden" }, word),
-    pair.caution && element("small", {}, "caution: see below"),
+    element("small", { class: "p" }, `p ${probability(pair.p)}, `, element("span", { class: "nowrap" }, `corrected ${probability(pair.p_holm)}`)),
+    pair.caution && element("small", { class: "said" }, "caution: see below"),
   ];
 };
 
@@ -51,8 +60,8 @@ const COLUMNS = [
   { title: "Model", place: true, value: ({ variant }) => variant.model ?? "", cell: ({ variant }) => variant.model ?? ABSENT },
   { title: "Dataset", place: true, value: ({ dataset }) => dataset, cell: ({ dataset }) => dataset },
   { title: "Kind", place: true, value: ({ variant }) => variant.kind, cell: ({ variant }) => variant.kind },
-  { title: () => state.metric, number: true, value: ({ variant }) => figureOf(variant, state.metric)?.value, cell: valueCell },
-  { title: () => "Difference", number: true, value: (row) => pairOf(row)?.difference, cell: differenceCell },
+  { title: () => state.metric, number: true, quality: true, value: (row) => figureIn(row)?.value, cell: valueCell },
+  { title: "Difference", number: true, quality: true, value: (row) => pairOf(row)?.difference, cell: differenceCell },
   { title: "Group", value: ({ variant }) => variant.letters ?? "", cell: ({ variant }) => variant.letters || absent() },
   ...Object.keys(COSTS).map(costColumn),
 ];
@@ -94,24 +103,33 @@ const drawHead = () => {
   }));
 };
 
-/** Numbers are sorted with the largest first, names with the first letter first; then the reverse. */
+/** The best come first, of costs the largest, of names the first letter; then the reverse. */
 const sortBy = (column) => {
-  sorting.descending = sorting.column === column ? !sorting.descending : Boolean(column.number);
+  const largest = column.quality ? !lowerIsBetter(state.metric) : Boolean(column.number);
+  sorting.descending = sorting.column === column ? !sorting.descending : largest;
   sorting.column = column;
   drawHead();
   drawBody();
   byId("table").tHead.rows[0].cells[COLUMNS.indexOf(column)].firstChild.focus();
 };
 
+/** What must be known to read these rows. */
+const notes = (rows) => [
+  lowerIsBetter(state.metric) && `Of ${state.metric}, lower is better.`,
+  "A tie is a difference that the test rows and seeds do not show.",
+  state.metric !== data.metric && `Differences, groups and ties are by ${data.metric}.`,
+  ...unique(rows.filter(({ part }) => part.metric !== data.metric).map(({ dataset, part }) => `On ${dataset}, ${part.metric} stands in for ${data.metric}.`)),
+  rows.some((row) => figureIn(row)?.seeds_known === false)
+    && "† The interval tells of the test rows alone: one seed does not show what another would give.",
+  ...unique(rows.map((row) => pairOf(row)?.caution).filter(Boolean)).map((caution) => `Caution: ${caution}.`),
+];
+
 const drawBody = () => {
   const rows = sorted(matching());
   byId("table").tBodies[0].replaceChildren(...rows.map((row) => element("tr", {}, COLUMNS.map((column) =>
     element(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: classOf(column) }, column.cell(row))))));
   byId("table-count").textContent = `${rows.length} of ${allVariants.length} variants`;
-  const unknown = rows.some(({ variant }) => figureOf(variant, state.metric)?.seeds_known === false);
-  const groups = state.metric === data.metric ? "" : `Groups and ties are by ${data.metric}. `;
-  const cautions = unique(rows.map((row) => pairOf(row)?.caution).filter(Boolean)).map((caution) => ` Caution: ${caution}.`).join("");
-  byId("table-notes").textContent = groups + "≈ marks a difference that the test rows and seeds do not show. " + (unknown ? "† The interval tells of the test rows alone: one seed does not show what another would give." : "") + cautions;
+  byId("table-notes").textContent = notes(rows).filter(Boolean).join(" ");
 };
 
 const startTable = () => {
