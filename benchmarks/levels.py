@@ -9,6 +9,7 @@ found is wrong; at 5 %, five of 100 may be. Equal options give an equal file.
 
 import argparse
 import csv
+import math
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import optimize, stats
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
@@ -27,7 +29,6 @@ from tests.simulation import draw, labels_of  # noqa: E402
 
 TESTS = ((300, 0.5, "accuracy"), (1000, 0.13, "macro_f1"))  # rows, share of the second class
 SEEDS, EFFECTS = (2, 3, 5), (0.0, 0.05, 0.15, 0.3)
-POINTS = {0.0: 0.0, 0.05: 0.7, 0.15: 2.0, 0.3: 4.0}  # sd of accuracy over seeds, per cent
 QUALITY, VARIANTS, AT_ONCE = 1.5, 5, 250
 COLUMNS = ["rows", "metric", "seeds", "sd_over_seeds", "two_variants", "beside_a_baseline",
            "any_of_ten_pairs", "rows_alone"]  # fmt: skip
@@ -53,16 +54,45 @@ def rates(runs: int, level: float) -> Iterator[dict[str, Any]]:
     """A row of COLUMNS, in which shares of wrong findings are in per cent, for each setting."""
     for (rows, share, metric), seeds, effect in product(TESTS, SEEDS, EFFECTS):
         generator, labels = np.random.default_rng(0), labels_of(rows, share)
-        wrong = np.zeros(4)
+        fair, spread = alike(effect, share, metric)
+        found = np.zeros(4)
         for start in range(0, runs, AT_ONCE):
             families = draw(
                 generator, labels, min(AT_ONCE, runs - start), [*[seeds] * VARIANTS, 1],
-                [*[effect] * VARIANTS, 0.0], [QUALITY] * (VARIANTS + 1),
+                [*[effect] * VARIANTS, 0.0], [*[QUALITY] * VARIANTS, fair],
             )  # fmt: skip
-            wrong += findings(labels, families, metric, level)
-        found = [f"{100 * each / runs:.1f}" for each in wrong]
-        setting = (rows, metric, seeds, POINTS[effect])
-        yield dict(zip(COLUMNS, (*setting, *found), strict=True))
+            found += findings(labels, families, metric, level)
+        setting = (rows, metric, seeds, f"{100 * spread:.1f}")
+        shares = [f"{100 * each / runs:.1f}" for each in found]
+        yield dict(zip(COLUMNS, (*setting, *shares), strict=True))
+
+
+def alike(effect: float, share: float, metric: str) -> tuple[float, float]:
+    """The quality of a baseline that is as good as variants with a seed effect are on average.
+
+    Returns:
+        the quality; and the standard deviation of the metric over seeds, on endless rows.
+    """
+    points, weights = np.polynomial.hermite_e.hermegauss(40)
+    overall, bias = np.meshgrid(effect * points, effect * points)
+    level = QUALITY * math.sqrt(1 + 2 * effect**2)  # as in `draw`
+    values = on_endless_rows(level + overall - bias, level + overall + bias, share, metric)
+    weight = np.outer(weights, weights) / weights.sum() ** 2
+    mean = float((weight * values).sum())
+    spread = math.sqrt(max(0.0, float((weight * (values - mean) ** 2).sum())))
+    fair = optimize.brentq(
+        lambda quality: float(on_endless_rows(quality, quality, share, metric)) - mean, 0, 5
+    )
+    return fair, spread
+
+
+def on_endless_rows(first, second, share: float, metric: str):
+    """A metric from the normal scores of the recalls of both classes, of arrays of any shape."""
+    hits = (1 - share) * stats.norm.cdf(first), share * stats.norm.cdf(second)
+    if metric == "accuracy":
+        return hits[0] + hits[1]
+    misses = 1 - hits[0] - hits[1]
+    return (2 * hits[0] / (2 * hits[0] + misses) + 2 * hits[1] / (2 * hits[1] + misses)) / 2
 
 
 def findings(

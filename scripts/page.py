@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, datadict, disagreements, files
+from common import cli, compared, datadict, disagreements, files
 from common.cells import Cell, full_name
 from common.cli import InputError
 from common.references import Reference, references
@@ -127,8 +127,7 @@ def with_cells(variants: list[dict[str, Any]], found: "Answers") -> list[dict[st
     told = []
     for variant in variants:
         own = [cell for cell in found.cells if named(cell) == variant["name"]]
-        peft = own[0].record["run_info"].get("peft_config") or {}
-        rank = peft["r"] if isinstance(peft.get("r"), int) else None
+        rank = compared.rank_of(own[0].record)
         shown = [of_cell(cell, len(found.classes)) for cell in own]
         told.append(variant | {"adapter_rank": rank, "cells": shown})
     return told
@@ -143,20 +142,17 @@ def of_cell(cell: "Answered", classes: int) -> dict[str, Any]:
     """Of one cell: its predictions, its confusion matrix on the test rows, its losses by step.
 
     Returns:
-        ``predictions``, as ``disagreements.encode`` writes them; ``confusion``, shape (classes,
-        classes); ``train`` and ``validation``, lists of pairs of step and loss, empty where none
-        were logged.
+        ``seed``; ``predictions``, as ``disagreements.encode`` writes them; ``confusion``, shape
+        (classes, classes); ``train`` and ``validation``, lists of pairs of step and loss, empty
+        where none were logged.
     """
     record = cell.record
-    history = record["train_info"].get("metrics") or []
+    losses = compared.losses_of(record)
     return {
         "seed": cell.identity["seed"],
         "predictions": disagreements.encode(cell.predictions, classes),
         "confusion": record["metrics"]["test"]["confusion_matrix"],
-        "train": [[line["step"], line["loss"]] for line in history if "loss" in line],
-        "validation": [
-            [line["step"], line["eval_loss"]] for line in history if "eval_loss" in line
-        ],
+        **losses._asdict(),
     }
 
 

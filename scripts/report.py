@@ -14,7 +14,6 @@ Figures published elsewhere, --published, stand beside ours as rows marked so, i
 verdict, and not in --verdicts-csv.
 """
 
-import argparse
 import json
 import logging
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from common import cli, files
 from common.cells import Cell, directory, identities
 from common.cli import InputError
+from common.references import Reference, references
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +46,7 @@ TRAINING = {
 WHOLE_NUMBERS = ("seed", "rank", "rows", "clean_rows", "adapter_bytes", "peak_memory_bytes",
                  *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
 EVALUATION = ("rows", *METRICS, "collapsed", "eval_seconds", "eval_samples_per_second")
-REFERENCE = {"dataset", "variant", "source", "metrics"}  # `model` and `note` may be left out
 
-Reference = dict[str, Any]
 Record = dict[str, Any]
 
 
@@ -89,19 +87,6 @@ def main(argv: list[str] | None = None) -> None:
         with files.written_aside(path) as aside:
             aside.write_text(text, encoding="utf-8")
     log.info("%d rows in %s", len(table), args.csv)
-
-
-def references(text: str) -> list[Reference]:
-    """The type of --published: a JSON list of objects, each with the keys of ``REFERENCE``."""
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is no JSON ({error})") from error
-    objects = isinstance(found, list) and all(isinstance(row, dict) for row in found)
-    if not objects or not all(row.keys() >= REFERENCE for row in found):
-        keys = ", ".join(sorted(REFERENCE))
-        raise argparse.ArgumentTypeError(f"{text} is no JSON list of objects with {keys}")
-    return found
 
 
 def tabulate(

@@ -281,7 +281,9 @@ def test_intervals_show_every_variant_with_figures_letters_and_ties(drawn, made)
     assert parts(path) == {"interval": len(variants), "first": first,
                            "point": len(variants) - first}  # fmt: skip
     names = {v["name"] for v in variants} - {"minilm/base"}
-    assert {"sms", "news", "minilm/base (collapsed)", "a", "b", *names} <= texts(path)
+    assert {"sms", "news", "minilm/base (untrained head, collapsed)", "a", "b", *names} <= texts(
+        path
+    )
     assert {v["metrics"]["macro_f1"]["shown"] for v in variants} <= texts(path)
     assert "macro_f1 on the test rows, with its 95 % interval" in texts(path)
 
@@ -296,8 +298,8 @@ def test_an_untrained_head_is_never_marked_as_tied_for_first(drawn):
 
 
 def test_a_dataset_is_drawn_by_its_own_metric(drawn):
-    path = drawn("intervals", lambda verdicts: verdicts["datasets"]["sms"].update(metric="loss"))
-    assert "loss on the test rows, with its 95 % interval" in texts(path)
+    path = drawn("intervals", lambda verdicts: verdicts["datasets"]["sms"].update(metric="mcc"))
+    assert "mcc on the test rows, with its 95 % interval" in texts(path)
     assert parts(path)["interval"] == len(results.BASELINES) + 5  # of the other dataset
 
 
@@ -344,10 +346,22 @@ def test_an_untrained_head_is_no_candidate_of_the_front():
     assert [point.variant.name for point in found] == ["cheap", "better", "best"]
 
 
+def test_a_baseline_is_the_cheapest_of_the_front():
+    """TF-IDF costs no training: what is no better than it is not on the front."""
+    measure = Measure(0.8, 0.7, 0.9, "")
+    tfidf = Variant("tfidf", "", "tfidf", "baseline", False, measure, "a", False, False, {}, [],
+                    None, None, [])  # fmt: skip
+    part = Dataset("d", "f1", False, [tfidf, *(point.variant for point in FRONT)])
+    points = [*costs.references(part, "train_seconds"), *costs.priced(part, "train_seconds")]
+    found = costs.pareto_front(points, part.lower_is_better)
+    assert [point.variant.name for point in found] == ["tfidf", "best"]
+
+
 def test_loss_turns_the_front_of_the_figure_round(drawn):
     def as_loss(verdicts: dict[str, Any]) -> None:
         every(lambda v: v["metrics"].update(loss=v["metrics"]["macro_f1"]))(verdicts)
-        verdicts["metric"] = "loss"
+        for part in verdicts["datasets"].values():
+            part["metric"] = "loss"
 
     def fronts(path: Path) -> list[str]:
         found = [node for node in elements(path, "g") if "front" in node.get("id", "")]
@@ -371,7 +385,7 @@ def test_a_baseline_far_worse_than_all_is_not_drawn(lower, baseline, inside):
         priced("b", 2, 0.9).variant,
         priced("c", 3, 0.6).variant,
     ]
-    found = list(costs.baselines(Dataset("d", "macro_f1", lower, [far, *trained])))
+    found = list(costs.reference_lines(Dataset("d", "macro_f1", lower, [far, *trained])))
     assert [shown for *_, shown in found] == [inside]
 
 

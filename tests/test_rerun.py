@@ -133,7 +133,7 @@ EDITS = [
     code_edit("common/lengths", PREPARED),
     code_edit("common/passport", {"passport": 2, "page": 1}),
     code_edit("common/disagreements", {"page": 1}),
-    code_edit("common/references", {"page": 1}),
+    code_edit("common/references", {**REPORT, "page": 1}),
     code_edit("common/markdown", {"passport": 2, **EVALUATED}),
     code_edit("common/figures", {"passport": 2, "plot": 1, "page": 1}),
     code_edit("common/compared", {"plot": 1}),

@@ -1,4 +1,4 @@
-"""The figure of quality against cost, with the Pareto front: who is neither cheaper nor better."""
+"""The figure of quality against cost, with the Pareto front: nothing cheaper is as good."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -69,17 +69,31 @@ class Priced(NamedTuple):
     value: float
 
 
+def is_reference(variant: Variant) -> bool:
+    """Whether it is there to be compared with: a baseline, or a model that comes with a head."""
+    return variant.kind == "baseline" or (variant.kind == "base" and not variant.untrained)
+
+
 def priced(part: Dataset, key: str) -> list[Priced]:
-    """The variants of a dataset that have both a cost and a figure; baselines are none."""
+    """The variants of a dataset that have both a cost and a figure; references are none."""
     return [
         Priced(variant, variant.costs[key], variant.measure.value)
         for variant in part.variants
-        if variant.kind != "baseline" and variant.measure and key in variant.costs
+        if not is_reference(variant) and variant.measure and key in variant.costs
+    ]
+
+
+def references(part: Dataset, key: str) -> list[Priced]:
+    """What is drawn as a line; without a cost on record it is cheapest, as it trains no model."""
+    return [
+        Priced(variant, variant.costs.get(key, 0.0), variant.measure.value)
+        for variant in part.variants
+        if is_reference(variant) and variant.measure
     ]
 
 
 def pareto_front(points: list[Priced], lower_is_better: bool) -> list[Priced]:
-    """Those that no other one beats in both, the cheapest first.
+    """Those that nothing cheaper is as good as, the cheapest first.
 
     An untrained head is no candidate: its figure is the luck of a draw.
     """
@@ -93,7 +107,7 @@ def pareto_front(points: list[Priced], lower_is_better: bool) -> list[Priced]:
 
 
 def draw(comparison: Comparison) -> Any:
-    """A row per dataset, a panel per cost: a point per variant, baselines as lines."""
+    """A row per dataset, a panel per cost: a point per variant, references as lines."""
     looks = drawing.looks(comparison)
     legends = [list(entries(part, looks)) for part in comparison.datasets]
     heights = [max(PANEL_INCHES, drawing.legend_inches(len(each))) for each in legends]
@@ -121,20 +135,32 @@ def draw_panel(axes: Any, part: Dataset, cost: Cost, looks: dict[str, Look]) -> 
         axes.text(0.5, 0.5, "on record for no variant", ha="center", fontsize=SMALL,
                   transform=axes.transAxes)  # fmt: skip
         return
-    for variant, dash, inside in baselines(part):
-        if inside and variant.measure:
-            axes.axhline(variant.measure.value, linestyle=dash, gid="baseline", **drawing.muted())
-    front = pareto_front(points, part.lower_is_better)
-    axes.plot([point.cost for point in front], [point.value for point in front], gid="front",
-              drawstyle="steps-post", color=INK, linewidth=1.2)  # fmt: skip
+    far = set()
+    for variant, dash, inside in reference_lines(part):
+        if not inside:
+            far.add(variant.name)
+        elif variant.measure:
+            axes.axhline(variant.measure.value, linestyle=dash, gid="reference", **drawing.muted())
     for variant, amount, _ in points:
         if variant.measure:
             drawing.point(axes, amount, variant.measure, looks[variant.name])
     scale(axes, [point.cost for point in points], cost)
+    front = pareto_front([*references(part, cost.key), *points], part.lower_is_better)
+    draw_front(axes, [point for point in front if point.variant.name not in far])
 
 
-def baselines(part: Dataset) -> Iterator[tuple[Variant, Any, bool]]:
-    """The baselines of a dataset, their dashes, and whether they are within the panels.
+def draw_front(axes: Any, front: list[Priced]) -> None:
+    """The front as steps to the right end; what is cheaper than all points begins at the left."""
+    if front:
+        low, high = axes.get_xlim()
+        amounts = [min(max(point.cost, low), high) for point in front]
+        values = [point.value for point in front]
+        axes.plot([*amounts, high], [*values, values[-1]], gid="front", drawstyle="steps-post",
+                  color=INK, linewidth=1.2)  # fmt: skip
+
+
+def reference_lines(part: Dataset) -> Iterator[tuple[Variant, Any, bool]]:
+    """The references of a dataset, their dashes, and whether they are within the panels.
 
     One far worse than all variants would press them together, and is told of in words.
     """
@@ -143,22 +169,20 @@ def baselines(part: Dataset) -> Iterator[tuple[Variant, Any, bool]]:
     lowest = min((measure.low for measure in shown), default=0.0)
     highest = max((measure.high for measure in shown), default=1.0)
     room = (highest - lowest) / 2
-    own = [variant for variant in part.variants if variant.kind == "baseline" and variant.measure]
-    for place, variant in enumerate(own):
-        value = variant.measure.value if variant.measure else math.nan
-        far = value > highest + room if part.lower_is_better else value < lowest - room
-        yield variant, DASHES[place % len(DASHES)], not far
+    for place, point in enumerate(references(part, COSTS[0].key)):
+        far = point.value > highest + room if part.lower_is_better else point.value < lowest - room
+        yield point.variant, DASHES[place % len(DASHES)], not far
 
 
 def entries(part: Dataset, looks: dict[str, Look]) -> Iterator[Any]:
-    """The legend of a dataset: its variants that have a cost, the front, its baselines."""
+    """The legend of a dataset: its variants that have a cost, the front, its references."""
     costly = {point.variant.name for cost in COSTS for point in priced(part, cost.key)}
     for variant in part.variants:
         if variant.name in costly:
             yield drawing.key(drawing.named(variant), looks[variant.name])
     if costly:
         yield drawing.key("Pareto front", color=INK, linewidth=1.2)
-    for variant, dash, inside in baselines(part):
+    for variant, dash, inside in reference_lines(part):
         value = f"{variant.measure.value:.3f}" if variant.measure else ""
         words = f"{short(variant.name)}: {value}" + ("" if inside else ", too far to draw")
         style = {"linestyle": dash} if inside else {"linestyle": ""}

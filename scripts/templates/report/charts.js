@@ -35,11 +35,11 @@ const references = (cost) => current().variants.filter((variant) => isReference(
 /** What may be on the front: all but untrained heads, whose answers are drawn by lot. */
 const candidates = (cost) => [...references(cost), ...priced(cost).filter(({ variant }) => !variant.untrained_head)];
 
-/** The references to draw; one far from all points would press them together, and is left out. */
+/** The references to draw; one far worse than all points would press them together, and is left out. */
 const nearby = (points, cost) => {
   const [low, high] = endsOf(points);
   const room = (high - low) / 2;
-  return references(cost).filter(({ y }) => y > low - room && y < high + room);
+  return references(cost).filter(({ y }) => (lowerIsBetter(metricNow()) ? y < high + room : y > low - room));
 };
 
 const endsOf = (points) => [Math.min(...points.map(({ found }) => found.low)), Math.max(...points.map(({ found }) => found.high))];
@@ -121,7 +121,7 @@ const COST_HEIGHT = 460, AROUND = [90, 170]; // pixels; axes, titles and legend 
 
 const costFigure = {
   id: "costs", title: "Quality against cost", wide: true,
-  caption: "Figures with their intervals; lines across are baselines and models that come with a head. The solid line is the Pareto front of all but untrained heads: nothing cheaper is as good. A baseline whose cost is not on record counts as the cheapest. A line far from all points, and a name that would cover another, are in the table alone.",
+  caption: "Figures with their intervals; lines across are baselines and models that come with a head. The solid line is the Pareto front of all but untrained heads: nothing cheaper is as good. A baseline whose cost is not on record counts as the cheapest. A line far worse than all points, and a name that would cover another, are in the table alone.",
   empty: "No variant of this dataset has both a cost and a figure.",
   choices: { cost: { title: "Cost", pairs: () => Object.entries(COSTS).map(([key, { title }]) => [key, title]) } },
   plot: ({ cost }, palette, width) => {
