@@ -75,8 +75,8 @@ RECORDS = [
         "that was best on validation was kept.\n",
         "Intervals are at 90 %",
         "(500 resamples, stratified by class; Rubin 1981)",
-        "Holm's (1979) method within a dataset (x: 6 pairs) at 10 %; pairs with the majority class or "
-        "an untrained head are a family of their own.",
+        "Holm's (1979) method within a dataset (x: 6 pairs) at 10 %; pairs with the majority class "
+        "or an untrained head are a family of their own.",
         "\npython 3.11.7, peft 0.21.2; CPU, Linux, x86_64.\n",
     ],
 )

