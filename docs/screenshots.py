@@ -43,7 +43,10 @@ def take(browser: Browser, page: Path, picture: Path, options: dict[str, Any], t
     """Take one picture of a page, scrolled to an element."""
     tab = browser.new_context(reduced_motion="reduce", **options).new_page()
     tab.goto(page.resolve().as_uri())
-    tab.locator(top).evaluate("(place) => scrollTo(0, place.offsetTop - 20)")
+    # The header stays at the top of the view, and covers what is below it.
+    tab.locator(top).evaluate(
+        "(place) => scrollTo(0, place.offsetTop - document.querySelector('header').offsetHeight)"
+    )
     tab.wait_for_timeout(SETTLED_MS)
     tab.screenshot(path=picture)
 
