@@ -62,9 +62,9 @@ def introduction(verdicts: Found) -> str:
         f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
         "interval minds the test rows and the seeds. Differences are tested on the same rows, at "
         f"{100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs with `majority` "
-        "and untrained heads are a family of their own): *better* and *worse* are significant, a "
-        "*tie* is not told apart, which is no proof of equality. Variants that share a letter are "
-        "tied. `base` is the model with an untrained head, a coin that every "
+        "and untrained heads, which all should beat, stand for themselves): *better* and *worse* "
+        "are significant, a *tie* is not told apart, which is no proof of equality. Variants that "
+        "share a letter are tied. `base` is the model with an untrained head, a coin that every "
         "seed tosses anew. A figure that does not beat `majority` has learned nothing.\n"
     )
 

@@ -124,8 +124,8 @@ def caption(verdicts: Found) -> str:
     return (
         f"Test rows; means over seeds with {100 * verdicts['level']:g}\\,\\% intervals over rows "
         f"and seeds. Differences are tested at {100 * verdicts['alpha']:g}\\,\\% over all pairs of "
-        "a dataset (Holm; pairs with the majority class or an untrained head are a family of their "
-        "own). Variants that share a letter are not told apart. Parameters are those "
+        "a dataset (Holm; pairs with the majority class or an untrained head stand for "
+        "themselves). Variants that share a letter are not told apart. Parameters are those "
         "trained."
     )
 

@@ -27,8 +27,8 @@ degrees of freedom are Satterthwaite's (1946) with shares of the variance or, be
 their roots in place of squares, which keeps the level with few seeds. No p-value is smaller than \
 that of a sign test of the rows on which two variants disagree. {single}P-values were corrected \
 by Holm's (1979) method within a dataset ({counts}) at {alpha:g} %; pairs with the majority class \
-or an untrained head are a family of their own. Variants tied for first are those not \
-significantly worse than the best mean; letters of ties follow Piepho (2004). Detectable \
+or an untrained head, which all variants should beat, were not. Variants tied for first are those \
+not significantly worse than the best mean; letters of ties follow Piepho (2004). Detectable \
 differences are at 80 % power (Bloom 1995) and at the level that the correction asks of the \
 clearest difference; shares of the gap from head to full fine-tuning have Fieller's (1954) \
 interval. Calibration is told by the expected calibration error of 15 bins (Guo et al. 2017) and \
@@ -200,7 +200,7 @@ def statistics(verdicts: Record) -> str:
     """The tests, with the numbers of this run."""
     datasets = verdicts["datasets"]
     pairs = [pair for found in datasets.values() for pair in found["comparisons"]]
-    counts = "; ".join(f"{name}: {len(d['comparisons'])} pairs" for name, d in datasets.items())
+    counts = "; ".join(f"{name}: {tested(d)} pairs" for name, d in datasets.items())
     metrics = ", ".join(dict.fromkeys(found["metric"] for found in datasets.values()))
     return STATISTICS.format(
         level=100 * verdicts["level"],
@@ -210,6 +210,11 @@ def statistics(verdicts: Record) -> str:
         counts=shown(counts),
         single=SINGLE if any(pair["mcnemar_p"] is not None for pair in pairs) else "",
     )
+
+
+def tested(found: Record) -> int:
+    """How many pairs of a dataset are corrected for each other."""
+    return max((pair["family"] for pair in found["comparisons"]), default=0)
 
 
 def software(records: list[Record]) -> list[str]:

@@ -22,8 +22,8 @@ class Comparison:
         metric: one of ``resampling.METRICS``.
         contrast: mean of a less mean of b, with its uncertainty.
         p: of the test that there is no difference.
-        p_holm: the same, corrected for all comparisons of its family; p itself of a single one.
-        family: how many those are.
+        p_holm: the same, corrected for all that are made beside it; p itself of a single one.
+        family: how many those are, this one included.
     """
 
     a: str
@@ -89,9 +89,9 @@ def compare_all(
 
     Args:
         measured: as ``resampling.measure`` returns it.
-        apart: variants that nobody would choose, but that all others should be better than. Their
-            comparisons are a family of their own: they answer another question, and would else cost
-            the others power.
+        apart: variants that nobody would choose, but that all others should be better than. A
+            comparison with them picks no winner among many, which is what a correction guards
+            against: it is a question of its own, at its own level.
         least_p: of some pairs, what an exact test allows.
 
     Returns:
@@ -102,13 +102,10 @@ def compare_all(
         compare(a, b, least_p=least.get((a.name, b.name), 0.0))
         for a, b in combinations(measured.values(), 2)
     ]
-    aside = [pair.a in apart or pair.b in apart for pair in pairs]
-    corrected = list(pairs)
-    for family in (True, False):
-        places = [place for place, own in enumerate(aside) if own is family]
-        for place, p in zip(places, holm([pairs[each].p for each in places]), strict=True):
-            corrected[place] = replace(pairs[place], p_holm=p, family=len(places))
-    return corrected
+    places = [i for i, pair in enumerate(pairs) if pair.a not in apart and pair.b not in apart]
+    for place, p in zip(places, holm([pairs[each].p for each in places]), strict=True):
+        pairs[place] = replace(pairs[place], p_holm=p, family=len(places))
+    return pairs
 
 
 def holm(p: Sequence[float]) -> list[float]:
