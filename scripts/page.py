@@ -245,14 +245,12 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
     """
     found = variant["metrics"].get(metric)
     ends = {"left": "low", "right": "high", "place": "value"} if found else {}
-    untrained = variant.get("untrained_head", False)
     return {
         "name": variant["name"],
         "shown": found["shown"] if found else None,
         "collapsed": variant["collapsed"],
-        "untrained": untrained,
-        # Formally tied, as so few tosses of a coin are no test; the verdict says so in words.
-        "tied": variant["tied_for_first"] and not untrained,
+        "untrained": variant["untrained_head"],
+        "tied": variant["tied_for_first"],
         **{key: round(100 * (found[end] - first) / (last - first), 2) for key, end in ends.items()},
     }
 

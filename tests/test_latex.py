@@ -20,7 +20,8 @@ VERDICTS: dict[str, Any] = {
                     "name": name, "model": model, "variant": variant, "kind": kind,
                     "seeds": [0, 1] if model else [], "letters": letters,
                     "untrained_head": kind == "base",
-                    "collapsed": collapsed, "metrics": {"macro_f1": {"shown": shown}},
+                    "collapsed": collapsed,
+                    "metrics": {"macro_f1": {"shown": shown, "seeds_known": True}},
                     "costs": {"trainable_parameters": parameters, "train_seconds": seconds},
                 }
                 for name, model, variant, kind, letters, collapsed, shown, parameters, seconds in [
@@ -91,6 +92,15 @@ def test_what_is_marked_is_explained_below():
         r"$\dagger$: collapsed to one class with some seed.",
         r"Published elsewhere, and not measured here: A \& B (50 \%).",
     ]
+
+
+def test_a_figure_of_one_seed_is_marked():
+    single = copy.deepcopy(VERDICTS)
+    first = single["datasets"]["sms_spam"]["variants"][0]
+    first["metrics"]["macro_f1"]["seeds_known"] = False
+    text = latex.table(single, [])
+    assert text.count(r"$^{\diamond}$") == 1
+    assert r"$\diamond$: of one seed; the interval is of the test rows alone." in notes(text)
 
 
 def test_what_is_not_marked_is_not_explained():

@@ -288,15 +288,6 @@ def test_intervals_show_every_variant_with_figures_letters_and_ties(drawn, made)
     assert "macro_f1 on the test rows, with its 95 % interval" in texts(path)
 
 
-def test_an_untrained_head_is_never_marked_as_tied_for_first(drawn):
-    def tie(variant: dict[str, Any]) -> None:
-        variant.update(tied_for_first=True, untrained_head=variant["kind"] == "base")
-
-    path = drawn("intervals", every(tie))
-    assert parts(path)["point"] == 2
-    assert "minilm/base (untrained head, collapsed)" in texts(path)
-
-
 def test_a_dataset_is_drawn_by_its_own_metric(drawn):
     path = drawn("intervals", lambda verdicts: verdicts["datasets"]["sms"].update(metric="mcc"))
     assert "mcc on the test rows, with its 95 % interval" in texts(path)

@@ -347,6 +347,10 @@ def test_a_difference_whose_test_is_not_assured_is_marked(run):
     _, text = run("sms/bert/base,lora-r4/0")
     assert re.search(r"worse\?", by_variant(tables(text)[0])["base"]["to tfidf"])
     assert "Marked *?*: one seed: this tells of these trained models alone" in text
+    assert "Marked †: of one seed; the interval is of the test rows alone." in text
+    rows = by_variant(tables(text)[0])
+    marked = {name for name, row in rows.items() if "†" in row["macro_f1 (95 % interval)"]}
+    assert marked == set(rows) - {"majority", "tfidf"}
 
 
 @pytest.mark.usefixtures("results")

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from common import standing, verdict
+from common import judging, standing, verdict
 
 
 def variant(name: str, value: float, kind: str, cost: int | None = None, **more) -> dict:
@@ -49,7 +49,9 @@ def found(*variants: dict, ties: tuple[tuple[str, str], ...] = (), **pairs) -> d
                 **pairs,
             }
         )  # fmt: skip
-    return {"metric": "f1", "rows": 300, "variants": list(variants), "comparisons": comparisons}
+    made = {"metric": "f1", "rows": 300, "variants": list(variants), "comparisons": comparisons}
+    judging.unseat(made)
+    return made
 
 
 MAJORITY = ("majority", 0.4, "baseline")
@@ -111,7 +113,13 @@ def test_one_that_is_far_below_the_best_is_not_chosen_for_its_price():
 def test_of_those_as_good_the_fastest_is_named():
     quick = variant(*BIGGER, costs={"trainable_parameters": 400, "train_seconds": 1})
     said = verdict.sentences(found(variant(*LORA), quick, variant(*FULL), ties=THREE), "f1")
-    assert "Of those as good, m/lora-r16 is the fastest: it trains 400 parameters in 1 s." in said
+    assert (
+        "Of those within one standard error of the best, m/lora-r16 is the fastest: it trains 400 "
+        "parameters in 1 s."
+    ) in said
+    quick["collapsed"] = [1]
+    assert not any("fastest" in each for each in verdict.sentences(found(variant(*LORA), quick,
+                   variant(*FULL), ties=THREE), "f1"))  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -151,11 +159,15 @@ def test_what_each_seed_beats_is_no_leader_however_little_is_known_of_it():
     made = found(variant(*BASE), variant(*MAJORITY), variant(*LORA), each_seed=True,
                  ties=(("m/base", "m/lora-r4"), ("majority", "m/lora-r4")))  # fmt: skip
     said = verdict.sentences(made, "f1")
-    assert said[0] == "Use m/lora-r4: it is better than every other variant."
-    assert said[1] == (
-        "Each seed of m/lora-r4 is better than majority at 0.40 and m/base at 0.30; so few seeds "
-        "are no proof of it by the test."
+    assert said[0] == (
+        "Use m/lora-r4: it is ahead of every other variant, which so few seeds do not confirm of "
+        "all."
     )
+    assert said[1] == (
+        "With every seed, something tied for first is ahead of majority at 0.40 and m/base at "
+        "0.30; so few seeds are no proof of it by the test."
+    )
+    assert [v["name"] for v in standing.leaders(made)] == ["m/lora-r4"]
     assert any("ahead of the untrained base with every seed (+0.600, not conf" in s for s in said)
 
 
@@ -165,6 +177,64 @@ def test_the_majority_class_is_not_chosen_where_something_beats_it():
                  ties=(("majority", "m/lora-r4"), ("tfidf", "m/lora-r4")))  # fmt: skip
     said = verdict.sentences(made, "f1")
     assert said[0].startswith("No reason to train is shown: tfidf is tied for first")
+
+
+def pick(made: dict, a: str, b: str) -> dict:
+    """The comparison of two, to change it."""
+    return next(each for each in made["comparisons"] if {each["a"], each["b"]} == {a, b})
+
+
+def test_what_a_trained_variant_beats_is_not_chosen_for_its_price():
+    """The best mean is of seeds that differ widely and so is tied with tfidf; another is not."""
+    made = found(variant(*TFIDF), variant("m/lora-r16", 0.95, "adapter", 400, collapsed=[1]),
+                 variant(*LORA), ties=(("tfidf", "m/lora-r16"), ("m/lora-r4", "m/lora-r16")),
+                 standard_error=0.03)  # fmt: skip
+    said = verdict.sentences(made, "f1")
+    assert standing.chosen(made)["name"] == "m/lora-r4"
+    assert said[0].startswith("Use m/lora-r4: of those tied for first")
+    assert not any(each.startswith(("Not settled", "No reason")) for each in said)
+
+
+def test_the_majority_class_is_no_leader_where_any_leader_is_ahead_of_it_with_every_seed():
+    made = found(variant(*MAJORITY), variant("m/lora-r16", 0.95, "adapter", 400), variant(*LORA),
+                 ties=(("majority", "m/lora-r16"), ("majority", "m/lora-r4"),
+                       ("m/lora-r4", "m/lora-r16")))  # fmt: skip
+    assert verdict.sentences(made, "f1")[0].startswith("Nothing is shown to have been learned")
+    pick(made, "majority", "m/lora-r4")["each_seed"] = True
+    judging.unseat(made)
+    assert verdict.sentences(made, "f1")[0].startswith("Use m/lora-r16")
+
+
+def test_a_coin_is_not_recommended():
+    made = found(variant(*BASE), variant(*LORA), ties=(("m/base", "m/lora-r4"),))
+    assert verdict.sentences(made, "f1")[0] == (
+        "Nothing is shown to have been learned: m/base, which has a head that was never trained, "
+        "is tied for first."
+    )
+
+
+def test_any_trained_leader_that_is_ahead_with_every_seed_unsettles_a_baseline():
+    """Not the cheapest alone."""
+    made = found(variant(*TFIDF), variant(*LORA), variant(*BIGGER),
+                 ties=(("tfidf", "m/lora-r4"), ("tfidf", "m/lora-r16"), *THREE))  # fmt: skip
+    assert verdict.sentences(made, "f1")[0].startswith("No reason to train is shown")
+    pick(made, "tfidf", "m/lora-r16")["each_seed"] = True
+    assert verdict.sentences(made, "f1")[0].startswith("Not settled: m/lora-r16 is ahead of tfidf")
+
+
+def test_one_seed_of_what_was_not_trained_is_no_warning():
+    own = variant("m/base", 0.9, "base", 0, untrained_head=False, seeds=[0])
+    said = verdict.sentences(found(variant(*TFIDF), own), "f1")
+    assert said[0].startswith("Nothing was trained here; of what there is, m/base is better")
+    assert not any("seed" in each for each in said)
+
+
+def test_numbers_beyond_all_reach_are_not_told():
+    needed = {"rows": 49_537_996, "seeds": 9_000, "why": "more rows or more seeds would do"}
+    made = found(variant(*LORA), variant(*FULL), ties=THREE, needed=needed)
+    assert any(each.endswith("would take over 100 times the rows or seeds at hand.")
+               for each in verdict.sentences(made, "f1"))  # fmt: skip
+    assert [verdict.rough(number) for number in (7, 99, 101, 12_345)] == [7, 99, 110, 13_000]
 
 
 def test_a_baseline_that_every_seed_beats_is_not_the_end_of_it():

@@ -208,6 +208,26 @@ def test_a_gap_that_is_not_significant_has_no_shares(several, judge):
     assert (share["share"], share["reason"]) == (None, "the gap is not significant")
 
 
+def test_a_gap_the_wrong_way_that_is_not_significant_is_none(several, judge):
+    several(majority=0.5, head=0.91, lora_r4=0.905, full=0.90)
+    share = named(judge("head,lora-r4,full", baselines=["majority"]))["bert/lora-r4"][
+        "share_of_gap"
+    ]
+    assert (share["share"], share["reason"]) == (None, "the gap is not significant")
+
+
+def test_seeds_that_answer_alike_are_no_evidence_of_how_much_seeds_differ(make, several, judge):
+    """Beside a variant that collapsed with all seeds a test is no bolder than beside a baseline."""
+    several(seeds=2, lora_r16=0.6)
+    dull = np.arange(ROWS) % 2 == 0
+    make("sms/baselines/majority", dull)
+    for seed in (0, 1):
+        make(f"sms/bert/lora-r4/seed{seed}", dull)
+    found = judge("lora-r4,lora-r16", "0,1", ["majority"])
+    beside, alone = (told(found, name, "bert/lora-r16") for name in ("bert/lora-r4", "majority"))
+    assert beside["p"] == pytest.approx(alone["p"])
+
+
 def test_what_can_be_shown_is_what_the_corrected_test_asks_for(several, judge):
     """Among more comparisons a difference must be larger."""
     several(majority=0.5, tfidf=0.8, lora_r4=0.85, lora_r16=0.86, full=0.87)

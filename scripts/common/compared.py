@@ -52,8 +52,7 @@ class Variant:
         untrained: whether its head is a random one.
         measure: None where it does not have the metric.
         letters: that it shares with those it is tied with.
-        first: whether it is tied for first. An untrained head never is, for so few draws of a
-            random head are no test.
+        first: whether it is tied for first.
         collapsed: whether some seed answers one class for nearly every row.
         costs: by name, as means over seeds, in parameters, seconds and bytes; what is free or
             unknown is left out.
@@ -165,7 +164,7 @@ def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -
         untrained=untrained,
         measure=read_measure(found["metrics"].get(metric)),
         letters=str(found["letters"]),
-        first=bool(found["tied_for_first"]) and not untrained,
+        first=bool(found["tied_for_first"]),
         collapsed=bool(found["collapsed"]),
         costs={name: number(cost) for name, cost in costs.items()},
         bins=[read_bin(point) for point in calibration["reliability"] if point["rows"]],

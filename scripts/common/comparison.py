@@ -60,12 +60,13 @@ def introduction(verdicts: Found) -> str:
     """What holds for all datasets."""
     return (
         f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
-        "interval minds the test rows and the seeds. Differences are tested on the same rows, at "
-        f"{100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs with `majority` "
-        "and untrained heads, which all should beat, stand for themselves): *better* and *worse* "
-        "are significant, a *tie* is not told apart, which is no proof of equality. Variants that "
-        "share a letter are tied. `base` is the model with an untrained head, a coin that every "
-        "seed tosses anew. A figure that does not beat `majority` has learned nothing.\n"
+        "interval minds the test rows and, of several seeds, the seeds. Differences are tested on "
+        f"the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs "
+        "with `majority` and untrained heads, which all should beat, stand for themselves): "
+        "*better* and *worse* are significant, a *tie* is not told apart, which is no proof of "
+        "equality. Variants that share a letter are tied. `base` is the model as it comes; unless "
+        "it brings its own head, that one is a coin that every seed tosses anew. What is not "
+        "better than `majority` is not shown to have learned anything.\n"
     )
 
 
@@ -102,7 +103,7 @@ def main_table(
             "model": variant["model"] or "",
             "variant": variant["variant"] + marks(of[variant["name"]]),
             "seeds": str(len(variant["seeds"]) or ""),
-            column: variant["metrics"][metric]["shown"],
+            column: figure(variant["metrics"][metric]),
             "to base": difference(found, variant, base_of(found, variant)),
             "to tfidf": difference(found, variant, tfidf_of(found)),
             "letters": variant["letters"],
@@ -118,6 +119,11 @@ def main_table(
     return pd.DataFrame(lines).fillna("")
 
 
+def figure(measured: Found) -> str:
+    """A figure with its interval; marked where that cannot mind the seeds."""
+    return measured["shown"] + ("" if measured["seeds_known"] else " †")
+
+
 def difference(found: Found, variant: Found, other: Found | None) -> str:
     """A difference with its verdict: +0.036, better; marked where the test is not assured."""
     told = held_against(found, variant, other)
@@ -125,9 +131,12 @@ def difference(found: Found, variant: Found, other: Found | None) -> str:
 
 
 def notes(found: Found) -> list[str]:
-    """The line below a table that explains the marks in it."""
+    """The lines below a table that explain the marks in it."""
     doubted = doubts(found)
-    return [f"Marked *?*: {'; '.join(doubted)}.\n"] if doubted else []
+    said = [f"Marked *?*: {'; '.join(doubted)}.\n"] if doubted else []
+    if any(not v["metrics"][found["metric"]]["seeds_known"] for v in found["variants"]):
+        said.append("Marked †: of one seed; the interval is of the test rows alone.\n")
+    return said
 
 
 def metrics_table(

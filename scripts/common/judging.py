@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from common import calibration, intervals, pairwise, significance, ties
+from common import calibration, intervals, pairwise, significance, standing, ties
 from common.answers import Answers, Cell
 from common.cells import full_name
 from common.gap import GapShare, share_of_gap
@@ -65,21 +65,26 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
     placed(shown, measured[metric], comparisons, 1 - level)
     close_gaps(shown, measured[metric], comparisons, level)
     right = {name: given == answers.labels for name, given in answered.items()}
-    return rounded_floats(
-        {
-            "metric": metric,
-            "rows": len(answers.labels),
-            "classes": answers.classes,
-            "positive_label": None
-            if answers.positive is None
-            else answers.classes[answers.positive],
-            "variants": shown,
-            "comparisons": [
-                pairwise.described(pair, shown, sides(measured[metric], pair), right, level)
-                for pair in comparisons
-            ],
-        }
-    )
+    found = {
+        "metric": metric,
+        "rows": len(answers.labels),
+        "classes": answers.classes,
+        "positive_label": None if answers.positive is None else answers.classes[answers.positive],
+        "variants": shown,
+        "comparisons": [
+            pairwise.described(pair, shown, sides(measured[metric], pair), right, level)
+            for pair in comparisons
+        ],
+    }
+    unseat(found)
+    return rounded_floats(found)
+
+
+def unseat(found: Found) -> None:
+    """Take the first place from yardsticks that only the lack of seeds ties with the best."""
+    for variant in standing.leaders(found)[1:]:
+        if standing.learned_nothing(variant) and standing.clearly_below(found, variant):
+            variant["tied_for_first"] = False
 
 
 def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Measured]:
@@ -150,7 +155,7 @@ def seeds_of(group: list[Cell]) -> list[int]:
 def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: float) -> Found:
     """One metric of one variant: its mean with an interval, each seed, and their spread."""
     if measured.metric == "accuracy":
-        ranges = of_shares(measured, ranges, level)
+        ranges = of_shares(measured, level)
     around, known = interval_of(measured, ranges, level)
     single = len(measured.values) == 1  # also of seeds that are one and the same model
     each = [0 if single else number for number in range(len(group))]
@@ -172,12 +177,12 @@ def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: flo
     }
 
 
-def of_shares(measured: Measured, ranges: Intervals, level: float) -> Intervals:
-    """Those of accuracy, a share of rows: Wilson's for each model, and for a mean of one alone."""
-    rows = measured.rows
-    hits = np.rint(measured.values * rows).astype(int)
-    each = [intervals.wilson(int(number), rows, level) for number in hits]
-    return Intervals(each, each[0] if len(each) == 1 else ranges.mean)
+def of_shares(measured: Measured, level: float) -> Intervals:
+    """Those of accuracy, a share of rows: Wilson's, of each model and of their mean."""
+    values = [*measured.values, measured.mean]
+    hits = [round(float(value) * measured.rows) for value in values]
+    *each, mean = [intervals.wilson(number, measured.rows, level) for number in hits]
+    return Intervals(each, mean)
 
 
 def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[Interval, bool]:
@@ -280,13 +285,11 @@ def worth_telling(found: GapShare, significant: bool) -> GapShare:
         found: as ``share_of_gap`` has it, which knows of no other comparison.
         significant: whether the gap is, among all comparisons.
     """
-    if found.share is None or found.low is None or found.high is None:
-        return found
-    if significant and found.high - found.low <= WIDEST:
-        return found
-    wide, none = "its interval is wider than the gap itself", "the gap is not significant"
-    reason = wide if significant else none
-    return GapShare(None, None, None, reason, found.seeds_known)
+    reason = None if significant else "the gap is not significant"
+    if significant and found.low is not None and found.high is not None:
+        wide = found.high - found.low > WIDEST
+        reason = "its interval is wider than the gap itself" if wide else None
+    return GapShare(None, None, None, reason, found.seeds_known) if reason else found
 
 
 def rounded_floats(value: Any) -> Any:

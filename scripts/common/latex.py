@@ -23,8 +23,9 @@ SPECIAL = {
     "*": "{*}",
 }
 REAL, COLLAPSED, OWN_HEAD, DOUBTED = r"\ast", r"\dagger", r"\S", r"\ddagger"
+ONE_SEED = r"\diamond"
 SIGNS = {BETTER: REAL, WORSE: REAL, TIE: ""}
-COLUMNS = ("Model", "Variant", "Seeds", "Difference to base", "to TF-IDF", "Ties", "Parameters",
+COLUMNS = ("Model", "Variant", "Seeds", "Difference to base", "to TF-IDF", "Letters", "Parameters",
            "Seconds")  # fmt: skip
 
 Found = dict[str, Any]
@@ -78,13 +79,18 @@ def line(found: Found, variant: Found) -> list[str]:
         escaped(variant["model"] or ""),
         escaped(variant["variant"]) + raised(*marks(variant)),
         str(len(variant["seeds"]) or ""),
-        escaped(variant["metrics"][found["metric"]]["shown"]),
+        figure(variant["metrics"][found["metric"]]),
         difference(found, variant, base_of(found, variant)),
         difference(found, variant, tfidf_of(found)),
         escaped(variant["letters"]),
         number(costs["trainable_parameters"], 0),
         number(costs["train_seconds"], 1),
     ]
+
+
+def figure(measured: Found) -> str:
+    """A figure with its interval; marked where that cannot mind the seeds."""
+    return escaped(measured["shown"]) + ("" if measured["seeds_known"] else raised(ONE_SEED))
 
 
 def marks(variant: Found) -> list[str]:
@@ -123,10 +129,10 @@ def caption(verdicts: Found) -> str:
     """What the columns mean."""
     return (
         f"Test rows; means over seeds with {100 * verdicts['level']:g}\\,\\% intervals over rows "
-        f"and seeds. Differences are tested at {100 * verdicts['alpha']:g}\\,\\% over all pairs of "
-        "a dataset (Holm; pairs with the majority class or an untrained head stand for "
-        "themselves). Variants that share a letter are not told apart. Parameters are those "
-        "trained."
+        f"and, of several, seeds. Differences are tested at {100 * verdicts['alpha']:g}\\,\\% "
+        "over all pairs of a dataset (Holm; pairs with the majority class or an untrained head "
+        "stand for themselves). Variants that share a letter are not told apart. Parameters are "
+        "those trained."
     )
 
 
@@ -135,10 +141,13 @@ def notes(verdicts: Found, published: list[Found]) -> list[str]:
     datasets = verdicts["datasets"].values()
     signs = {sign for found in datasets for each in found["variants"] for sign in marks(each)}
     signs |= {SIGNS[outcome(each)] for found in datasets for each in yardsticks.shown(found)}
+    figures = [each["metrics"][found["metric"]] for found in datasets for each in found["variants"]]
+    signs |= set() if all(each["seeds_known"] for each in figures) else {ONE_SEED}
     said = {
         REAL: "significant",
         OWN_HEAD: "with the head that came with the model",
         COLLAPSED: "collapsed to one class with some seed",
+        ONE_SEED: "of one seed; the interval is of the test rows alone",
     }
     lines = [f"${sign}$: {text}." for sign, text in said.items() if sign in signs]
     if reasons := sorted({each for found in datasets for each in yardsticks.doubts(found)}):

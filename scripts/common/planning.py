@@ -135,7 +135,7 @@ def separates(
         several = np.asarray(seeds if seeds is not None and side.trained else side.seeds)
         seen = (side.interaction * fewer + side.seeds_variance) / several
         variance = variance + seen
-        if (several > 1).all():
+        if (several > 1).all() and np.any(seen):
             parts.append((seen, several - 1))
     df = freedom(variance, parts)
     return abs(found.value) >= multiple(df, power, alpha) * np.sqrt(variance)

@@ -49,11 +49,11 @@ def compare(a: Measured, b: Measured, *, least_p: float = 0.0) -> Comparison:
 
     Student's t of the difference of means, see ``variance.contrast``. In simulations of variants
     that are equally good (300 and 1,000 rows, classes even and 87 to 13, accuracy and macro-F1; 2,
-    3 and 5 seeds on both sides, or on one beside a baseline; seeds that do not differ, and such
-    whose accuracy has a standard deviation of up to 4 points) a test at 5 % rejects in 0 to 6 of
-    100: least with two seeds, which can hardly convince. A bootstrap of the rows alone rejects in 4
-    to 74. To add s^2/k to its variance counts the seeds' errors on other rows twice, which costs
-    power with three seeds and more.
+    3 and 5 seeds on both sides, or on one beside a baseline) a test at 5 % rejects in 0 to 4 of
+    100, least with two seeds, which can hardly convince; beside a baseline in up to 7 where seeds
+    differ by seven points. A bootstrap of the rows alone rejects in 4 to 75 (docs/statistics.md).
+    To add s^2/k to its variance counts the seeds' errors on other rows twice, which costs power
+    with three seeds and more.
 
     Of two trained models, without regard to seeds, ``mcnemar_exact`` is exact.
 

@@ -18,45 +18,58 @@ def by_rank(found: Found) -> list[Found]:
 
 
 def leaders(found: Found) -> list[Found]:
-    """Those tied for first, best mean first; one of them where there is no tie.
+    """Those tied for first, best mean first; one of them where there is no tie."""
+    return [variant for variant in by_rank(found) if variant["tied_for_first"]]
 
-    The majority class and untrained heads are none of them where each seed of the best is better
-    than each of theirs: then seeds are too few for the test, see ``unconfirmed``.
+
+def trained(variants: list[Found]) -> list[Found]:
+    """Those of them that were trained."""
+    return [variant for variant in variants if variant["kind"] not in UNTRAINED]
+
+
+def learned_nothing(variant: Found) -> bool:
+    """Whether it is a yardstick that nobody would use: majority class, or an untrained head."""
+    return variant["name"] == MAJORITY or variant["untrained_head"]
+
+
+def clearly_below(found: Found, variant: Found) -> bool:
+    """Whether something tied for first is better than a yardstick, or ahead of it with every seed.
+
+    Two seeds may be too few for the test to tell even a coin from the best.
     """
-    out = unconfirmed(found)
-    return [v for v in by_rank(found) if v["tied_for_first"] and v not in out]
+    others = (leader for leader in leaders(found) if leader is not variant)
+    told = (pair(found, other["name"], variant["name"]) for other in others)
+    return any(outcome(each) == BETTER or ahead(each) for each in told)
 
 
 def unconfirmed(found: Found) -> list[Found]:
-    """Majority class and untrained heads that each seed of the best beats, and no test tells."""
-    first, *rest = by_rank(found)
+    """Yardsticks that are not tied for first, and that no test tells from the best."""
+    best, *rest = by_rank(found)
     return [
         variant
         for variant in rest
-        if variant["tied_for_first"]
-        and (variant["name"] == MAJORITY or variant["untrained_head"])
-        and pair(found, first["name"], variant["name"])["each_seed"]
+        if not variant["tied_for_first"]
+        and outcome(pair(found, best["name"], variant["name"])) == TIE
     ]
 
 
 def chosen(found: Found) -> Found:
-    """What to use: a baseline that is tied for first, else the cheapest of those near the best.
+    """What to use: what costs no training and is tied for first, else the cheapest near the best.
 
-    The majority class only where nothing at all is shown to be better than it.
+    What a trained variant beats is not chosen, though it be tied with the best mean: a best mean of
+    widely differing seeds is tied with much. The majority class and untrained heads are chosen only
+    where nothing is shown to be better.
     """
-    best = leaders(found)
-    untrained = [variant for variant in best if variant["kind"] in UNTRAINED]
-    for variant in untrained:
-        if variant["name"] == MAJORITY and not any_beats(found, MAJORITY):
-            return variant
-    useful = [variant for variant in untrained if variant["name"] != MAJORITY]
-    return next(iter(useful), None) or worth_training(found) or best[0]
+    free = [v for v in leaders(found) if v["kind"] in UNTRAINED and not beaten_by(found, v)]
+    useful = [variant for variant in free if not learned_nothing(variant)]
+    return next(iter([*useful, *free]), None) or worth_training(found) or leaders(found)[0]
 
 
-def any_beats(found: Found, name: str) -> bool:
-    """Whether some variant is significantly better than this one."""
-    others = (variant["name"] for variant in found["variants"] if variant["name"] != name)
-    return any(outcome(pair(found, other, name)) == BETTER for other in others)
+def beaten_by(found: Found, variant: Found) -> list[Found]:
+    """The variants that are significantly better: of a yardstick all, else the trained ones."""
+    those = found["variants"] if learned_nothing(variant) else trained(found["variants"])
+    others = [other for other in those if other["name"] != variant["name"]]
+    return [v for v in others if outcome(pair(found, v["name"], variant["name"])) == BETTER]
 
 
 def worth_training(found: Found) -> Found | None:
@@ -64,17 +77,21 @@ def worth_training(found: Found) -> Found | None:
 
     Of those within one standard error of the best of them: Breiman, Friedman, Olshen and Stone
     1984, "Classification and regression trees", section 3.4.3. A variant that is far below the
-    best, and tied with it because little is known, is no good choice. One that collapsed with some
-    seed is chosen only where all did.
+    best, and tied with it because little is known, is no good choice; nor is one that does not beat
+    a baseline which others tied for first do beat. One that collapsed with some seed is chosen only
+    where all did.
     """
-    near = near_best(found)
-    return min(near, key=lambda v: (bool(v["collapsed"]), *cost(v)), default=None)
+    near, first = near_best(found), leaders(found)
+    lost = [beaten for v in first if v["kind"] in UNTRAINED and (beaten := beaten_by(found, v))]
+    proven = [v for v in trained(first) if all(v in beaten for beaten in lost)]
+    pool = [variant for variant in near if variant in proven] or proven or near
+    return min(pool, key=lambda v: (bool(v["collapsed"]), *cost(v)), default=None)
 
 
 def near_best(found: Found) -> list[Found]:
     """Of the trained variants tied for first, those within one standard error of the best."""
-    trained = [variant for variant in leaders(found) if variant["kind"] not in UNTRAINED]
-    return [v for v in trained if v is trained[0] or within_error(found, trained[0], v)]
+    first = trained(leaders(found))
+    return [v for v in first if v is first[0] or within_error(found, first[0], v)]
 
 
 def within_error(found: Found, best: Found, other: Found) -> bool:

@@ -146,8 +146,8 @@ def contrast(parts: Iterable[tuple[Measured, float]]) -> Contrast:
         sides.append(
             Side(measured.name, weight, spread.seeds, measured.trained, between, interaction)
         )
-        if spread.sd is not None:
-            seen = max(weight**2 * spread.sd**2, interaction) / spread.seeds
+        seen = max(weight**2 * (spread.sd or 0.0) ** 2, interaction) / spread.seeds
+        if seen:  # seeds that answer alike, as collapsed ones do, tell nothing of their variance
             observed.append((seen, spread.seeds - 1))
         rows = measured.rows
     rows_variance = float(replicates.var(ddof=1))

@@ -4,13 +4,13 @@ Sentences are plain text; names of the user stand in them as they are. They are 
 figures of verdicts.json alone.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from common.intervals import decimals
 from common.standing import (
     BETTER,
-    MAJORITY,
     TFIDF,
     TIE,
     UNTRAINED,
@@ -21,13 +21,17 @@ from common.standing import (
     chosen,
     cost,
     leaders,
+    learned_nothing,
     near_best,
     of_kind,
     outcome,
     pair,
+    trained,
     unconfirmed,
     worth_training,
 )  # fmt: skip
+
+FAR = 100  # times what there is, beyond which a number of rows or seeds says nothing
 
 Found = dict[str, Any]
 
@@ -64,15 +68,15 @@ def sentences(found: Found, wanted: str) -> list[str]:
 def headline(found: Found) -> str:
     """What to use; of one seed each, it is said at once of what that holds."""
     told = choice(found)
-    if fewest_seeds(found) != 1:
+    if fewest_seeds(found) != 1 or not trained(found["variants"]):
         return told
     return f"Of these trained models alone, one seed each: {told[0].lower()}{told[1:]}"
 
 
 def fewest_seeds(found: Found) -> int | None:
-    """The least number of seeds of a variant; None of baselines alone."""
-    return min((len(v["seeds"]) for v in found["variants"] if v["kind"] != "baseline"),
-               default=None)  # fmt: skip
+    """The least number of seeds of a variant that draws something; None where none does."""
+    drawn = [v for v in found["variants"] if v["kind"] not in UNTRAINED or v["untrained_head"]]
+    return min((len(variant["seeds"]) for variant in drawn), default=None)
 
 
 def too_few(found: Found) -> Iterator[str]:
@@ -80,38 +84,39 @@ def too_few(found: Found) -> Iterator[str]:
     if rest := unconfirmed(found):
         named = listed([f"{v['name']} at {v['metrics'][found['metric']]['shown']}" for v in rest])
         yield (
-            f"Each seed of {by_rank(found)[0]['name']} is better than {named}; so few seeds are no "
+            f"With every seed, something tied for first is ahead of {named}; so few seeds are no "
             "proof of it by the test."
         )
 
 
 def choice(found: Found) -> str:
     """What to use, and why."""
-    best, use, train = leaders(found), chosen(found), worth_training(found)
-    if not any(variant["kind"] not in UNTRAINED for variant in found["variants"]):
-        return f"Nothing was trained here; of what there is, {use['name']} {lead(best)}."
-    if use["name"] == MAJORITY:
-        return (
-            f"Nothing is shown to have been learned: {MAJORITY}, which gives every row the most "
-            f"frequent class, {lead(best)}."
-        )
+    use, train = chosen(found), worth_training(found)
+    if not trained(found["variants"]):
+        return f"Nothing was trained here; of what there is, {use['name']} {lead(found)}."
+    if learned_nothing(use):
+        what = "gives every row the most frequent class"
+        if use["untrained_head"]:
+            what = "has a head that was never trained"
+        return f"Nothing is shown to have been learned: {use['name']}, which {what}, {lead(found)}."
     if use["kind"] in UNTRAINED:
         return no_reason(found, use, train)
-    if len(best) == 1:
-        return f"Use {use['name']}: it {lead(best)}."
+    if len(leaders(found)) == 1:
+        return f"Use {use['name']}: it {lead(found)}."
     return f"Use {use['name']}{why(found, use)}."
 
 
 def no_reason(found: Found, use: Found, train: Found | None) -> str:
-    """What to say where something untrained is tied for first."""
+    """What to say where something untrained is tied for first, and nothing trained beats it."""
     if not train:
-        return f"No reason to train: use {use['name']}, which {lead(leaders(found))}."
-    if ahead(told := pair(found, train["name"], use["name"])):
-        return (
-            f"Not settled: {train['name']} is ahead of {use['name']} with every seed "
-            f"({apart(told)}), but the test does not confirm it ({chances(told)}); {use['name']} "
-            "costs no training."
-        )
+        return f"No reason to train: use {use['name']}, which {lead(found)}."
+    for variant in trained(leaders(found)):
+        if ahead(told := pair(found, variant["name"], use["name"])):
+            return (
+                f"Not settled: {variant['name']} is ahead of {use['name']} with every seed "
+                f"({apart(told)}), but the test does not confirm it ({chances(told)}); "
+                f"{use['name']} costs no training."
+            )
     return (
         f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
         f"is significantly better. If you train, use {train['name']}{why(found, train)}."
@@ -125,18 +130,21 @@ def chances(told: Found) -> str:
     return f"p = {told['p']:.2g} alone, {told['p_holm']:.2g} among {told['family']} comparisons"
 
 
-def lead(best: list[Found]) -> str:
+def lead(found: Found) -> str:
     """How a leader leads, as the rest of a sentence."""
-    return "is tied for first" if len(best) > 1 else "is better than every other variant"
+    if len(leaders(found)) > 1:
+        return "is tied for first"
+    if unconfirmed(found):
+        return "is ahead of every other variant, which so few seeds do not confirm of all"
+    return "is better than every other variant"
 
 
 def why(found: Found, use: Found) -> str:
     """Why of those tied for first that one, as the rest of a sentence."""
-    trained = [variant for variant in leaders(found) if variant["kind"] not in UNTRAINED]
-    if len(trained) == 1:
+    first = trained(leaders(found))
+    if len(first) == 1:
         return ""
-    cheapest = min(trained, key=cost)
-    if use is cheapest:
+    if use is min(first, key=cost):
         return ": of those tied for first it trains the fewest parameters"
     return (
         ": of those tied for first, and within one standard error of the best, it is the cheapest"
@@ -199,18 +207,27 @@ def price(found: Found) -> Iterator[str]:
     full = of_kind(found, use["model"], "full")
     beside = f"; {full['name']} {spent(full)}" if full and full is not use else ""
     yield f"{use['name']} {spent(use)}{beside}."
-    timed = [variant for variant in near_best(found) if variant["costs"]["train_seconds"]]
+    timed = [v for v in near_best(found) if v["costs"]["train_seconds"] and not v["collapsed"]]
     fastest = min(timed, key=lambda variant: variant["costs"]["train_seconds"], default=use)
-    if fastest["name"] not in (use["name"], full and full["name"]):
-        yield f"Of those as good, {fastest['name']} is the fastest: it {spent(fastest)}."
+    sooner = seconds(fastest) != seconds(use)
+    if sooner and fastest["name"] not in (use["name"], full and full["name"]):
+        yield (
+            f"Of those within one standard error of the best, {fastest['name']} is the fastest: "
+            f"it {spent(fastest)}."
+        )
 
 
 def spent(variant: Found) -> str:
     """What training took, as the rest of a sentence."""
-    parameters, seconds = (variant["costs"][key] for key in ("trainable_parameters",
-                                                             "train_seconds"))  # fmt: skip
+    parameters = variant["costs"]["trainable_parameters"]
     counted = "an unknown number of" if parameters is None else f"{parameters:,}"
-    return f"trains {counted} parameters" + ("" if seconds is None else f" in {seconds:,.0f} s")
+    return f"trains {counted} parameters{seconds(variant)}"
+
+
+def seconds(variant: Found) -> str:
+    """How long training took, as the rest of a sentence; "" where it is not known."""
+    taken = variant["costs"]["train_seconds"]
+    return "" if taken is None else f" in {taken:,.0f} s"
 
 
 def models(found: Found) -> list[str]:
@@ -274,27 +291,40 @@ def gaps(found: Found) -> Iterator[str]:
 def closes(variant: Found) -> str:
     """The share of the gap that an adapter closes, in per cent, with its interval."""
     ends = variant["share_of_gap"]
-    value, low, high = (f"{100 * ends[key]:.0f}" for key in ("share", "low", "high"))
+    # Adding 0 makes 0 of -0.
+    value, low, high = (f"{round(100 * ends[key]) + 0}" for key in ("share", "low", "high"))
     return f"{variant['variant']} closes {value} % ({low} to {high} %)"
 
 
 def outlook(found: Found) -> Iterator[str]:
-    """What it would take to tell the chosen one from the best, or from the one nearest to it."""
+    """What it would take to tell the chosen one from the best that it is tied with."""
     use = chosen(found)
-    others = [variant for variant in leaders(found) if variant is not use]
-    if not others:
+    pairs = [pair(found, v["name"], use["name"]) for v in leaders(found) if v is not use]
+    told = next((each for each in pairs if outcome(each) == TIE), None)
+    if told is None:
         return
-    told = pair(found, others[0]["name"], use["name"])
-    needed = told["needed"]
+    needed, several = told["needed"], max(len(use["seeds"]), 1)
     ways = [
-        f"{needed['rows']:,} test rows with these seeds" if needed["rows"] else "",
-        f"{needed['seeds']:,} seeds on these rows" if needed["seeds"] else "",
+        f"{rough(needed['rows']):,} test rows with these seeds"
+        if (needed["rows"] or math.inf) <= FAR * found["rows"]
+        else "",
+        f"{rough(needed['seeds']):,} seeds on these rows"
+        if (needed["seeds"] or math.inf) <= FAR * several
+        else "",
     ]
     named = f"To tell {told['a']} from {told['b']} ({apart(told)}; {chances(told)})"
     if took := " or ".join(way for way in ways if way):
         yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
+    elif needed["rows"] or needed["seeds"]:
+        yield f"{named} would take over {FAR} times the rows or seeds at hand."
     else:
         yield f"{named}: {needed['why']}."
+
+
+def rough(number: int) -> int:
+    """A number with two digits that count, rounded up: an estimate has no more."""
+    unit = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // unit) * unit
 
 
 def collapses(found: Found) -> Iterator[str]:

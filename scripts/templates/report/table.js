@@ -7,7 +7,7 @@ const split = (shown) => [shown.split(" ")[0], shown.split(" ").slice(1).join(" 
 const nameCell = ({ dataset, variant }) => [
   variant.variant,
   ...(variant.untrained_head ? [" ", element("span", { class: "tag" }, "untrained head")] : []),
-  ...(variant.tied_for_first && !variant.untrained_head ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
+  ...(variant.tied_for_first ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
   ...(variant.collapsed.length ? [" ", element("span", { class: "tag warn" }, collapsedWords(variant))] : []),
   element("small", { class: "where" }, [variant.model, dataset].filter(Boolean).join(", ")),
 ];
@@ -62,7 +62,7 @@ const COLUMNS = [
   { title: "Kind", place: true, value: ({ variant }) => variant.kind, cell: ({ variant }) => variant.kind },
   { title: () => state.metric, number: true, quality: true, value: (row) => figureIn(row)?.value, cell: valueCell },
   { title: "Difference", number: true, quality: true, value: (row) => pairOf(row)?.difference, cell: differenceCell },
-  { title: "Group", value: ({ variant }) => variant.letters ?? "", cell: ({ variant }) => variant.letters || absent() },
+  { title: "Letters", value: ({ variant }) => variant.letters ?? "", cell: ({ variant }) => variant.letters || absent() },
   ...Object.keys(COSTS).map(costColumn),
 ];
 
@@ -117,7 +117,7 @@ const sortBy = (column) => {
 const notes = (rows) => [
   lowerIsBetter(state.metric) && `Of ${state.metric}, lower is better.`,
   "A tie is a difference that the test rows and seeds do not show.",
-  state.metric !== data.metric && `Differences, groups and ties are by ${data.metric}.`,
+  state.metric !== data.metric && `Differences, letters and ties are by ${data.metric}.`,
   ...unique(rows.filter(({ part }) => part.metric !== data.metric).map(({ dataset, part }) => `On ${dataset}, ${part.metric} stands in for ${data.metric}.`)),
   rows.some((row) => figureIn(row)?.seeds_known === false)
     && "† The interval tells of the test rows alone: one seed does not show what another would give.",
