@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, files, settings
+from common import cells, checking, cli, files, settings
 from common.archive import results_of
 from common.cells import Cell
 from common.cli import InputError
@@ -122,14 +122,10 @@ def by_their_names(names: tuple[str, str], roots: tuple[Path, Path]) -> Iterator
 
 def read(results: Path) -> dict[Cell, dict]:
     """The metrics.json of every cell and baseline that a directory compares."""
-    from common import answers, difference
-
-    records = {}
-    for cell in cells.compared(results):
-        path = results / cell.path / cells.METRICS
-        records[cell] = answers.read_record(path)
-        difference.check_record(path, records[cell])
-    return records
+    return {
+        cell: checking.read_record(results / cell.path / cells.METRICS)
+        for cell in cells.compared(results)
+    }
 
 
 def markdown(found: Comparison, metrics: list[str]) -> str:

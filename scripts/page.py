@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--templates", required=True, type=Path, help="directory of the template")
     parser.add_argument("--page", required=True, type=Path, help="HTML file to write")
     args = parser.parse_args(argv)
-    verdicts = files.read_json(args.verdicts, VERDICTS)
+    verdicts = read_verdicts(args.verdicts, args.results)
     data, records = compose(args.results, verdicts)
     page = render(
         args.templates,
@@ -68,6 +68,40 @@ def main(argv: list[str] | None = None) -> None:
     with files.written_aside(args.page) as aside:
         aside.write_text(page, encoding="utf-8")
     log.info("%s, %.1f MB", args.page, args.page.stat().st_size / 1e6)
+
+
+def read_verdicts(path: Path, results: Path) -> Verdicts:
+    """The verdicts, gone through as far as the page reads them.
+
+    Args:
+        path: the JSON file of the stage `verdicts`.
+        results: directory of all results.
+
+    Raises:
+        InputError: a file is missing, damaged, or of another version.
+    """
+    from common import standing
+
+    compared.read(path, results)  # all that it needs of a variant, the page needs too
+    with compared.written_by("verdicts", path):
+        verdicts = files.read_json(path, VERDICTS)
+        inline_json(verdicts)
+        for name, part in verdicts["datasets"].items():
+            if not part["variants"]:
+                raise ValueError(f"{name} has no variants")
+            summary(name, part, verdicts["metric"])
+            for variant in part["variants"]:
+                require_name(variant)
+            for pair in part["comparisons"]:
+                standing.outcome(pair)
+    return verdicts
+
+
+def require_name(variant: dict[str, Any]) -> None:
+    """Refuse a variant that is not called after its model and what it is of it."""
+    expected = full_name(variant["model"] or "", variant["variant"])
+    if variant["name"] != expected:
+        raise ValueError(f"{variant['name']!r} is {expected!r}")
 
 
 def read_text(path: Path) -> str:

@@ -36,12 +36,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resources", default="resources", type=Path, help="what was fetched")
     parser.add_argument("--output", default="results/partial.md", type=Path, help="Markdown file")
     args = parser.parse_args(argv)
+    require_metrics(args.metrics)
     asked = named(args.cells, args.baselines)
-    found = [standing(cell, args.results, args.resources) for cell in asked]
+    found = [standing(cell, args.results, args.resources, args.metrics) for cell in asked]
     with files.written_aside(args.output) as aside:
         aside.write_text(markdown(found, args.metrics), encoding="utf-8")
     missing = sum(each.record is None for each in found)
     log.info("%d of %d cells and baselines are missing: %s", missing, len(found), args.output)
+
+
+def require_metrics(names: list[str]) -> None:
+    """Refuse a metric that there is not: that a file lacks it is no damage."""
+    from common.resampling import METRICS
+
+    if unknown := [name for name in names if name not in METRICS]:
+        known = ", ".join(METRICS)
+        raise InputError(f"there is no metric {unknown[0]!r}: mend `metrics`; known are {known}")
 
 
 def markdown(found: list[Standing], metrics: list[str]) -> str:
@@ -107,15 +117,9 @@ def line(group: list[Standing], metrics: list[str]) -> list[str]:
 
 
 def figure(found: Standing, metric: str) -> float | None:
-    """A metric of the test rows; None where it has no meaning, as F1 for three classes.
-
-    Raises:
-        InputError: there is no such metric.
-    """
+    """A metric of the test rows; None where it has no meaning, as F1 for three classes."""
     test: dict[str, Any] = found.record["metrics"]["test"] if found.record else {}
-    if metric not in test:
-        raise InputError(f"{found.cell.path}/metrics.json has no {metric!r}: mend `metrics`")
-    return test[metric]
+    return test.get(metric)
 
 
 def mean(values: list[float | None]) -> str:

@@ -53,6 +53,32 @@ def test_without_a_table_all_that_was_measured_is_compared(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_copy_of_a_directory_is_no_cell(tmp_path):
+    names = ("bert/base/seed0", "bert/base/seed0.bak", "bert/base/seed", "bert/base/seed-1",
+             "bert/base/seed01", "baselines/majority/seed0")  # fmt: skip
+    for name in names:
+        (tmp_path / "sms" / name).mkdir(parents=True)
+        (tmp_path / "sms" / name / "metrics.json").touch()
+    assert cells.compared(tmp_path) == [BASE]
+
+
+def test_a_confusion_matrix_of_very_many_classes_is_no_damage(tmp_path):
+    matrix = f"sms,bert,base,0,test,false,{'7' * 200_000}\n"
+    (tmp_path / "comparison.csv").write_text(HEADER.strip() + ",confusion_matrix\n" + matrix)
+    assert cells.compared(tmp_path) == [BASE]
+
+
+def test_a_table_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "LONGEST_FIELD", 100)
+    (tmp_path / "comparison.csv").write_text(HEADER + "sms" * 100 + ",bert,base,0,test,false\n")
+    with pytest.raises(InputError, match=r"comparison\.csv is no comparison .*field larger than"):
+        cells.compared(tmp_path)
+    (tmp_path / "comparison.csv").unlink()
+    (tmp_path / "comparison.csv").mkdir()
+    with pytest.raises(InputError, match=r"comparison\.csv cannot be read .*: run `report`"):
+        cells.compared(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("table", "complaint"),
     [
@@ -60,6 +86,7 @@ def test_without_a_table_all_that_was_measured_is_compared(tmp_path):
         (HEADER, "holds no cell"),
         ("dataset,model\nsms,bert\n", "is no comparison .*'variant'"),
         (HEADER + "sms,bert,base,zero,test,false\n", "is no comparison"),
+        (HEADER + "sms,bert,base,0,test,false\nsms,be\n", "is no comparison .a line is cut off"),
     ],
 )
 def test_a_directory_without_results_is_refused(tmp_path, table, complaint):

@@ -207,6 +207,57 @@ def test_what_is_missing_is_one_line(tmp_path):
     assert "has no 'metric'" in complaint()
 
 
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda told: told.update(datasets=[]), "AttributeError"),
+        (lambda told: told.update(level=None), "None is no number"),
+        (lambda told: told["datasets"]["d"].pop("variants"), "KeyError: 'variants'"),
+        (lambda told: told["datasets"]["d"].update(variants=[]), "d has no variants"),
+        (lambda told: told["datasets"]["d"].pop("comparisons"), "KeyError: 'comparisons'"),
+        (lambda told: told["datasets"]["d"].pop("classes"), "KeyError: 'classes'"),
+        (lambda told: told["datasets"]["d"]["comparisons"][0].pop("significant"), "KeyError"),
+        (lambda told: told["datasets"]["d"]["comparisons"][0].update(p=float("nan")), "ValueError"),
+        (lambda told: told["datasets"]["d"]["variants"][0].update(name="x"), "'x' is 'majority'"),
+    ],
+)
+def test_damaged_verdicts_are_one_line(tmp_path, damage, complaint):
+    made = results.make(tmp_path, Comparison({"d": ["a", "b"]}, seeds=(0,), rows=20))
+    path = made / "verdicts.json"
+    told = json.loads(path.read_text())
+    damage(told)
+    path.write_text(json.dumps(told))
+    with pytest.raises(InputError) as caught:
+        page.main(words_for(made, tmp_path / "p.html"))
+    assert str(caught.value).startswith(f"{path} is not as `verdicts` writes it (")
+    assert complaint in str(caught.value)
+    assert str(caught.value).endswith("): run `verdicts`")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda record: record["train_info"].update(metrics=[{"step": "x", "loss": None}]), "'x'"),
+        (lambda record: record["train_info"].update(metrics=[3]), "train_lora"),
+        (lambda record: record["run_info"].update(peft_config=3), "train_lora"),
+        (lambda record: record["meta_info"].update(system_info=None), "system_info is no mapping"),
+        (lambda record: record["meta_info"].update(dataset_info=None), "dataset_info is no mapp"),
+    ],
+)
+def test_a_damaged_cell_is_one_line(tmp_path, damage, complaint):
+    made = results.make(tmp_path, Comparison({"d": ["a", "b"]}, seeds=(0,), rows=20))
+    path = made / "d/minilm/full/seed0/metrics.json"
+    record = json.loads(path.read_text())
+    damage(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError) as caught:
+        page.main(words_for(made, tmp_path / "p.html"))
+    assert str(caught.value).startswith(f"{path} ")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_rows_in_another_order_give_the_same_page(made, tmp_path):
     again = results.make(tmp_path, PLAN)
     cell = again / "sms-spam/minilm/full/seed0/predictions.parquet"

@@ -21,11 +21,17 @@ def add(tmp_path, monkeypatch) -> Callable[..., Path]:
     """Lay the figures of a cell below the working directory."""
     monkeypatch.chdir(tmp_path)
 
-    def write(cell: str, macro_f1: float | None = 0.5, **more: Any) -> Path:
+    def write(cell: str, macro_f1: float = 0.5, **more: Any) -> Path:
         directory = Path("results") / cell
         directory.mkdir(parents=True)
-        figures = {"macro_f1": macro_f1, "accuracy": 0.75, "rows": 300, "collapsed": False, **more}
-        made = {"train_info": {"train_time": 1.0}, "metrics": {"test": figures}}
+        figures = {"macro_f1": macro_f1, "accuracy": 0.75, "rows": 300, "collapsed": False,
+                   "confusion_matrix": [[100, 50], [25, 125]], **more}  # fmt: skip
+        made = {
+            "run_info": {},
+            "train_info": {"train_time": 1.0},
+            "meta_info": {"dataset_info": {"labels": ["ham", "spam"]}},
+            "metrics": {"test": figures},
+        }
         for name in ("metrics.json", "training.json"):
             (directory / name).write_text(json.dumps(made))
         return directory
@@ -85,8 +91,11 @@ def test_a_collapsed_cell_is_marked(add, run):
 
 
 def test_a_figure_without_a_meaning_stays_empty(add, run):
-    add("sms/bert/base/seed0", None)
-    assert "| bert | base | 1 of 3 |  | 0.750 (1 of 3 seeds) |" in run()
+    add("sms/bert/base/seed0", f1=None)
+    file = add("sms/baselines/tfidf", f1=None) / "metrics.json"
+    file.replace("results/sms/baselines/majority/metrics.json")
+    text = run("--metrics", "f1", "accuracy")
+    assert "| bert | base | 1 of 3 |  | 0.750 (1 of 3 seeds) |" in text
 
 
 def test_cells_of_before_and_after_an_edit_of_the_data_are_told_apart(add, run):
@@ -100,8 +109,28 @@ def test_rows_that_leaked_are_mentioned(add, run):
     assert "also of those that repeat a training row; comparison.md gives" in run()
 
 
+def test_one_damaged_cell_is_named_and_all_others_are_reported(add, run):
+    for seed in range(3):
+        add(f"sms/bert/base/seed{seed}", 0.5 + seed / 10)
+    file = Path("results/sms/bert/base/seed1/metrics.json")
+    file.write_text(file.read_text().replace('"collapsed": false', '"other": 0'))
+    text = run()
+    reason = f"{file} lacks figures ('collapsed'): delete it and run again"
+    assert f"| sms/bert/base/seed1 | damaged | {reason} |\n" in text
+    assert "| bert | base | 2 of 3 | 0.600 ± 0.141 (2 of 3 seeds) |" in text
+    assert "|  | majority |  | 0.466 | 0.750 |" in text
+
+
+def test_a_file_that_lacks_a_metric_is_damaged_and_not_the_config(run):
+    text = run("--metrics", "mcc")
+    assert (
+        "| sms/baselines/majority | damaged | results/sms/baselines/majority/metrics.json" in text
+    )
+    assert "('mcc'): delete it and run again" in text
+
+
 def test_an_unknown_metric_is_one_line(run):
-    with pytest.raises(InputError, match=r"majority/metrics.json has no 'f2': mend `metrics`"):
+    with pytest.raises(InputError, match=r"there is no metric 'f2': mend `metrics`; known are acc"):
         run("--metrics", "f2")
     assert not Path("results/partial.md").exists()
 

@@ -4,16 +4,24 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common import progress
 from common.cells import Cell
-from common.progress import FAILED, NOT_STARTED, RUNNING, Standing
+from common.progress import DAMAGED, FAILED, NOT_STARTED, RUNNING, Standing
 
 TRAINED, BASE = Cell("sms", "bert", "lora", 0), Cell("sms", "bert", "base", 0)
 BASELINE = Cell("sms", "", "tfidf", None)
-MADE = {"train_info": {"train_time": 12.5}, "metrics": {"test": {"accuracy": 0.9}}}
+MADE: dict[str, Any] = {
+    "run_info": {},
+    "train_info": {"train_time": 12.5},
+    "meta_info": {"dataset_info": {"labels": ["ham", "spam"]}},
+    "metrics": {"test": {"accuracy": 0.9, "macro_f1": 0.9, "confusion_matrix": [[4, 1], [0, 5]],
+                         "rows": 10, "collapsed": False}},
+}  # fmt: skip
+TEST = MADE["metrics"]["test"]
 DONE = "13:26:00 test accuracy 0.9933\n"
 TRACEBACK = """Traceback (most recent call last):
   File "scripts/train_lora.py", line 175, in <module>
@@ -135,12 +143,37 @@ def test_figures_of_an_earlier_training_do_not_count(lay, standing):
     assert standing(TRAINED).reason == "trained anew, and not evaluated since"
 
 
-@pytest.mark.parametrize("content", ["{", "{}"])
-def test_figures_that_cannot_be_read_are_missing(lay, standing, content):
-    lay(**{f"results/{BASE.path}/metrics.json": content})
-    found = standing(BASE)
-    assert (found.record, found.state) == (None, FAILED)
-    assert f"{BASE.path}/metrics.json" in found.reason
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "is no whole JSON file"),
+        ("3", "lacks figures (it is no mapping)"),
+        ("{}", "lacks figures ('run_info')"),
+        (MADE | {"metrics": {}}, "lacks figures ('test')"),
+        (MADE | {"metrics": None}, "lacks figures (metrics is no mapping)"),
+        (MADE | {"metrics": {"test": TEST | {"rows": None}}}, "rows of test None is no number"),
+        (
+            MADE | {"metrics": {"test": {k: TEST[k] for k in TEST if k != "collapsed"}}},
+            "'collapsed",
+        ),
+        (MADE | {"train_info": {}}, "has no time of a training ('train_time')"),
+        (MADE | {"train_info": {"train_time": None}}, "has no time of a training (None is no"),
+    ],
+)
+def test_figures_that_cannot_be_read_are_missing(lay, standing, content, reason):
+    lay(**{f"{CELL}/training.json": MADE, f"{CELL}/metrics.json": content})
+    found = standing(TRAINED)
+    assert (found.record, found.state) == (None, DAMAGED)
+    assert found.reason.startswith(f"{CELL}/metrics.json ")
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize("content", ["3", "[]", "{}", '{"train_info": {}}', '{"train_info": 3}'])
+def test_a_damaged_record_of_the_training_is_named(lay, standing, content):
+    lay(**{f"{CELL}/training.json": content, f"{CELL}/metrics.json": MADE})
+    found = standing(TRAINED)
+    assert (found.record, found.state) == (None, DAMAGED)
+    assert found.reason.startswith(f"{CELL}/training.json has no time of a training")
 
 
 def test_nothing_is_written(lay, standing, tmp_path):

@@ -171,6 +171,7 @@ EDITS = [
     code_edit("common/gap", VERDICTS),
     code_edit("common/calibration", VERDICTS),
     code_edit("common/answers", VERDICTS),
+    code_edit("common/checking", VERDICTS),
     code_edit("common/judging", VERDICTS),
     code_edit("common/pairwise", VERDICTS),
     code_edit("common/verdict", VERDICTS),

@@ -1,6 +1,7 @@
 """Which differences are real, told from made-up predictions of known quality."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -423,6 +424,58 @@ def test_predictions_that_do_not_fit_are_one_line(several, judge, tmp_path, dama
     assert "\n" not in str(caught.value)
     assert "lora-r4/seed1" in str(caught.value)
     assert not (tmp_path / "v.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "complaint"),
+    [
+        (["train_info"], None, "train_info is no mapping"),
+        (["train_info", "train_time"], "long", "train_time 'long' is no number"),
+        (["train_info", "metrics"], [{"step": "x", "loss": 0.5}], "step 'x' is no number"),
+        (["train_info", "metrics"], [{"step": 1, "eval_loss": None}], "eval_loss None is no num"),
+        (["train_info", "metrics"], [{"loss": 0.5}], "'step'"),
+        (["train_info", "metrics"], 3, "metrics of train_info are no list"),
+        (["run_info", "options"], None, "options is no mapping"),
+        (["run_info", "options"], {"positive_label": "eggs"}, "positive_label is 'eggs', no class"),
+        (["run_info", "peft_config"], 3, "peft_config is no mapping"),
+        (["meta_info", "package_info"], None, "package_info is no mapping"),
+        (["meta_info", "system_info"], {"processor": []}, "processor of system_info is no text"),
+        (["meta_info", "dataset_info", "labels"], [], "labels are none"),
+        (["metrics", "test"], [], "test is no mapping"),
+        (["metrics", "test", "macro_f1"], None, "macro_f1 of test None is no number"),
+        (["metrics", "test", "mcc"], 10**400, "mcc of test 1000"),
+        (["metrics", "test", "collapsed"], "no", "collapsed of test is 'no'"),
+        (["metrics", "test", "confusion_matrix"], [[1.5, 0], [0, 1]], "holds 1.5, no count"),
+        (["metrics", "test", "clean"], {"rows": "many"}, "rows of clean of test 'many' is no num"),
+        (["metrics", "test", "clean"], {"classes": {"ham": None}}, "None is no number"),
+    ],
+)
+def test_a_record_of_another_shape_is_one_line(several, judge, tmp_path, keys, value, complaint):
+    several(seeds=2, majority=0.5, lora_r4=0.9)
+    path = tmp_path / "results/sms/bert/lora-r4/seed1/metrics.json"
+    record = json.loads(path.read_text())
+    inner = record
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=re.escape(complaint)) as caught:
+        judge("lora-r4", seeds="0,1", baselines=["majority"])
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path} lacks figures (")
+    assert not (tmp_path / "v.json").exists()
+
+
+def test_what_need_not_be_there_is_no_damage(several, judge, tmp_path):
+    several(seeds=1, majority=0.5, lora_r4=0.9)
+    path = tmp_path / "results/sms/bert/lora-r4/seed0/metrics.json"
+    record = json.loads(path.read_text())
+    record["run_info"] |= {"options": {"positive_label": "ham"}, "peft_config": None}
+    record["train_info"] |= {"metrics": [{"step": 1, "loss": 0.5}, {"train_loss": 0.5}]}
+    record["meta_info"] |= {"model_info": None, "system_info": {"accelerator": None}}
+    record["metrics"]["test"] |= {"clean": {"rows": 9, "classes": {"confusion_matrix": 9}}}
+    path.write_text(json.dumps(record))
+    assert judge("lora-r4", seeds="0", baselines=["majority"])["verdict"]
 
 
 @pytest.mark.parametrize("words", [["--level", "1"], ["--level", "x"], ["--resamples", "10"]])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common import cells, cli, evaluation, files
+from common import cells, checking, cli, evaluation
 from common.cli import InputError
 
 Record = dict[str, Any]
@@ -59,7 +59,7 @@ def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
         InputError: a file is missing or damaged, or two cells were not measured on the same rows.
     """
     paths = [cells.directory(results, identity) for identity in identities]
-    records = [read_record(path / "metrics.json") for path in paths]
+    records = [checking.read_record(path / "metrics.json") for path in paths]
     classes = records[0]["meta_info"]["dataset_info"]["labels"]
     first = read_predictions(paths[0] / "predictions.parquet", classes)
     labels = numbered(first, classes, paths[0])
@@ -74,21 +74,6 @@ def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
     return Answers(classes, positive, list(map(str, first.index)), labels, found)
 
 
-def read_record(path: Path) -> Record:
-    """One metrics.json.
-
-    Raises:
-        InputError: it is missing, cut off, or lacks what is read of it.
-    """
-    record = files.read_json(path)
-    try:
-        _ = record["run_info"], record["train_info"], record["metrics"]["test"]["confusion_matrix"]
-        _ = record["meta_info"]["dataset_info"]["labels"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} lacks figures ({error}): delete it and run again") from error
-    return record
-
-
 def columns(classes: list[str]) -> list[str]:
     """The columns of the probabilities in predictions.parquet."""
     return [f"probability_{name}" for name in classes]
@@ -98,7 +83,8 @@ def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
     """One predictions.parquet, by the ids of its rows.
 
     Raises:
-        InputError: it is missing, damaged, of other classes, lacks a value or names a row twice.
+        InputError: it is missing, damaged, of other classes, lacks a value, names a row twice, or
+            its ids or labels are no texts.
     """
     try:
         frame = pd.read_parquet(path, columns=["id", "label", *columns(classes)])
@@ -112,6 +98,9 @@ def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
         ) from error
     if frame.isna().any(axis=None):
         raise InputError(f"{path} has empty places: delete it and run again")
+    for name in ("id", "label"):
+        if pd.api.types.infer_dtype(frame[name]) != "string":
+            raise InputError(f"{path} holds no texts as {name!r}: delete it and run again")
     if frame["id"].duplicated().any():
         twice = frame.loc[frame["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{path} has the row {twice!r} twice: delete it and run again")

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common import cli
 from common.cli import InputError
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
+SEED = re.compile(r"seed(0|[1-9][0-9]*)")  # the directory of a seed; no copy of one, as seed0.bak
+LONGEST_FIELD = 2**31 - 1  # a confusion matrix of some hundred classes is one field
 WORD = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 
 
@@ -84,28 +87,49 @@ def compared(results: Path) -> list[Cell]:
 
 
 def listed(table: Path) -> list[Cell]:
-    """The cells and baselines that were measured for a comparison.csv, each once, in its order."""
-    with open(table, encoding="utf-8", newline="") as stream:
-        try:
+    """The cells and baselines that were measured for a comparison.csv, each once, in its order.
+
+    Raises:
+        InputError: it cannot be read, or is not one of ours.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with open(table, encoding="utf-8", newline="") as stream:
             rows = [row for row in csv.DictReader(stream) if row.get("published") != "true"]
-            cells = [
-                Cell(row["dataset"], row["model"], row["variant"], int(row["seed"] or -1))
-                for row in rows
-            ]
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{table} is no comparison ({error}): run `report`") from error
-    return [cell._replace(seed=None) if cell.seed == -1 else cell for cell in dict.fromkeys(cells)]
+        return list(dict.fromkeys(map(of_line, rows)))
+    except OSError as error:
+        raise InputError(f"{table} cannot be read ({error.strerror}): run `report`") from error
+    except (KeyError, ValueError, csv.Error) as error:
+        problem = cli.one_line(error)
+        raise InputError(f"{table} is no comparison ({problem}): run `report`") from error
+
+
+def of_line(row: dict[str, str | None]) -> Cell:
+    """The cell or baseline of a line of comparison.csv.
+
+    Raises:
+        KeyError: the table lacks a column.
+        ValueError: the line is cut off, or its seed is no number.
+    """
+    dataset, model, variant, seed = (row[column] for column in Cell._fields)
+    if not dataset or model is None or not variant or seed is None:
+        raise ValueError("a line is cut off")
+    return Cell(dataset, model, variant, int(seed) if seed else None)
 
 
 def on_disk(results: Path) -> list[Cell]:
     """All cells and baselines below a directory that have metrics, in the order of their paths."""
-    baselines = results.glob(f"*/baselines/*/{METRICS}")
-    cells = results.glob(f"*/*/*/seed*/{METRICS}")
-    found = [path.relative_to(results).parts[:-1] for path in (*baselines, *cells)]
-    made = [
-        Cell(parts[0], "", parts[2], None)
-        if len(parts) == 3
-        else Cell(parts[0], parts[1], parts[2], int(parts[3].removeprefix("seed")))
-        for parts in found
-    ]
+    paths = (*results.glob(f"*/baselines/*/{METRICS}"), *results.glob(f"*/*/*/*/{METRICS}"))
+    found = [of_path(path.relative_to(results).parts[:-1]) for path in paths]
+    made = [cell for cell in found if cell is not None]
     return sorted(made, key=lambda cell: (*cell[:3], cell.seed or 0))
+
+
+def of_path(parts: tuple[str, ...]) -> Cell | None:
+    """The cell or baseline whose directory it is; None where it is none's."""
+    dataset, model, variant, *seed = parts
+    if not seed:
+        return Cell(dataset, "", variant, None)
+    if model == "baselines" or not (found := SEED.fullmatch(seed[0])):
+        return None
+    return Cell(dataset, model, variant, int(found[1]))

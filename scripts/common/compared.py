@@ -3,7 +3,6 @@
 Whatever a figure needs is read and checked here, so that drawing knows no files.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import cells, cli, files
+from common.checking import number
 from common.cli import InputError
 
 Found = dict[str, Any]
@@ -143,7 +143,9 @@ def read_records(dataset: str, found: Found, results: Path) -> Iterator[tuple[Pa
     for seed in found["seeds"]:
         cell = cells.Cell(dataset, found["model"] or "", found["variant"], seed)
         path = results / cell.path / cells.METRICS
-        yield path, files.read_json(path, ("run_info", "train_info"))
+        with written_by("train_lora", path):
+            record = files.read_json(path, ("run_info", "train_info"))
+        yield path, record
 
 
 def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -> Variant:
@@ -185,17 +187,6 @@ def read_measure(figure: Found | None) -> Measure | None:
 def read_bin(point: Found) -> Bin:
     """One point of a reliability diagram."""
     return Bin(number(point["confidence"]), number(point["accuracy"]), int(point["rows"]))
-
-
-def number(value: Any) -> float:
-    """A finite number of JSON.
-
-    Raises:
-        ValueError: it is none; what is not finite cannot be drawn.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
 
 
 def rank_of(record: Found) -> int | None:

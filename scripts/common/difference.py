@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common import answers, cli, evaluation, judging, pairwise
+from common import answers, evaluation, judging, pairwise
 from common.cells import PREDICTIONS, Cell
-from common.cli import InputError
 from common.intervals import Interval, bootstrap_intervals
-from common.resampling import LOWER_IS_BETTER, METRICS, Variant, measure
-from common.settings import settings
+from common.resampling import LOWER_IS_BETTER, Variant, measure
 from common.significance import Comparison, compare, holm, mcnemar_exact
 
 ALPHA = 0.05
@@ -89,24 +87,6 @@ def figures(record: dict[str, Any]) -> dict[str, Any]:
         split: {key: value for key, value in found.items() if key not in TIMES}
         for split, found in record["metrics"].items()
     }
-
-
-def check_record(path: Path, record: dict[str, Any]) -> None:
-    """Refuse a metrics.json that does not hold what is compared.
-
-    Raises:
-        InputError: a block of it has another shape, or a metric is no number.
-    """
-    try:
-        figures(record)
-        settings(record, {})
-        test = record["metrics"]["test"]
-        for value in (test["accuracy"], *(test[name] for name in METRICS if test.get(name))):
-            float(value)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} lacks figures ({cli.one_line(error)}): delete it and run again"
-        ) from error
 
 
 def read_answers(

@@ -5,12 +5,13 @@ writes its log from its start, and its results at its end.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import files
+from common import checking, cli, files
 from common.cells import METRICS, Cell
 from common.cli import InputError
 from common.markdown import flat
@@ -18,9 +19,10 @@ from common.markdown import flat
 TAIL_BYTES = 1 << 16  # of a log, which may be long
 ERROR = re.compile(r"(?:\S+: )?error: (.*)")  # as cli.run and argparse write it
 NOT_STARTED, RUNNING, FAILED = "not started", "running or interrupted", "failed"
+DAMAGED = "damaged"
 OWN = ("train_", "eval_")  # stages of one cell; others are shared by many
 RECORD = "training.json"
-BLOCKS = ("train_info", "metrics")  # of metrics.json
+SHOWN = ("rows", "collapsed")  # of the test rows, beside the metrics
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Standing:
     Attributes:
         cell: which one.
         record: the content of its metrics.json; None where it is missing.
-        state: why it is missing: NOT_STARTED, RUNNING or FAILED; "" where it is not.
+        state: why it is missing: NOT_STARTED, RUNNING, FAILED or DAMAGED; "" where it is not.
         reason: what is known of it, in words.
     """
 
@@ -55,31 +57,47 @@ class Standing:
     reason: str = ""
 
 
-def standing(cell: Cell, results: Path, resources: Path) -> Standing:
+def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] = ()) -> Standing:
     """How far a cell or baseline is.
 
-    Figures that tell of an earlier training than the one on the disk do not count.
+    Figures that tell of an earlier training than the one on the disk do not count, nor do those in
+    a file that is damaged.
 
     Args:
         cell: which one.
         results: the directory of all results.
         resources: that of what was fetched.
+        metrics: that it must have.
     """
     waiting = [stage for stage in stages(cell, results, resources) if not stage.output.exists()]
     if waiting:
         return Standing(cell, None, *why(waiting))
     directory = results / cell.path
     try:
-        record = files.read_json(directory / METRICS, BLOCKS)
+        record = checking.read_record(directory / METRICS, (*SHOWN, *metrics))
         trained_anew = is_trained(cell) and (
-            files.read_json(directory / RECORD, BLOCKS[:1])["train_info"]["train_time"]
-            != record["train_info"]["train_time"]
+            train_time(directory / RECORD) != train_time(directory / METRICS)
         )
     except InputError as error:
-        return Standing(cell, None, FAILED, str(error))
+        return Standing(cell, None, DAMAGED, str(error))
     if trained_anew:
         return Standing(cell, None, NOT_STARTED, "trained anew, and not evaluated since")
     return Standing(cell, record)
+
+
+def train_time(path: Path) -> float:
+    """The seconds of a training, as training.json and metrics.json hold them.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    record = files.read_json(path)
+    try:
+        return checking.number(record["train_info"]["train_time"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} has no time of a training ({cli.one_line(error)}): delete it and run again"
+        ) from error
 
 
 def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
