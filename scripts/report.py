@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli, files
 from common.cells import Cell, directory, identities
+from common.checking import read_record
 from common.cli import InputError
 from common.references import Reference, references
 
@@ -112,7 +113,7 @@ def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
         InputError: its metrics are missing or lack something.
     """
     path = directory(results, row) / "metrics.json"
-    record = files.read_json(path)
+    record = read_record(path)
     try:
         return [flatten(row, split, record) for split in record["metrics"]]
     except (KeyError, TypeError) as error:

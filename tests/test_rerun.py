@@ -136,7 +136,7 @@ EDITS = [
     code_edit("common/references", {**REPORT, "page": 1}),
     code_edit("common/markdown", {"passport": 2, **EVALUATED}),
     code_edit("common/figures", {"passport": 2, "plot": 1, "page": 1}),
-    code_edit("common/compared", {"plot": 1}),
+    code_edit("common/compared", {"plot": 1, "page": 1}),
     code_edit("common/drawing", {"plot": 1}),
     code_edit("common/forest", {"plot": 1}),
     code_edit("common/costs", {"plot": 1}),
