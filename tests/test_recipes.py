@@ -203,6 +203,6 @@ def check_comparison(results: Path, published: list[dict], dataset: str) -> None
     ]
     assert theirs[["seed", "rows", "confusion_matrix"]].isna().all(axis=None)
     text = (results / "comparison.md").read_text()
-    assert text.count("(published)") == 2 * len(published)  # in the table of verdicts, and of metrics
+    assert text.count("(published)") == 2 * len(published)  # in both tables
     assert published[0]["source"] in text
     assert (results / "comparison.svg").exists()
