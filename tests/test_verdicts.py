@@ -130,7 +130,11 @@ def test_a_baseline_that_nothing_beats(several, make, judge):
     assert found["verdict"][0] == (
         "No reason to train: use tfidf, which is better than every other variant."
     )
-    several(lora_r4=0.96)
+    several(lora_r4=0.955)
+    found = judge("base,lora-r4")
+    assert told(found, "tfidf", "bert/lora-r4")["each_seed"]  # by a hair: no reason to doubt
+    assert found["verdict"][0].startswith("No reason to train is shown: tfidf is tied for first")
+    several(lora_r4=0.97)
     found = judge("base,lora-r4")
     assert found["verdict"][0].startswith("Not settled: bert/lora-r4 is ahead of tfidf with every")
     make("sms/bert/lora-r4/seed0", np.arange(ROWS) % 15 > 0)  # of accuracy .93, below tfidf's

@@ -95,7 +95,7 @@ def near_best(found: Found) -> list[Found]:
 
 
 def within_error(found: Found, best: Found, other: Found) -> bool:
-    """Whether a variant is within one standard error of a better one."""
+    """Whether two variants are within one standard error of each other."""
     told = pair(found, best["name"], other["name"])
     return abs(told["difference"]) <= told["standard_error"]
 

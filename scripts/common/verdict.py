@@ -28,6 +28,7 @@ from common.standing import (
     pair,
     trained,
     unconfirmed,
+    within_error,
     worth_training,
 )  # fmt: skip
 
@@ -111,7 +112,8 @@ def no_reason(found: Found, use: Found, train: Found | None) -> str:
     if not train:
         return f"No reason to train: use {use['name']}, which {lead(found)}."
     for variant in trained(leaders(found)):
-        if ahead(told := pair(found, variant["name"], use["name"])):
+        told = pair(found, variant["name"], use["name"])
+        if ahead(told) and not within_error(found, variant, use):
             return (
                 f"Not settled: {variant['name']} is ahead of {use['name']} with every seed "
                 f"({apart(told)}), but the test does not confirm it ({chances(told)}); "
