@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
 from common import files  # noqa: E402
-from common.resampling import Measured, Variant, measure  # noqa: E402
-from common.significance import compare, compare_all, paired_bootstrap  # noqa: E402
+from common.statistics.resampling import Measured, Variant, measure  # noqa: E402
+from common.statistics.significance import compare, compare_all, paired_bootstrap  # noqa: E402
 from tests.simulation import draw, labels_of  # noqa: E402
 
 TESTS = ((300, 0.5, "accuracy"), (1000, 0.13, "macro_f1"))  # rows, share of the second class

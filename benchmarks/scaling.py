@@ -106,7 +106,7 @@ def resident_bytes(process: psutil.Process) -> int:
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
     """Draw seconds and memory by the number of rows; the dotted line grows as the rows do."""
-    from common import figures
+    from common.report import figures
 
     figures.prepare()
     from matplotlib.figure import Figure

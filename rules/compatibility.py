@@ -2,8 +2,8 @@
 
 Known before anything is downloaded or trained. tests/test_matrix.py keeps the table honest: what is
 not refused here must come back from disk bit for bit, padded or not; what is refused must fail.
-Pairs that no one has listed are put to the same proof (scripts/common/gate.py) when their cell
-begins to train and when it is evaluated.
+Pairs that no one has listed are put to the same proof (scripts/common/model/gate.py) when their
+cell begins to train and when it is evaluated.
 """
 
 from typing import Any

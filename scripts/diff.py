@@ -21,15 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, checking, cli, files, settings
-from common.archive import results_of
+from common import cells, cli, files
 from common.cells import Cell
 from common.cli import InputError
 from common.markdown import shown, table
-from common.settings import Change
+from common.report import settings
+from common.report.archive import results_of
+from common.report.settings import Change
+from common.statistics import checking
 
 if TYPE_CHECKING:
-    from common.difference import Answers, Difference
+    from common.report.difference import Answers, Difference
 
 log = logging.getLogger("diff")
 
@@ -68,7 +70,7 @@ class Comparison:
     @property
     def changed(self) -> list[Cell]:
         """Cells of both of which a figure differs."""
-        from common.difference import figures
+        from common.report.difference import figures
 
         return [
             cell for cell in self.common if figures(self.of(cell)[0]) != figures(self.of(cell)[1])
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def require_metrics(names: list[str]) -> None:
     """Refuse a metric that there is not."""
-    from common.resampling import METRICS
+    from common.statistics.resampling import METRICS
 
     if unknown := [name for name in names if name not in METRICS]:
         raise InputError(f"--metrics: there is no {unknown[0]!r}; known are {', '.join(METRICS)}")
@@ -210,7 +212,7 @@ def figures_parts(found: Comparison, metrics: list[str]) -> list[str]:
     """Both tables of differences with their tests; nothing where no figure changed."""
     if not found.changed:
         return []
-    from common import difference
+    from common.report import difference
 
     answers = {cell: read_answers(found, cell) for cell in affected(found)}
     variants = difference.corrected(
@@ -253,7 +255,7 @@ def by_variant(found: list[Cell]) -> list[list[Cell]]:
 
 def read_answers(found: Comparison, cell: Cell) -> "Answers":
     """What a cell answered in A and in B."""
-    from common import difference
+    from common.report import difference
 
     digests = [settings.hashes(root, cell.dataset).get("test") for root in found.roots]
     return difference.read_answers(cell, found.roots, found.of(cell), (digests[0], digests[1]))
@@ -288,7 +290,7 @@ def variants_table(found: list["Difference"]) -> str:
 
 def difference_shown(found: "Difference") -> str:
     """A difference, and its interval if it has one, with the digits that the interval supports."""
-    from common.intervals import signed
+    from common.statistics.intervals import signed
 
     if found.shift is None or found.interval is None:
         return number(found.shift)

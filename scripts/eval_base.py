@@ -11,7 +11,8 @@ head that came with the model, for as many classes, is kept; the record says so.
 
 import logging
 
-from common import cli, evaluation, files
+from common import cli, files
+from common.model import evaluation
 
 log = logging.getLogger("eval_base")
 
@@ -24,7 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import gate, models, prediction, records, tokens
+    from common.data import tokens
+    from common.model import gate, models, prediction, records
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()

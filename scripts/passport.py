@@ -16,10 +16,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, figures, files, passport, tokens
+from common import cli, files
 from common.cli import InputError
-from common.figures import COLOURS, INK
+from common.data import passport, tokens
 from common.markdown import flat
+from common.report import figures
+from common.report.figures import COLOURS, INK
 
 log = logging.getLogger("passport")
 

@@ -15,10 +15,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, compared, costs, curves, diagrams, drawing, figures, forest, sweeps
+from common import cli
 from common.cli import InputError
-from common.figures import COLOURS, INK, PAPER
 from common.markdown import flat
+from common.report import compared, costs, curves, diagrams, drawing, figures, forest, sweeps
+from common.report.figures import COLOURS, INK, PAPER
 
 if TYPE_CHECKING:
     import pandas as pd

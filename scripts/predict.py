@@ -23,10 +23,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from common import cli, files, rows
+from common import cli, files
 from common.cli import InputError
-from common.encoding import TYPES
-from common.rows import BadRow, Row
+from common.data import rows
+from common.data.encoding import TYPES
+from common.data.rows import BadRow, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     require_output(args.output, args.input)
     cli.go_offline()
-    from common import variants
+    from common.model import variants
 
     model, adapter = choose(args)
     bad = rows.BadRows(args.on_bad_rows, at_once=True)
@@ -194,7 +195,8 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
     """The functions that make tokens of texts, and probabilities of tokens."""
     import torch
 
-    from common import encoding, prediction, variants
+    from common.data import encoding
+    from common.model import prediction, variants
 
     torch.set_num_threads(args.threads)
     require_model(model, adapter)
@@ -224,7 +226,7 @@ def require_texts(columns: list[str], pairs: bool, adapter: Path) -> None:
 
 def require_model(model: Path, adapter: Path) -> None:
     """Refuse a model that the adapter was not trained on: it might fit, and answer nonsense."""
-    from common import variants
+    from common.model import variants
 
     source, record = files.read_source(model), variants.read_record(adapter).base_model
     found, wanted = (

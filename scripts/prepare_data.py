@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from common import cli, files
 
 if TYPE_CHECKING:
-    from common.corpus import Corpus
-    from common.examples import Example
-    from common.rows import BadRows, Stream
+    from common.data.corpus import Corpus
+    from common.data.examples import Example
+    from common.data.rows import BadRows, Stream
 
 log = logging.getLogger("prepare_data")
 
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     require_options(args)
     cli.go_offline()
-    from common import corpus, examples, rows
+    from common.data import corpus, examples, rows
 
     columns = examples.Columns(args.text, args.label, args.group, args.filter)
     source = examples.read(args.source, columns, rows.Layout(args.encoding, args.delimiter))
@@ -161,7 +161,7 @@ def require_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: it names the options.
     """
-    from common import rows
+    from common.data import rows
 
     source = args.source.resolve()
     for name, path in (("--output", args.output), ("--csv", args.csv)):
@@ -200,7 +200,7 @@ def prepare(
         tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and what
         the rows are like and what was done to them, for preparation.json.
     """
-    from common import description, leakage, splits
+    from common.data import description, leakage, splits
 
     given = taken.tables
     cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
@@ -223,7 +223,7 @@ def prepare(
 
 def before_the_split(args) -> list[Callable]:
     """What is done to the rows of a source before it is split, by the policy."""
-    from common import leakage
+    from common.data import leakage
 
     steps: list[Callable] = []
     if args.conflicting_labels == "drop":
@@ -251,7 +251,7 @@ def divided(tables: dict, args, actions) -> tuple[dict, Any]:
     Raises:
         InputError: with the policy "error", a group straddles the splits.
     """
-    from common import leakage, splits
+    from common.data import leakage, splits
 
     sizes = {"test": args.test, "validation": args.validation}
     blocks = leakage.with_blocks(tables, args.leakage)
@@ -265,7 +265,7 @@ def divided(tables: dict, args, actions) -> tuple[dict, Any]:
 
 def drawn(whole: dict, args, actions) -> tuple[dict, Any]:
     """The splits as they are saved, of as many rows as are wanted; and the actions of marking."""
-    from common import leakage, splits
+    from common.data import leakage, splits
 
     wanted = {"train": args.train_rows, "validation": args.validation_rows, "test": args.test_rows}
     parts = {

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from common import cli, files
 from common.cells import Cell, directory, identities
-from common.checking import read_record
 from common.cli import InputError
-from common.references import Reference, references
+from common.report.references import Reference, references
+from common.statistics.checking import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--latex", required=True, type=Path, help="LaTeX table to write")
     parser.add_argument("--methods", required=True, type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
-    from common import comparison, latex, methods, tidy
+    from common.report import comparison, latex, methods, tidy
 
     rows = list(identities(args.cells, args.baselines))
     table = tabulate(args.results, rows, args.published)
@@ -174,7 +174,7 @@ def flatten_reference(reference: Reference) -> dict[str, Any]:
 
 def with_ranges(table: "pd.DataFrame", verdicts: Record) -> "pd.DataFrame":
     """The table with the interval of each cell in its row of the test rows; elsewhere empty."""
-    from common import tidy
+    from common.report import tidy
 
     known = tidy.ranges(verdicts)
     own = (table["split"] == "test") & (table["published"] == "false")

@@ -15,7 +15,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, encoding, files, lengths
+from common import cli, files
+from common.data import encoding, lengths
 
 log = logging.getLogger("tokenize_data")
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cli.go_offline()
     use_threads(args.threads)
-    from common import datadict, tokens
+    from common.data import datadict, tokens
 
     tokenizer = encoding.load_tokenizer(args.model)
     data, source = datadict.load(args.data), files.read_source(args.data)

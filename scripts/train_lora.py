@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, variants
-from common.quantization import BITS
+from common import cli, files
+from common.model import variants
+from common.model.quantization import BITS
 
 log = logging.getLogger("train_lora")
 
@@ -28,7 +29,8 @@ SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common import encoding, records
+    from common.data import encoding
+    from common.model import records
 
     clock = records.Clock()
     source = files.read_source(args.model)
@@ -114,7 +116,8 @@ def train(args, source: dict[str, Any]) -> Trained:
     """Train what the variant trains; see ``Trained``. ``source`` is the model's source.json."""
     import torch
 
-    from common import forward, gate, models, quantization, records, tokens, training
+    from common.data import tokens
+    from common.model import forward, gate, models, quantization, records, training
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
@@ -139,14 +142,14 @@ def train(args, source: dict[str, Any]) -> Trained:
 
 def settings_of(args) -> dict[str, Any]:
     """The hyper-parameters of training among the options."""
-    from common import training
+    from common.model import training
 
     return {name: getattr(args, name) for name in training.Settings.__dataclass_fields__}
 
 
 def training_record(trained: Trained, args, clock) -> dict[str, Any]:
     """The content of training.json."""
-    from common import records
+    from common.model import records
 
     adapted = args.kind == "adapter"
     labels = list(trained.model.config.id2label.values())

@@ -78,7 +78,7 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
 
 def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     """All that is said of one dataset."""
-    from common import answers, judging, verdict
+    from common.statistics import answers, judging, verdict
 
     found = judging.judge(
         answers.read(args.results, identities), args.metric, args.level, args.resamples

@@ -14,8 +14,8 @@ from pathlib import Path
 import filelock
 import pytest
 
-from common import corpus
-from common.examples import Example
+from common.data import corpus
+from common.data.examples import Example
 
 ROOT = Path(__file__).parents[1]
 

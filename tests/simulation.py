@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.resampling import Variant
+from common.statistics.resampling import Variant
 
 SHARED, OWN, ALONE = 1.0, 0.5, 0.5  # standard deviations of how easy a row is
 

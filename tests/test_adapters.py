@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from common import adapters, encoding, files, models, variants
+from common import files
 from common.cli import InputError
+from common.data import encoding
+from common.model import adapters, models, variants
 from tests.architectures import make
 
 LABELS = ["ham", "spam"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from common.archive import results_of
 from common.cli import InputError
+from common.report.archive import results_of
 
 
 @pytest.fixture

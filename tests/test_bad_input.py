@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import predict
 import prepare_data
-from common import examples, passport, rows
 from common.cli import InputError
+from common.data import examples, passport, rows
 
 WORDS = [chr(97 + n) * 3 for n in range(26)] + ["one", "two", "three", "four"]
 GOOD = [(f"see you {w}", "ham") if n % 2 else (f"win {w}", "spam") for n, w in enumerate(WORDS)]

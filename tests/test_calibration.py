@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from common.calibration import brier_score, expected_calibration_error, reliability
+from common.statistics.calibration import brier_score, expected_calibration_error, reliability
 
 # Confidence 0.9, 0.9, 0.6, 0.6, 0.6; of the sure ones half are right, of the others two thirds.
 PROBABILITIES = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6], [0.6, 0.4]])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from common import card, files, variants
+from common import files
+from common.model import card, variants
 
 COMMIT = "d" * 40
 HUB = {"kind": "hub", "name": "org/tiny", "revision": COMMIT}

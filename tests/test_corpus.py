@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import corpus
 from common.cli import InputError
-from common.examples import Example
+from common.data import corpus
+from common.data.examples import Example
 
 ROWS = [("see you", "ham"), ("WIN é!", "spam"), ("win é", "spam"), ("see you", "ham")]
 

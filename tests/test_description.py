@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from common import description
 from common.cli import InputError
+from common.data import description
 
 
 def test_rows_in_are_counted_with_what_is_odd_in_them(take_in):

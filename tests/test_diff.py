@@ -14,10 +14,10 @@ from scipy import stats
 from sklearn.metrics import f1_score
 
 import diff
-from common import settings
 from common.cells import Cell
 from common.cli import InputError
-from common.difference import Difference, corrected
+from common.report import settings
+from common.report.difference import Difference, corrected
 
 ROWS = 200
 LABELS = np.arange(ROWS) % 2

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from common import disagreements
-from common.disagreements import ALPHABET
+from common.report import disagreements
+from common.report.disagreements import ALPHABET
 
 
 @pytest.mark.parametrize(("classes", "letters"), [(1, 1), (2, 1), (64, 1), (65, 2), (5000, 3)])

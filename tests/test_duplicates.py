@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import duplicates
+from common.data import duplicates
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

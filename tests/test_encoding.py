@@ -2,8 +2,9 @@
 
 import pytest
 
-from common import encoding, files
+from common import files
 from common.cli import InputError
+from common.data import encoding
 
 
 def test_a_tokenizer_pads_with_its_own_token(tiny_models):

@@ -8,7 +8,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from common import quantization
+from common.model import quantization
 
 ENVS = Path(__file__).parents[1] / "envs"
 WORKFLOW = yaml.safe_load((ENVS / "workflow.yaml").read_text())

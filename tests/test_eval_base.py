@@ -14,8 +14,8 @@ import transformers
 import eval_base
 import eval_lora
 import train_lora
-from common import metrics
 from common.cli import InputError
+from common.model import metrics
 
 SAME = 1e-6  # of a probability
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import eval_baseline
-from common import datadict
 from common.cli import InputError
+from common.data import datadict
 
 LABELS = ("ham", "spam", "other")
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 import eval_lora
 import train_lora
-from common import prediction, tokens, variants
 from common.cli import InputError
-from common.padding import Padding
+from common.data import tokens
+from common.model import prediction, variants
+from common.model.padding import Padding
 
 
 @pytest.fixture(scope="module", params=["bert", "gpt2"])

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from common import examples
 from common.cli import InputError
-from common.examples import Columns, Example
-from common.rows import BadRow, Layout
+from common.data import examples
+from common.data.examples import Columns, Example
+from common.data.rows import BadRow, Layout
 
 
 def read(path: Path, content: str | None = None, **columns: Any) -> list[Example | BadRow]:

@@ -261,7 +261,8 @@ def test_gguf_becomes_safetensors_without_the_head(write_gguf, tmp_path):
 
 
 def test_a_converted_model_loads_as_a_classifier_with_its_tokenizer(write_gguf, tmp_path):
-    from common import encoding, models
+    from common.data import encoding
+    from common.model import models
 
     (tmp_path / "tiny").mkdir()
     write_gguf(tmp_path / "tiny" / "tiny.gguf")

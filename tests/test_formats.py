@@ -19,7 +19,7 @@ import eval_base
 import eval_baseline
 import eval_lora
 import train_lora
-from common import metrics, suite
+from common.model import metrics, suite
 
 # What the suite's reader takes out of a result, and as what: `int` and `float` columns have no
 # empty places, a text may be null. Its task "MetaMathQA" is the one that has a test accuracy.

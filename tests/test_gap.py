@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from common.gap import fieller, share_of_gap
-from common.resampling import Measured
+from common.statistics.gap import fieller, share_of_gap
+from common.statistics.resampling import Measured
 
 
 def test_fieller_by_hand():

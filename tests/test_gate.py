@@ -11,9 +11,10 @@ import torch
 
 import eval_lora
 import train_lora
-from common import adapters, gate, models, tokens
 from common.cli import InputError
-from common.padding import Padding
+from common.data import tokens
+from common.model import adapters, gate, models
+from common.model.padding import Padding
 from tests.architectures import PAD, make, rows
 
 torch.set_num_threads(1)

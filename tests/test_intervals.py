@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.intervals import (
+from common.statistics.intervals import (
     Interval,
     bootstrap_intervals,
     decimals,
@@ -12,7 +12,7 @@ from common.intervals import (
     rounded,
     wilson,
 )
-from common.resampling import METRICS, Variant, scores
+from common.statistics.resampling import METRICS, Variant, scores
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common import latex
+from common.report import latex
 
 VERDICTS: dict[str, Any] = {
     "level": 0.95,

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from common import corpus, leakage
 from common.cli import InputError
+from common.data import corpus, leakage
 
 
 @pytest.fixture

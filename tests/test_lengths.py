@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import lengths
+from common.data import lengths
 
 
 @pytest.mark.parametrize("kind", [np.array, pd.Series])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import levels
-from common.resampling import measure
+from common.statistics.resampling import measure
 from tests.simulation import draw, labels_of
 
 ROOT = Path(__file__).parents[1]

@@ -12,8 +12,9 @@ import peft
 import pytest
 import torch
 
-from common import encoding, forward, gate, models, training, variants
 from common.cli import InputError
+from common.data import encoding
+from common.model import forward, gate, models, training, variants
 from rules import compatibility
 from rules.compatibility import why_not
 from tests.architectures import ARCHITECTURES, END, METHODS, PAD, TRAINING, make, rows

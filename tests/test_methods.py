@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common import methods
+from common.report import methods
 
 META = {
     "dataset_info": {"labels": ["a", "b"], "source": {

@@ -9,8 +9,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from common import models
 from common.cli import InputError
+from common.model import models
 
 LABELS = ["ham", "spam", "other"]
 

@@ -17,8 +17,10 @@ import predict
 import prepare_data
 import tokenize_data
 import train_lora
-from common import encoding, files, variants
+from common import files
 from common.cli import InputError
+from common.data import encoding
+from common.model import variants
 from tests.test_card import HUB
 from tests.test_travel import fill_hub_cache, run_code
 

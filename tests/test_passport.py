@@ -13,8 +13,8 @@ import passport
 import prepare_data
 import tokenize_data
 from common import files
-from common import passport as common_passport
 from common.cli import InputError
+from common.data import passport as common_passport
 
 HOSTILE = {"ham": "a|b <script>\\`c`", "spam": "[x](y) **z** ~~q~~", "other": "$5-$10"}
 FILES = ("passport.json", "passport.md", "classes.svg", "lengths.svg")
@@ -262,8 +262,8 @@ def test_the_pictures_follow_the_records(prepare, tokenize, write):
 def test_texts_of_any_length_are_drawn(lengths, cut, tmp_path):
     import numpy as np
 
-    from common import figures
-    from common.lengths import bin_edges, histogram
+    from common.data.lengths import bin_edges, histogram
+    from common.report import figures
 
     edges = bin_edges(max(lengths))
     counts = histogram(np.array(lengths), edges)
@@ -276,7 +276,7 @@ def test_texts_of_any_length_are_drawn(lengths, cut, tmp_path):
 
 
 def test_twenty_classes_have_a_line_each_and_long_names_are_shortened(tmp_path):
-    from common import figures
+    from common.report import figures
 
     classes = {f"class {number}": 50 + number for number in range(19)} | {"x" * 100: 1}
     part = {"rows": sum(classes.values()), "classes": classes}
@@ -286,7 +286,7 @@ def test_twenty_classes_have_a_line_each_and_long_names_are_shortened(tmp_path):
 
 
 def test_control_characters_of_a_name_are_not_drawn(tmp_path):
-    from common import figures
+    from common.report import figures
 
     part = {"rows": 3, "classes": {"h\x00a\x1bm\ufffe": 1, "\x07": 2}}
     figures.prepare()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.planning import Needed, detectable_difference, needed
-from common.resampling import measure
-from common.significance import Comparison, compare
-from common.variance import Contrast, Side
+from common.statistics.planning import Needed, detectable_difference, needed
+from common.statistics.resampling import measure
+from common.statistics.significance import Comparison, compare
+from common.statistics.variance import Contrast, Side
 from tests.simulation import draw, labels_of
 
 Z = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)

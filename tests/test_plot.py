@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import plot
-from common import compared, costs, drawing, figures
 from common.cli import InputError
-from common.compared import Dataset, Measure, Variant
+from common.report import compared, costs, drawing, figures
+from common.report.compared import Dataset, Measure, Variant
 from tests import results
 
 FIELDS = ("dataset", "model", "variant", "seed", "split", "macro_f1", "f1", "classes",

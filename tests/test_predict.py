@@ -15,8 +15,8 @@ import pytest
 import eval_lora
 import predict
 import train_lora
-from common import rows
 from common.cli import InputError
+from common.data import rows
 from predict import Text
 
 SAME = 1e-6  # of a probability

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from common import models, prediction
-from common.padding import Padding
+from common.model import models, prediction
+from common.model.padding import Padding
 
 LENGTHS = [3, 9, 5, 16, 2, 9, 4, 12, 7, 3, 11]
 SAME = 1e-6  # of a probability

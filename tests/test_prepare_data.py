@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import prepare_data
-from common import corpus, files
+from common import files
 from common.cli import InputError
+from common.data import corpus
 
 
 def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:

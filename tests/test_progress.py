@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from common import progress
 from common.cells import Cell
-from common.progress import DAMAGED, FAILED, NOT_STARTED, RUNNING, Standing
+from common.report import progress
+from common.report.progress import DAMAGED, FAILED, NOT_STARTED, RUNNING, Standing
 
 TRAINED, BASE = Cell("sms", "bert", "lora", 0), Cell("sms", "bert", "base", 0)
 BASELINE = Cell("sms", "", "tfidf", None)

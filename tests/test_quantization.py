@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from common import adapters, models, quantization, variants
 from common.cli import InputError
+from common.model import adapters, models, quantization, variants
 from tests.architectures import make
 from tests.test_gate import evaluate, train
 

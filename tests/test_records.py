@@ -8,7 +8,7 @@ import time
 from importlib.metadata import PathDistribution, version
 from pathlib import Path
 
-from common import records
+from common.model import records
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from common.metrics import classification_metrics
-from common.resampling import METRICS, Variant, bootstrap_weights, measure, scores
+from common.model.metrics import classification_metrics
+from common.statistics.resampling import METRICS, Variant, bootstrap_weights, measure, scores
 
 DRAW = np.random.default_rng(3)
 LABELS = DRAW.integers(3, size=60)
@@ -92,7 +92,7 @@ def test_the_seed_alone_decides_and_variants_do_not_move_each_other():
 
 
 def test_blocks_of_resamples_are_as_many_as_asked(monkeypatch):
-    monkeypatch.setattr("common.resampling.ELEMENTS", 150)
+    monkeypatch.setattr("common.statistics.resampling.ELEMENTS", 150)
     found = measure(LABELS, [Variant("a", PROBABILITIES)], "mcc", resamples=7)["a"]
     assert found.replicates.shape == (4, 7)
     assert len({*found.replicates[0]}) == 7

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from common import lines, rows
 from common.cli import InputError
-from common.rows import BadRow, BadRows, Layout, Row, Stream
+from common.data import lines, rows
+from common.data.rows import BadRow, BadRows, Layout, Row, Stream
 
 
 def read(path: Path, content: str | bytes, keys=None, **layout) -> list[Row | BadRow]:
@@ -59,7 +59,7 @@ def test_a_json_line_that_lacks_a_column_tells_what_it_has(tmp_path):
 
 
 def test_parquet_counts_rows(tmp_path, monkeypatch):
-    from common import batches
+    from common.data import batches
 
     monkeypatch.setattr(batches, "BATCH_ROWS", 2)
     frame = pd.DataFrame({"n": range(5), "text": list("abcde"), "more": 1.5})

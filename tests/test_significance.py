@@ -9,8 +9,8 @@ import math
 import numpy as np
 import pytest
 
-from common.resampling import Variant, measure
-from common.significance import (
+from common.statistics.resampling import Variant, measure
+from common.statistics.significance import (
     compare,
     compare_all,
     holm,

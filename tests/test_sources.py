@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from common import lines, sources
 from common.cli import InputError
-from common.rows import BadRow, Layout, Row
+from common.data import lines, sources
+from common.data.rows import BadRow, Layout, Row
 
 KEYS = {"text": ["text"], "label": ["label"]}
 TWO_ROWS = [("hello, you", "ham"), ('win "cash"', "spam")]
@@ -83,7 +83,7 @@ def save_arrow(path: Path, names: tuple[str, ...] = ("train", "test"), labels=(1
 
 
 def test_saved_arrow_brings_class_names(tmp_path, monkeypatch):
-    from common import batches
+    from common.data import batches
 
     monkeypatch.setattr(batches, "BATCH_ROWS", 2)
     path = save_arrow(tmp_path / "saved", ("train", "test", "unsupervised"))

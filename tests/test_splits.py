@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import splits
 from common.cli import InputError
+from common.data import splits
 
 
 def table(rows: Sequence[tuple[str, object]], split: str = "train") -> pd.DataFrame:

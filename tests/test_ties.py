@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from common.resampling import Measured, Variant, measure
-from common.significance import Comparison, compare_all
-from common.ties import by_merit, letter, letters, tied_for_first
-from common.variance import contrast
+from common.statistics.resampling import Measured, Variant, measure
+from common.statistics.significance import Comparison, compare_all
+from common.statistics.ties import by_merit, letter, letters, tied_for_first
+from common.statistics.variance import contrast
 
 
 def means(values: dict[str, float], metric: str = "accuracy") -> dict[str, Measured]:

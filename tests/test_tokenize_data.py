@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import tokenize_data
-from common import encoding, files
+from common import files
 from common.cli import InputError
-from common.tokens import load as load_tokens
+from common.data import encoding
+from common.data.tokens import load as load_tokens
 
 SOURCE = {"kind": "hub", "name": "org/mail", "revision": "a" * 40, "subset": None}
 
@@ -78,7 +79,7 @@ def test_rows_keep_order_ids_and_labels_and_stay_unpadded(save_splits, tiny_mode
 def test_marks_of_clean_rows_are_carried_on(save_splits, tiny_models, tmp_path):
     import datasets
 
-    from common import datadict
+    from common.data import datadict
 
     data = save_splits(train=["win cash", "win"], test=["free", "cash"])
     marked = datasets.load_from_disk(data).map(lambda row: {"clean": row["text"] != "cash"})

@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file
 
 import train_lora
-from common import models
 from common.cli import InputError
+from common.model import models
 
 # The tiny BERT: 2 layers, hidden size 32, intermediate size 64.
 HIDDEN, INTERMEDIATE, LAYERS, RANK = 32, 64, 2, 4

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from common import adapters, dropout, losses, models, tokens, training
-from common.callbacks import AcceleratorMemory, BestEpoch
 from common.cli import InputError
-from common.padding import Padding
+from common.data import tokens
+from common.model import adapters, dropout, losses, models, training
+from common.model.callbacks import AcceleratorMemory, BestEpoch
+from common.model.padding import Padding
 from tests.architectures import make
 
 torch.set_num_threads(1)  # more of them wait for each other where other jobs run

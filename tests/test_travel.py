@@ -16,7 +16,9 @@ import eval_lora
 import prepare_data
 import tokenize_data
 import train_lora
-from common import encoding, files, variants
+from common import files
+from common.data import encoding
+from common.model import variants
 from tests.test_card import COMMIT, HOSTILE, HUB, PACKAGE, PATH, TWO
 
 

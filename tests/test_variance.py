@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from common.resampling import Measured, Variant, measure
-from common.variance import contrast, freedom, mean_interval, spread_over_seeds
+from common.statistics.resampling import Measured, Variant, measure
+from common.statistics.variance import contrast, freedom, mean_interval, spread_over_seeds
 
 
 def test_rows_and_seeds_are_those_of_an_analysis_of_variance():

@@ -8,9 +8,11 @@ import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
-from common import encoding, files, models, tokens, variants
+from common import files
 from common.cli import InputError
-from common.padding import Padding
+from common.data import encoding, tokens
+from common.model import models, variants
+from common.model.padding import Padding
 
 torch.set_num_threads(1)
 

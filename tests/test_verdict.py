@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from common import judging, standing, verdict
+from common.statistics import judging, standing, verdict
 
 
 def variant(name: str, value: float, kind: str, cost: int | None = None, **more) -> dict:

@@ -10,10 +10,10 @@ import pytest
 
 import verdicts
 from common.cli import InputError
-from common.intervals import wilson
-from common.metrics import classification_metrics
-from common.resampling import METRICS
-from common.significance import mcnemar_exact
+from common.model.metrics import classification_metrics
+from common.statistics.intervals import wilson
+from common.statistics.resampling import METRICS
+from common.statistics.significance import mcnemar_exact
 
 ROWS = 300
 COSTS = {"lora-r4": 1_000, "lora-r16": 4_000, "full": 90_000, "head": 10, "base": 0}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from common import wheels
 from common.cli import InputError
+from common.data import wheels
 
 FILES = {"toy/__init__.py": "", "toy/data/rows.csv": "a" * 90, "toy/data/deep/more.txt": "b" * 50}
 

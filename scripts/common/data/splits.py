@@ -1,0 +1,166 @@
+"""Labels and splits of tables (see ``common.data.corpus``); nothing here reads a file."""
+
+import math
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import numpy as np
+import pandas as pd
+
+from common.cli import InputError
+from common.data.sources import SPLITS
+
+Table = pd.DataFrame
+Tables = dict[str, Table]
+Sizes = Mapping[str, float]
+
+BLOCK = "block"  # column: rows that are equal in it go to one split
+MISSING_SHOWN = 5
+
+
+def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
+    """The tables with class numbers for labels, and the class names in order.
+
+    Args:
+        tables: labels are strings.
+        names: the classes in order. Where the labels are the integers from 0, the i-th name stands
+            for integer i. None: the labels found, sorted (as numbers if they all are).
+
+    Raises:
+        InputError: a label has no name, a name stands for two, or there are fewer than two classes.
+    """
+    found = sorted({label for table in tables.values() for label in table["label"]}, key=as_number)
+    if len(found) < 2:
+        raise InputError(f"the label column holds one class, {found}: a classifier needs two")
+    names = list(names or found)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"`labels` names {twice[0]!r} twice: name each class once")
+    numbers = {name: number for number, name in enumerate(names)}
+    if not set(found) <= numbers.keys() and all(label.isdecimal() for label in found):
+        numbers = {str(number): number for number in range(len(names))}
+    if unknown := [label for label in found if label not in numbers]:
+        shown = ", ".join(map(repr, unknown[:MISSING_SHOWN]))
+        raise InputError(f"labels without a name: {shown}; add them to `labels`, now {names}")
+    return {s: t.assign(label=t["label"].map(numbers)) for s, t in tables.items()}, names
+
+
+def as_number(label: str) -> tuple[float, str]:
+    """A sort key that puts numbers first, by value, and other labels after them, by name."""
+    try:
+        number = float(label)
+    except ValueError:
+        number = math.inf
+    return number if math.isfinite(number) else math.inf, label  # "nan" may be a name, too
+
+
+def split(tables: Tables, sizes: Sizes, method: str, seed: int) -> Tables:
+    """Train, validation and test; what the source does not give is carved from train.
+
+    Args:
+        tables: "train" and perhaps the others; labels are class numbers. Rows that are equal in a
+            column ``block`` stay together.
+        sizes: of the splits to carve, by name: a share of the rows if below 1, else a count; that
+            of validation is out of the rows that test left.
+        method: "stratified" draws by label; "hash" lets a hash of the row decide.
+        seed: of either.
+
+    Raises:
+        InputError: it cannot be split so.
+    """
+    parts = {"train": tables["train"]}
+    for name in ("test", "validation"):
+        if name in tables:
+            parts[name] = tables[name]
+        elif method == "hash":
+            parts[name], parts["train"] = carve(parts["train"], sizes[name], seed, name)
+        else:
+            count = as_count(sizes[name], len(parts["train"]))
+            parts[name], parts["train"] = draw(parts["train"], count, seed, name)
+    return {name: parts[name] for name in SPLITS}
+
+
+def as_count(size: float, rows: int) -> int:
+    """A size, a share if below 1, as a number of rows."""
+    return round(size * rows) if size < 1 else int(size)
+
+
+def carve(table: Table, share: float, seed: int, purpose: str) -> tuple[Table, Table]:
+    """The rows whose hash is in the lowest ``share`` of all hashes, and the rest.
+
+    The hash is of the row's key, the seed and the purpose, and of nothing else: so a row stays on
+    its side when others are added. A block goes by the lowest of its keys.
+
+    Raises:
+        InputError: the share is a count, which would depend on the other rows.
+    """
+    if share >= 1:
+        raise InputError(
+            f"`{purpose}` is {share:g} rows, and a split by hash takes a share: set it below 1"
+        )
+    keys = table.groupby(BLOCK)["key"].transform("min") if BLOCK in table else table["key"]
+    limit = int(share * 2**64)
+    inside = np.fromiter((drawn(key, seed, purpose) < limit for key in keys), bool, len(keys))
+    return table[inside], table[~inside]
+
+
+def drawn(key: int, seed: int, purpose: str) -> int:
+    """A number below 2 ** 64 that a key, a seed and a purpose give: BLAKE2b of the key, keyed."""
+    name = f"{purpose} {seed}".encode()
+    return int.from_bytes(blake2b(int(key).to_bytes(8, "little"), digest_size=8, key=name).digest())
+
+
+def draw(table: Table, count: int, seed: int, purpose: str) -> tuple[Table, Table]:
+    """A stratified sample of ``count`` rows, and the rest; both in the table's own order.
+
+    With a column ``block``, the sample has about as many: its blocks are whole.
+
+    Raises:
+        InputError: a class would have no row in the sample, or none in the rest.
+    """
+    from sklearn.model_selection import train_test_split
+
+    try:
+        if BLOCK in table:
+            return draw_blocks(table, count, seed)
+        rest, drawn = train_test_split(
+            table, test_size=count, random_state=seed, stratify=table["label"]
+        )
+    except ValueError as error:
+        per_class = table["label"].value_counts()
+        raise InputError(
+            f"cannot draw {count} rows for {purpose} out of {len(table)}, "
+            f"{min(per_class, default=0)} of the smallest of {len(per_class)} classes: each class "
+            f"needs a row in the sample and one in the rest; change `{purpose}` or bring more rows"
+        ) from error
+    return drawn.sort_index(), rest.sort_index()
+
+
+def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
+    """A sample of about ``count`` rows that divides no block, and the rest.
+
+    In random order, a block enters the sample if that brings its class, that of its first row,
+    nearer to its share; a block of far more rows than are wanted stays in the rest.
+
+    Raises:
+        ValueError: a class would have no row in the sample, or none in the rest.
+    """
+    sizes = table.groupby(BLOCK, sort=False).agg(rows=("label", "size"), label=("label", "first"))
+    wanted = {label: count * n / len(table) for label, n in table["label"].value_counts().items()}
+    chosen = []
+    shuffled = sizes.iloc[np.random.default_rng(seed).permutation(len(sizes))]
+    for name, rows, label in shuffled.itertuples(name=None):
+        if rows < 2 * wanted[label]:
+            wanted[label] -= rows
+            chosen.append(name)
+    inside = table[BLOCK].isin(chosen)
+    drawn, rest = table[inside], table[~inside]
+    if min(drawn["label"].nunique(), rest["label"].nunique()) < table["label"].nunique():
+        raise ValueError("a class has no row on one of the two sides")
+    return drawn, rest
+
+
+def sample(table: Table, rows: int | None, seed: int, purpose: str) -> Table:
+    """At most ``rows`` rows, stratified by label; all of them when ``rows`` is None."""
+    if rows is None or rows >= len(table):
+        return table
+    return draw(table.drop(columns=BLOCK, errors="ignore"), rows, seed, f"{purpose}_rows")[0]

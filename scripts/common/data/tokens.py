@@ -1,0 +1,52 @@
+"""Tokenised splits: kept unpadded, as `tokenize_data` wrote them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import files
+from common.data import datadict
+from common.data.encoding import TYPES
+
+STATISTICS = "statistics.json"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenised dataset.
+
+    Attributes:
+        splits: ``DatasetDict`` with the columns id, input_ids, label and length (in tokens), and
+            of pairs perhaps token_type_ids.
+        labels: class names, in the order of the class numbers.
+        pad_token_id: the token that fills up the shorter rows of a batch.
+        max_length: tokens kept of each text.
+        separator: put before the second text of a pair; None where texts are no pairs.
+        source: where the rows came from, as ``fetch_dataset`` recorded it.
+    """
+
+    splits: Any
+    labels: list[str]
+    pad_token_id: int
+    max_length: int
+    separator: str | None
+    source: dict[str, Any]
+
+    @property
+    def types(self) -> bool:
+        """Whether tokens tell which text of a pair they are of."""
+        return TYPES in self.splits["train"].column_names
+
+
+def load(directory: Path) -> Tokens:
+    """What ``tokenize_data`` wrote.
+
+    Raises:
+        InputError: the directory holds no such thing.
+    """
+    splits = datadict.load(directory)
+    names = ("pad_token_id", "max_length", "separator", "source")
+    statistics = files.read_json(directory / STATISTICS, names)
+    return Tokens(
+        splits, datadict.class_names(splits), **{name: statistics[name] for name in names}
+    )

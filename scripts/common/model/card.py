@@ -1,0 +1,281 @@
+"""The model card of a trained cell: what it is, what it reached, and how to use it elsewhere.
+
+The head is YAML that the Hugging Face hub reads (base model, datasets, results); the body is for
+people. A card tells nothing that the records of the cell do not.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from common import files
+from common.markdown import flat, shown, table
+from common.model.snippet import HUB, usage
+
+CARD = "README.md"
+
+# Key in a record's metrics; name for people; id that the hub knows.
+FIGURES = (
+    ("accuracy", "Accuracy", "accuracy"),
+    ("macro_f1", "Macro-F1", "f1"),
+    ("f1", "F1", "f1"),
+    ("precision", "Precision", "precision"),
+    ("recall", "Recall", "recall"),
+    ("mcc", "Matthews correlation", "matthews_correlation"),
+    ("loss", "Log loss", "loss"),
+)
+OF_POSITIVE = ("f1", "precision", "recall")
+WHAT = {
+    "adapter": "{method} adapter and a classification head",
+    "head": "classification head alone, a linear probe of the frozen model",
+    "full": "full fine-tune",
+}
+METHODS = {"LORA": "LoRA", "ADALORA": "AdaLoRA", "VERA": "VeRA", "LOHA": "LoHa", "LOKR": "LoKr"}
+
+
+def write(
+    directory: Path,
+    record: dict[str, Any],
+    *,
+    options: dict[str, Any],
+    train_rows: int,
+    max_length: int,
+) -> None:
+    """Write the card of a trained cell into the directory that it was saved to.
+
+    Args:
+        directory: what ``variants.save`` wrote; class names and padding token come from its
+            config.json.
+        record: the content of the cell's metrics.json.
+        options: of the training; ``seed`` and ``peft``, the PEFT keys as given, are read.
+        train_rows: how many rows it was trained on.
+        max_length: tokens kept of each text.
+    """
+    facts = {"train_rows": train_rows, "max_length": max_length}
+    text = f"---\n{metadata(record).to_yaml()}\n---\n\n" + "\n\n".join(
+        [
+            *summary(record, options.get("seed"), **facts),
+            "## Figures",
+            *figures(record),
+            "## Hyper-parameters",
+            hyper_parameters(record, options.get("peft") or {}),
+            "## How to use",
+            f"```python\n{usage(record, directory)}\n```",
+            "## Versions",
+            versions(record),
+        ]
+    )
+    with files.written_aside(directory / CARD) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
+
+
+def metadata(record: dict[str, Any]):
+    """The head of the card, as ``huggingface_hub.ModelCardData``.
+
+    The hub takes ids of its own for ``base_model`` and ``datasets`` and refuses other names, so
+    that a base out of a package or a directory stands in the body alone.
+    """
+    from huggingface_hub import ModelCardData
+
+    kind, base = record["run_info"]["kind"], record["meta_info"]["model_info"]
+    source = record["meta_info"]["dataset_info"].get("source") or {}
+    base_id = base["name"] if base.get("kind") == HUB else None
+    return ModelCardData(
+        base_model=base_id,
+        library_name="peft" if kind == "adapter" else "transformers",
+        pipeline_tag="text-classification",
+        tags=tags(record, base_id),
+        datasets=[source["name"]] if source.get("kind") == HUB else None,
+        model_name=name_of(record),
+        eval_results=results(record),
+    )
+
+
+def tags(record: dict[str, Any], base_id: str | None) -> list[str]:
+    """What the cell is found by on the hub; of an adapter, those that PEFT gives it."""
+    if record["run_info"]["kind"] != "adapter":
+        return ["lora-bench"]
+    found = [record["run_info"]["peft_config"]["peft_type"].lower(), "transformers", "lora-bench"]
+    return found + ([f"base_model:adapter:{base_id}"] if base_id else [])
+
+
+def results(record: dict[str, Any]) -> list[Any]:
+    """The figures of the test rows, as ``huggingface_hub.EvalResult``; none claims to be verified.
+
+    A dataset that is not on the hub has its name in the place of its id.
+    """
+    from huggingface_hub import EvalResult
+
+    source = record["meta_info"]["dataset_info"].get("source") or {}
+    on_hub, dataset = source.get("kind") == HUB, dataset_of(record)
+    return [
+        EvalResult(
+            task_type="text-classification",
+            task_name="Text classification",
+            dataset_type=source["name"] if on_hub else dataset,
+            dataset_name=dataset,
+            dataset_config=source.get("subset") if on_hub else None,
+            dataset_revision=source.get("revision") if on_hub else None,
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=title,
+            metric_value=record["metrics"]["test"][key],
+            metric_args=arguments(key, record),
+        )
+        for key, title, kind in named_figures(record)
+    ]
+
+
+def named_figures(record: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Of FIGURES those that the record has; with more than two classes, none is positive."""
+    positive = flat(positive_class(record))
+    return [
+        (key, f"{title} of {positive}" if key in OF_POSITIVE else title, kind)
+        for key, title, kind in FIGURES
+        if record["metrics"]["test"].get(key) is not None
+    ]
+
+
+def arguments(key: str, record: dict[str, Any]) -> dict[str, str] | None:
+    """How a figure is averaged over the classes; None where there is nothing to choose."""
+    if key in OF_POSITIVE:
+        return {"average": "binary", "pos_label": flat(positive_class(record))}
+    return {"average": "macro"} if key == "macro_f1" else None
+
+
+def positive_class(record: dict[str, Any]) -> str:
+    """The class of F1, precision and recall: the one named for the evaluation, or the last."""
+    labels = record["meta_info"]["dataset_info"]["labels"]
+    return record["run_info"]["options"].get("positive_label") or labels[-1]
+
+
+def name_of(record: dict[str, Any]) -> str:
+    """The name of the cell: dataset/model/variant/seed."""
+    return flat(record["run_info"]["experiment_name"]).strip("/") or "text classifier"
+
+
+def dataset_of(record: dict[str, Any]) -> str:
+    """The name of the dataset: the first part of the cell's."""
+    return name_of(record).partition("/")[0]
+
+
+def summary(
+    record: dict[str, Any], seed: int | None, train_rows: int, max_length: int
+) -> list[str]:
+    """The first paragraphs of the body: what the model is, and what it is made of."""
+    run, meta = record["run_info"], record["meta_info"]
+    method = (run.get("peft_config") or {}).get("peft_type", "")
+    quantization = run.get("quantization")
+    rows = {"training": train_rows} | {
+        split: values["rows"] for split, values in record["metrics"].items()
+    }
+    labels = enumerate(map(shown, meta["dataset_info"]["labels"]))
+    facts = [
+        f"Base model: {origin(meta['model_info'])}",
+        *([f"Base model loaded in {quantization} by bitsandbytes"] if quantization else []),
+        "Classes in order: " + "; ".join(f"{number}: {label}" for number, label in labels),
+        f"Dataset: {shown(dataset_of(record))}, from {origin(meta['dataset_info'].get('source'))}",
+        "Rows: " + ", ".join(f"{count:,} {split}" for split, count in rows.items()),
+        f"Texts: cut after {max_length} tokens",
+        f"Seed: {'not on record' if seed is None else seed}",
+        *training(record),
+    ]
+    return [
+        f"# {shown(name_of(record))}",
+        f"A text classifier: {WHAT[run['kind']].format(method=METHODS.get(method, method))}.",
+        "\n".join(f"- {fact}" for fact in facts),
+        gate_sentence(record["gate"]),
+    ]
+
+
+def training(record: dict[str, Any]) -> list[str]:
+    """What was trained, for how long and on what machine."""
+    info, system = record["train_info"], record["meta_info"]["system_info"]
+    trainable, total = (info[f"num_{part}_params"] for part in ("trainable", "total"))
+    parts = ", ".join(
+        f"{info[f'num_{part}_params']:,} in the {part}" for part in ("adapter", "head")
+    )
+    machine = system.get("accelerator") or system.get("processor") or system.get("machine")
+    return [
+        f"Trained parameters: {trainable:,} of {total:,} ({parts})",
+        f"Training: {info['steps']:,} steps in {info['train_time']:.1f} s on {shown(machine)}",
+    ]
+
+
+def gate_sentence(gate: dict[str, Any]) -> str:
+    """How exactly the saved model answers as the trained one did."""
+    return (
+        "Loaded from this directory in a new process, the model gives the logits that it gave when "
+        f"it was trained: the largest difference is {gate['reload_difference']:.3g}, "
+        f"{gate['tolerance']:.3g} is allowed; padding moves a probability by at most "
+        f"{gate['padding_difference']:.3g}."
+    )
+
+
+def figures(record: dict[str, Any]) -> list[str]:
+    """The figures of every split in a table, and what to know of them."""
+    metrics = record["metrics"]
+    clean = metrics["test"].get("clean", {})
+    columns = metrics | ({"test, clean rows": clean} if "accuracy" in clean else {})
+    rows = [
+        [title, *(f"{values[key]:.4f}" for values in columns.values())]
+        for key, title, *_ in named_figures(record)
+    ]
+    notes = "The figures are those of one seed; no row of validation or test was trained on."
+    if "clean" in metrics["test"]:
+        leaked = metrics["test"]["rows"] - clean["rows"]
+        notes = (
+            "The figures are those of one seed. "
+            f"**{leaked:,} of the test rows have a duplicate that was trained on**; "
+            f"{of_the_others(clean)}."
+        )
+    if metrics["test"].get("collapsed"):
+        notes += " **The model predicts one class for nearly every row: it has learned nothing.**"
+    return [table(["metric", *columns], rows), notes]
+
+
+def of_the_others(clean: dict[str, Any]) -> str:
+    """What is known of the clean rows, in words: where they lack a class, no metric."""
+    if "accuracy" in clean:
+        return "the clean rows are the others"
+    if not clean["rows"]:
+        return "no row is left to give figures of"
+    missing = ", ".join(shown(name) for name, count in clean["classes"].items() if not count)
+    return f"the other {clean['rows']:,} have no row of class {missing}, and hence no figures"
+
+
+def hyper_parameters(record: dict[str, Any], peft: dict[str, Any]) -> str:
+    """What was set, as a table; keys that are not set are left out."""
+    run = record["run_info"]
+    given = {f"peft: {key}": value for key, value in peft.items()}
+    settings = {key: value for key, value in run["train_config"].items() if value is not None}
+    rows = [[key, as_json(value)] for key, value in (settings | given).items()]
+    return table(["key", "value"], rows)
+
+
+def versions(record: dict[str, Any]) -> str:
+    """The versions of the packages it was made with."""
+    packages = record["meta_info"]["package_info"]
+    return ", ".join(
+        f"{name.removesuffix('-version')} {shown(version)}"
+        for name, version in packages.items()
+        if version
+    )
+
+
+def origin(source: dict[str, Any] | None) -> str:
+    """In words where a model or a dataset came from."""
+    if not source:
+        return "a source that is not on record"
+    name = shown(source["name"])
+    if source.get("kind") == HUB:
+        subset = f", subset {shown(source['subset'])}" if source.get("subset") else ""
+        return f"{name} on the Hugging Face hub, revision {shown(source.get('revision'))}{subset}"
+    if source.get("kind") == "package":
+        return f"{shown(source.get('member'))} in the Python package {shown(source['version'])}"
+    return f"{name}, a local file or directory"
+
+
+def as_json(value: Any) -> str:
+    """A setting as one would write it in the config; a text goes without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,34 @@
+"""A forward pass: rows in, logits out, on the device that the job was given."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from common.model.padding import Padding
+
+
+def logits(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Any:
+    """What a model says of rows in one padded batch.
+
+    Args:
+        model: a classifier, on any device; it is put in eval mode.
+        rows: tokenised rows.
+        padding: makes the batch.
+
+    Returns:
+        A float32 tensor of shape (rows, classes), on the CPU.
+    """
+    import torch
+
+    model.eval()
+    with torch.inference_mode():
+        inputs = {name: tensor.to(model.device) for name, tensor in padding.texts(rows).items()}
+        return model(**inputs).logits.float().cpu()
+
+
+def on_device(model: Any) -> Any:
+    """The model on the device to compute on: the GPU that the job was given, else the CPU."""
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # A quantised model is loaded to its device, and some cannot be moved.
+    return model if model.device.type == device.type else model.to(device)

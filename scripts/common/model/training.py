@@ -1,0 +1,270 @@
+"""Training of what is trainable in a classifier, by the Trainer of transformers."""
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from common import cli
+from common.cli import InputError
+from common.model import dropout
+from common.model.adapters import method_of
+from common.model.losses import loss_function
+from common.model.padding import Padding
+from common.model.records import SUCCESS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of training; config/README.md says what each one means."""
+
+    learning_rate: float
+    epochs: float
+    max_steps: int | None
+    batch_size: int
+    weight_decay: float
+    warmup: float
+    scheduler: str
+    max_grad_norm: float
+    backbone_dropout: bool
+    gradient_accumulation_steps: int = 1
+    gradient_checkpointing: bool = False
+    precision: str = "fp32"
+    class_weights: str = "none"
+    keep: str = "last"
+    patience: int | None = None
+    lora_plus_ratio: float | None = None
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best epoch is kept; to stop early is to keep it."""
+        return self.keep == "best" or self.patience is not None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that the Trainer would refuse late, or take for something else."""
+        for name in ("learning_rate", "epochs"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"`{name}` is {getattr(self, name)}: set it above 0")
+        if self.lora_plus_ratio is not None and not self.lora_plus_ratio > 0:
+            raise InputError(f"`lora_plus_ratio` is {self.lora_plus_ratio}: set it above 0")
+        for name in ("weight_decay", "warmup", "max_grad_norm"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"`{name}` is {getattr(self, name)}: set it to 0 or above")
+
+
+def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dict[str, Any]:
+    """Train the trainable parameters of ``model`` in place; validate after every epoch.
+
+    Args:
+        model: a classifier, of which some parameters require gradients.
+        splits: tokenised ``DatasetDict``; "train" and "validation" are read, "test" never.
+        padding: fills up the shorter rows of a batch.
+        settings: the hyper-parameters.
+        seed: of the order of the rows and of dropout. On the CPU, the same seed, machine and number
+            of threads give the same weights, bit for bit.
+
+    Returns:
+        train_time (seconds, validation included), samples and real tokens, in all and per second,
+        what they took of the accelerator's memory, and ``metrics``: the log of losses.
+    """
+    from common.model.callbacks import AcceleratorMemory, BestEpoch
+
+    prepare(model, settings)
+    best, between_steps = BestEpoch(model, settings.patience), schedules(model)
+    memory = AcceleratorMemory()
+    callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
+        for callback in callbacks:
+            trainer.add_callback(callback)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    # Else the model would go on computing in the precision of its training, as no saved one does.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    require_finite(trainer.state.log_history)
+    best.restore()
+    for schedule in between_steps:
+        schedule.finish()
+    return {
+        **summary(trainer.state, splits["train"], seconds, best.epoch),
+        **seen(trainer.state.global_step, splits["train"], settings),
+        **memory.summary(),
+    }
+
+
+def prepare(model: Any, settings: Settings) -> None:
+    """Put a model into the state that the settings ask for.
+
+    Raises:
+        InputError: this machine or the model's adapter does not allow it.
+    """
+    require_precision(settings.precision)
+    if settings.gradient_checkpointing:
+        if method_of(model) == "PREFIX_TUNING":
+            raise InputError(
+                "`gradient_checkpointing` drops what PREFIX_TUNING hands over: take it out of this "
+                "variant's `training`"
+            )
+        dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
+    if not settings.backbone_dropout and dropout.has_frozen_parameters(model):
+        dropout.without_backbone_dropout(model)
+
+
+def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings: Settings) -> Any:
+    """The Trainer of transformers; ``words`` are the settings as it wants them."""
+    import transformers
+
+    return transformers.Trainer(
+        model,
+        words,
+        data_collator=padding,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
+        optimizers=(optimizer(model, settings), None),
+    )
+
+
+def summary(state: Any, rows: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
+    """What training took.
+
+    Args:
+        state: of the Trainer, at the end.
+        rows: the training rows.
+        seconds: from the first step to the end.
+        kept_epoch: the epoch whose weights were kept; 0 for the last.
+    """
+    return {
+        "train_time": round(seconds, 3),
+        "train_samples_per_second": round(state.epoch * len(rows) / seconds, 2),
+        "train_tokens_per_second": round(state.epoch * sum(rows["length"]) / seconds, 1),
+        "steps": state.global_step,
+        "epochs": round(state.epoch, 4),
+        "kept_epoch": round(kept_epoch or state.epoch, 4),
+        "metrics": state.log_history,
+        "status": SUCCESS,
+    }
+
+
+def seen(steps: int, rows: Any, settings: Settings) -> dict[str, int]:
+    """How many rows and real tokens were trained on, each as often as it was.
+
+    The rows of an epoch that was cut short are taken to be of mean length.
+    """
+    epochs, more = divmod(steps, steps_per_epoch(len(rows), settings))
+    batch = settings.batch_size * settings.gradient_accumulation_steps
+    samples = epochs * len(rows) + min(more * batch, len(rows))
+    tokens = samples * sum(rows["length"]) / len(rows)
+    return {"train_samples": samples, "train_tokens": round(tokens)}
+
+
+def require_precision(precision: str) -> None:
+    """Refuse a precision that this machine has no arithmetic for.
+
+    Raises:
+        InputError: fp16 without a GPU, or bf16 on a GPU without it.
+    """
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if precision == "fp16" and not gpu:
+        raise InputError("`precision: fp16` needs a GPU: use fp32, or bf16 to save memory")
+    if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise InputError("`precision: bf16` is beyond this GPU: use fp16 or fp32")
+
+
+def total_steps(rows: int, settings: Settings) -> int:
+    """The optimiser steps of a whole training on so many rows."""
+    return settings.max_steps or math.ceil(settings.epochs * steps_per_epoch(rows, settings))
+
+
+def steps_per_epoch(rows: int, settings: Settings) -> int:
+    """The optimiser steps of one pass over so many rows."""
+    batches = math.ceil(rows / settings.batch_size)
+    return math.ceil(batches / settings.gradient_accumulation_steps)
+
+
+def optimizer(model, settings: Settings) -> Any:
+    """AdamW with LoRA+, where B learns faster than A; None for the Trainer's own AdamW.
+
+    Raises:
+        InputError: the model has no LoRA matrices.
+    """
+    if settings.lora_plus_ratio is None:
+        return None
+    if method_of(model) != "LORA":
+        raise InputError("`lora_plus_ratio` is for LORA adapters: take it out of this variant")
+    import torch
+    from peft.optimizers import create_loraplus_optimizer
+
+    return create_loraplus_optimizer(
+        model,
+        torch.optim.AdamW,
+        lr=settings.learning_rate,
+        loraplus_lr_ratio=settings.lora_plus_ratio,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def schedules(model) -> list[Any]:
+    """What a method does between steps."""
+    from common.model.callbacks import AdaLoraSchedule
+
+    return [AdaLoraSchedule(model)] if method_of(model) == "ADALORA" else []
+
+
+def require_finite(log: list[dict[str, float]]) -> None:
+    """Refuse a training whose loss became infinite or no number.
+
+    Raises:
+        InputError: it names the step.
+    """
+    for entry in log:
+        if not all(math.isfinite(value) for value in entry.values()):
+            raise InputError(
+                f"training diverged: the loss is not finite at step {entry['step']}; lower "
+                "`learning_rate`, or raise `warmup`"
+            )
+
+
+def arguments(settings: Settings, seed: int, folder: str):
+    """The settings in the Trainer's words."""
+    import torch
+    import transformers
+
+    return transformers.TrainingArguments(
+        output_dir=folder,
+        learning_rate=settings.learning_rate,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup,  # below 1: a share of all steps
+        lr_scheduler_type=settings.scheduler,
+        max_grad_norm=settings.max_grad_norm,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        bf16=settings.precision == "bf16",
+        fp16=settings.precision == "fp16",
+        use_cpu=not torch.cuda.is_available(),
+        # Not by length: where length tells the class (spam is long), batches of one length are
+        # batches of one class, and a model that learns at once in random order stays at the
+        # majority class.
+        train_sampling_strategy="random",
+        remove_unused_columns=False,  # the collator picks its columns
+        label_names=["labels"],
+        eval_strategy="epoch",
+        logging_strategy="steps",
+        logging_steps=10,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=not cli.watched(),
+        dataloader_pin_memory=False,
+        seed=seed,
+        data_seed=seed,
+    )

@@ -1,0 +1,205 @@
+"""What the figures draw of a comparison: read off verdicts.json and the metrics.json of its cells.
+
+Whatever a figure needs is read and checked here, so that drawing knows no files.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from common import cells, cli, files
+from common.cli import InputError
+from common.statistics.checking import number
+
+Found = dict[str, Any]
+
+
+class Measure(NamedTuple):
+    """The metric of a variant on the test rows: its mean over seeds, with its interval."""
+
+    value: float
+    low: float
+    high: float
+    shown: str  # the same in words, with the digits that the interval supports
+
+
+class Bin(NamedTuple):
+    """A point of a reliability diagram."""
+
+    confidence: float
+    accuracy: float
+    rows: int
+
+
+class Losses(NamedTuple):
+    """The losses of one cell: pairs of step and loss, none where none were logged."""
+
+    train: list[tuple[float, float]]
+    validation: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant, or baseline, on one dataset.
+
+    Attributes:
+        name: in full, ``minilm/lora-r4`` or ``tfidf``.
+        model: its name; "" of a baseline.
+        variant: its name within the model.
+        kind: baseline, base, adapter, head or full.
+        untrained: whether its head is a random one.
+        measure: None where it does not have the metric.
+        letters: that it shares with those it is tied with.
+        first: whether it is tied for first.
+        collapsed: whether some seed answers one class for nearly every row.
+        costs: by name, as means over seeds, in parameters, seconds and bytes; what is free or
+            unknown is left out.
+        bins: of its reliability diagram, those that have rows.
+        ece: expected calibration error; None where no calibration is on record.
+        rank: of the adapter, where it has a single one.
+        losses: of each seed, in their order.
+    """
+
+    name: str
+    model: str
+    variant: str
+    kind: str
+    untrained: bool
+    measure: Measure | None
+    letters: str
+    first: bool
+    collapsed: bool
+    costs: dict[str, float]
+    bins: list[Bin]
+    ece: float | None
+    rank: int | None
+    losses: list[Losses]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One dataset: the metric that differences are told by on it, and its variants in order."""
+
+    name: str
+    metric: str
+    lower_is_better: bool
+    variants: list[Variant]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All datasets, and the level of confidence of the intervals, as in 0.95."""
+
+    level: float
+    datasets: list[Dataset]
+
+
+def read(verdicts: Path, results: Path) -> Comparison:
+    """Read what is drawn.
+
+    Args:
+        verdicts: the JSON file of the stage `verdicts`.
+        results: directory of all results.
+
+    Raises:
+        InputError: a file is missing, damaged, or of another version.
+    """
+    with written_by("verdicts", verdicts):
+        found = files.read_json(verdicts, ("metric", "level", "datasets"))
+        datasets = [
+            read_dataset(name, part, part.get("metric", found["metric"]), results)
+            for name, part in found["datasets"].items()
+        ]
+        return Comparison(number(found["level"]), datasets)
+
+
+@contextmanager
+def written_by(stage: str, path: Path) -> Iterator[None]:
+    """Tell of a file whose content is not what a stage writes."""
+    try:
+        yield
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        problem = f"{type(error).__name__}: {cli.one_line(error)}"
+        raise InputError(
+            f"{path} is not as `{stage}` writes it ({problem}): run `{stage}`"
+        ) from error
+
+
+def read_dataset(name: str, part: Found, metric: str, results: Path) -> Dataset:
+    """One dataset of verdicts.json, with what its cells have on record."""
+    from common.statistics.resampling import LOWER_IS_BETTER
+
+    variants = []
+    for found in part["variants"]:
+        records = list(read_records(name, found, results))
+        variants.append(read_variant(found, metric, records))
+    return Dataset(name, metric, metric in LOWER_IS_BETTER, variants)
+
+
+def read_records(dataset: str, found: Found, results: Path) -> Iterator[tuple[Path, Found]]:
+    """Path and content of the metrics.json of each seed of a variant; none of a baseline."""
+    for seed in found["seeds"]:
+        cell = cells.Cell(dataset, found["model"] or "", found["variant"], seed)
+        path = results / cell.path / cells.METRICS
+        with written_by("train_lora", path):
+            record = files.read_json(path, ("run_info", "train_info"))
+        yield path, record
+
+
+def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -> Variant:
+    """One variant of verdicts.json."""
+    untrained = bool(found.get("untrained_head", False))
+    calibration = found.get("calibration") or {"reliability": []}
+    costs = {name: cost for name, cost in found["costs"].items() if cost}
+    ranks, losses = [], []
+    for path, record in records:
+        with written_by("train_lora", path):
+            ranks.append(rank_of(record))
+            losses.append(losses_of(record))
+    return Variant(
+        name=found["name"],
+        model=found["model"] or "",
+        variant=found["variant"],
+        kind=found["kind"],
+        untrained=untrained,
+        measure=read_measure(found["metrics"].get(metric)),
+        letters=str(found["letters"]),
+        first=bool(found["tied_for_first"]),
+        collapsed=bool(found["collapsed"]),
+        costs={name: number(cost) for name, cost in costs.items()},
+        bins=[read_bin(point) for point in calibration["reliability"] if point["rows"]],
+        ece=number(calibration["ece"]) if "ece" in calibration else None,
+        rank=ranks[0] if ranks else None,
+        losses=losses,
+    )
+
+
+def read_measure(figure: Found | None) -> Measure | None:
+    """The mean of a metric with its interval; None where there is none."""
+    if figure is None or figure["value"] is None:
+        return None
+    value, low, high = (number(figure[key]) for key in ("value", "low", "high"))
+    return Measure(value, low, high, str(figure["shown"]))
+
+
+def read_bin(point: Found) -> Bin:
+    """One point of a reliability diagram."""
+    return Bin(number(point["confidence"]), number(point["accuracy"]), int(point["rows"]))
+
+
+def rank_of(record: Found) -> int | None:
+    """The rank of an adapter, where it has a single one."""
+    rank = (record["run_info"].get("peft_config") or {}).get("r")
+    return rank if isinstance(rank, int) and rank > 0 else None
+
+
+def losses_of(record: Found) -> Losses:
+    """The losses that a training logged."""
+    history = record["train_info"].get("metrics") or []
+    train, validation = (
+        [(number(line["step"]), number(line[key])) for line in history if key in line]
+        for key in ("loss", "eval_loss")
+    )
+    return Losses(train, validation)

@@ -1,0 +1,262 @@
+"""The comparison as people read it: the verdict first, then figures, dataset by dataset."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from common.cells import full_name
+from common.markdown import shown
+from common.report.yardsticks import base_of, doubt, doubts, held_against, tfidf_of
+from common.statistics.standing import apart, outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEBIBYTE = 2**20
+
+Found = dict[str, Any]
+Reference = dict[str, Any]
+
+
+def markdown(
+    table: "pd.DataFrame", metrics: list[str], published: list[Reference], verdicts: Found
+) -> str:
+    """The whole comparison on the test rows.
+
+    Args:
+        table: all figures, as comparison.csv holds them.
+        metrics: columns of the second table of a dataset.
+        published: figures from elsewhere.
+        verdicts: verdicts.json.
+    """
+    test = table[(table["split"] == "test") & ~table["published"]]
+    parts = ["# Comparison\n", introduction(verdicts)]
+    for dataset, rows in test.groupby("dataset", sort=False):
+        found = verdicts["datasets"][dataset]
+        beside = [reference for reference in published if reference["dataset"] == dataset]
+        parts += [
+            f"## {dataset}\n",
+            "\n".join(f"- {shown(sentence)}" for sentence in found["verdict"]) + "\n",
+            rows_line(rows),
+            *clean_line(rows),
+            as_markdown(main_table(found, rows, beside, verdicts["level"])),
+            *notes(found),
+            "Mean ± standard deviation over seeds, of these and other metrics:\n",
+            as_markdown(metrics_table(rows, metrics, beside)),
+            *sources(beside),
+            "Confusion matrices, summed over seeds; a row per true class, a column per "
+            "predicted one:\n",
+            # Names that look like numbers stay as they are.
+            confusion(rows).to_markdown(index=False, disable_numparse=[0, 1, 2]) + "\n",
+        ]
+    return "\n".join(parts)
+
+
+def as_markdown(table: "pd.DataFrame") -> str:
+    """A table of strings, as they are."""
+    return table.to_markdown(index=False, disable_numparse=True) + "\n"
+
+
+def introduction(verdicts: Found) -> str:
+    """What holds for all datasets."""
+    return (
+        f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
+        "interval minds the test rows and, of several seeds, the seeds. Differences are tested on "
+        f"the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs "
+        "with `majority` and untrained heads, which all should beat, stand for themselves): "
+        "*better* and *worse* are significant, a *tie* is not told apart, which is no proof of "
+        "equality. Variants that share a letter are tied. `base` is the model as it comes; unless "
+        "it brings its own head, that one is a coin that every seed tosses anew. What is not "
+        "better than `majority` is not shown to have learned anything.\n"
+    )
+
+
+def level(verdicts: Found) -> str:
+    """The level of confidence in words."""
+    return f"{100 * verdicts['level']:g} %"
+
+
+def rows_line(rows: "pd.DataFrame") -> str:
+    """How many test rows there are, and of which class."""
+    counts = [sum(line) for line in json.loads(rows["confusion_matrix"].iloc[0])]
+    names = map(shown, json.loads(rows["classes"].iloc[0]))
+    shares = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+    return f"{rows['rows'].iloc[0]} test rows ({shares}).\n"
+
+
+def main_table(
+    found: Found, rows: "pd.DataFrame", published: list[Reference], confidence: float
+) -> "pd.DataFrame":
+    """One line per variant: its figure with its interval, differences, letters and costs.
+
+    Published results follow, each a line of its own, whatever its names.
+    """
+    import pandas as pd
+
+    metric = found["metric"]
+    column = f"{metric} ({100 * confidence:g} % interval)"
+    of = {
+        full_name(str(model), str(variant)): group
+        for (model, variant), group in rows.groupby(["model", "variant"], sort=False)
+    }
+    lines = [
+        {
+            "model": variant["model"] or "",
+            "variant": variant["variant"] + marks(of[variant["name"]]),
+            "seeds": str(len(variant["seeds"]) or ""),
+            column: figure(variant["metrics"][metric]),
+            "to base": difference(found, variant, base_of(found, variant)),
+            "to tfidf": difference(found, variant, tfidf_of(found)),
+            "letters": variant["letters"],
+            "trainable parameters": thousands(variant["costs"]["trainable_parameters"]),
+            "train seconds": rounded(variant["costs"]["train_seconds"], 1),
+            "peak memory, MiB": rounded(variant["costs"]["peak_memory_bytes"], 0, MEBIBYTE),
+        }
+        for variant in found["variants"]
+    ]
+    lines += [
+        {**reference_names(each), column: reference_figure(each, metric)} for each in published
+    ]
+    return pd.DataFrame(lines).fillna("")
+
+
+def figure(measured: Found) -> str:
+    """A figure with its interval; marked where that cannot mind the seeds."""
+    return measured["shown"] + ("" if measured["seeds_known"] else " †")
+
+
+def difference(found: Found, variant: Found, other: Found | None) -> str:
+    """A difference with its verdict: +0.036, better; marked where the test is not assured."""
+    told = held_against(found, variant, other)
+    return f"{apart(told)}, {outcome(told)}{'?' if doubt(told) else ''}" if told else ""
+
+
+def notes(found: Found) -> list[str]:
+    """The lines below a table that explain the marks in it."""
+    doubted = doubts(found)
+    said = [f"Marked *?*: {'; '.join(doubted)}.\n"] if doubted else []
+    if any(not v["metrics"][found["metric"]]["seeds_known"] for v in found["variants"]):
+        said.append("Marked †: of one seed; the interval is of the test rows alone.\n")
+    return said
+
+
+def metrics_table(
+    rows: "pd.DataFrame", metrics: list[str], published: list[Reference]
+) -> "pd.DataFrame":
+    """One line per variant: metrics with their spread over seeds, and what its weights are."""
+    import pandas as pd
+
+    lines = [
+        {
+            "model": group.iloc[0]["model"],
+            "variant": group.iloc[0]["variant"],
+            **figures(group, metrics),
+            "adapter parameters": thousands(group.iloc[0]["adapter_parameters"]),
+            "head parameters": thousands(group.iloc[0]["head_parameters"]),
+            "train seconds": spread(group["train_seconds"], 1),
+        }
+        for _, group in rows.groupby(["model", "variant"], sort=False)
+    ]
+    lines += [
+        {**reference_names(each), **{m: reference_figure(each, m) for m in metrics}}
+        for each in published
+    ]
+    return pd.DataFrame(lines).fillna("")
+
+
+def figures(group: "pd.DataFrame", metrics: list[str]) -> dict[str, str]:
+    """The metrics of one line; where rows are marked, each on the clean rows beside it."""
+    of = {metric: [metric] for metric in metrics}
+    if group["clean_rows"].notna().any():
+        of = {metric: [metric, f"clean_{metric}"] for metric in metrics}
+    names = [name for both in of.values() for name in both]
+    return {name.replace("clean_", "clean "): spread(group[name]) for name in names}
+
+
+def clean_line(rows: "pd.DataFrame") -> list[str]:
+    """The line that tells how many test rows are clean, where rows are marked at all.
+
+    Where they lack a class, no metric of them is on record: the line says why.
+    """
+    clean = rows["clean_rows"].iloc[0]
+    if rows["clean_rows"].isna().all():
+        return []
+    leaked = rows["rows"].iloc[0] - clean
+    said = f"Figures named *clean* are those of the other {clean}; verdicts are of all rows."
+    if rows["clean_accuracy"].isna().all():
+        why = f"the other {clean} lack a class" if clean else "no row is left"
+        said = f"There are no figures named *clean*: {why}."
+    return [f"**{leaked} of these rows have a duplicate that was trained on.** {said}\n"]
+
+
+def marks(group: "pd.DataFrame") -> str:
+    """Notes beside the name of a variant: a base that is no coin, and seeds that collapsed."""
+    own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
+    return (" (head of the model)" if own.all() else "") + collapse(group)
+
+
+def collapse(group: "pd.DataFrame") -> str:
+    """A mark for a variant of which seeds answer one class for nearly every row."""
+    collapsed = int(group["collapsed"].sum())
+    # The majority class answers one class by definition.
+    if not collapsed or group["kind"].iloc[0] == "baseline":
+        return ""
+    return f" (collapsed in {collapsed} of {len(group)} seeds)"
+
+
+def reference_names(reference: Reference) -> dict[str, str]:
+    """What names the line of a published result."""
+    return {
+        "model": shown(reference.get("model", "")),
+        "variant": f"{shown(reference['variant'])} (published)",
+    }
+
+
+def reference_figure(reference: Reference, metric: str) -> str:
+    """A published figure; one that is unknown stays empty."""
+    value = reference["metrics"].get(metric)
+    return "" if value is None else f"{value:.3f}"
+
+
+def sources(published: list[Reference]) -> list[str]:
+    """The line below a table that names the sources of its published results, if it has any."""
+    if not published:
+        return []
+    noted = [(shown(row["source"]), shown(row.get("note", ""))) for row in published]
+    named = [f"{source} ({note})" if note else source for source, note in noted]
+    return [f"Published elsewhere, and not measured here: {'; '.join(dict.fromkeys(named))}.\n"]
+
+
+def spread(values: "pd.Series", digits: int = 3) -> str:
+    """Mean ± standard deviation; the mean alone of a single value; empty where there is none."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return ""
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def thousands(count: Any) -> str:
+    """A count with its thousands apart; empty where there is none."""
+    import pandas as pd
+
+    return "" if pd.isna(count) else f"{int(count):,}"
+
+
+def rounded(value: float | None, digits: int, unit: float = 1) -> str:
+    """A cost in its unit; empty where there is none."""
+    return "" if value is None else f"{value / unit:,.{digits}f}"
+
+
+def confusion(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """The confusion matrices of a dataset, one below the other."""
+    import pandas as pd
+
+    classes = [shown(name) for name in json.loads(rows["classes"].iloc[0])]
+    lines = []
+    for (model, variant), group in rows.groupby(["model", "variant"], sort=False):
+        matrices = [json.loads(matrix) for matrix in group["confusion_matrix"]]
+        for number, name in enumerate(classes):
+            counts = [sum(matrix[number][i] for matrix in matrices) for i in range(len(classes))]
+            named = {f"→ {c}": n for c, n in zip(classes, counts, strict=True)}
+            lines.append({"model": model, "variant": variant, "true": name, **named})
+    return pd.DataFrame(lines)

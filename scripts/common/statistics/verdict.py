@@ -1,0 +1,350 @@
+"""The verdict on one dataset in plain sentences: what to use, what it beats, what it costs.
+
+Sentences are plain text; names of the user stand in them as they are. They are told from the
+figures of verdicts.json alone.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from common.statistics.intervals import decimals
+from common.statistics.standing import (
+    BETTER,
+    TFIDF,
+    TIE,
+    UNTRAINED,
+    WORSE,
+    ahead,
+    apart,
+    by_rank,
+    chosen,
+    cost,
+    leaders,
+    learned_nothing,
+    near_best,
+    of_kind,
+    outcome,
+    pair,
+    trained,
+    unconfirmed,
+    within_error,
+    worth_training,
+)  # fmt: skip
+
+FAR = 100  # times what there is, beyond which a number of rows or seeds says nothing
+
+Found = dict[str, Any]
+
+
+def sentences(found: Found, wanted: str) -> list[str]:
+    """The verdict.
+
+    Args:
+        found: a dataset of verdicts.json, without its ``verdict``.
+        wanted: the metric that was asked for; another stands in where the dataset lacks it.
+    """
+    parts = []
+    if found["metric"] != wanted:
+        parts.append(f"{found['metric']} stands in for {wanted}, which is of two classes alone.")
+    if len(found["variants"]) == 1:
+        only = found["variants"][0]
+        parts.append(f"{only['name']} alone was measured, so there is nothing to compare it with.")
+        return [*parts, *collapses(found), *few_seeds(found)]
+    return [
+        *parts,
+        headline(found),
+        *tied(found),
+        *too_few(found),
+        *beaten(found),
+        *price(found),
+        *adapters(found),
+        *gaps(found),
+        *outlook(found),
+        *collapses(found),
+        *few_seeds(found),
+    ]
+
+
+def headline(found: Found) -> str:
+    """What to use; of one seed each, it is said at once of what that holds."""
+    told = choice(found)
+    if fewest_seeds(found) != 1 or not trained(found["variants"]):
+        return told
+    return f"Of these trained models alone, one seed each: {told[0].lower()}{told[1:]}"
+
+
+def fewest_seeds(found: Found) -> int | None:
+    """The least number of seeds of a variant that draws something; None where none does."""
+    drawn = [v for v in found["variants"] if v["kind"] not in UNTRAINED or v["untrained_head"]]
+    return min((len(variant["seeds"]) for variant in drawn), default=None)
+
+
+def too_few(found: Found) -> Iterator[str]:
+    """Of what should be far below the best, that which so few seeds cannot prove to be."""
+    if rest := unconfirmed(found):
+        named = listed([f"{v['name']} at {v['metrics'][found['metric']]['shown']}" for v in rest])
+        yield (
+            f"With every seed, something tied for first is ahead of {named}; so few seeds are no "
+            "proof of it by the test."
+        )
+
+
+def choice(found: Found) -> str:
+    """What to use, and why."""
+    use, train = chosen(found), worth_training(found)
+    if not trained(found["variants"]):
+        return f"Nothing was trained here; of what there is, {use['name']} {lead(found)}."
+    if learned_nothing(use):
+        what = "gives every row the most frequent class"
+        if use["untrained_head"]:
+            what = "has a head that was never trained"
+        return f"Nothing is shown to have been learned: {use['name']}, which {what}, {lead(found)}."
+    if use["kind"] in UNTRAINED:
+        return no_reason(found, use, train)
+    if len(leaders(found)) == 1:
+        return f"Use {use['name']}: it {lead(found)}."
+    return f"Use {use['name']}{why(found, use)}."
+
+
+def no_reason(found: Found, use: Found, train: Found | None) -> str:
+    """What to say where something untrained is tied for first, and nothing trained beats it."""
+    if not train:
+        return f"No reason to train: use {use['name']}, which {lead(found)}."
+    for variant in trained(leaders(found)):
+        told = pair(found, variant["name"], use["name"])
+        if ahead(told) and not within_error(found, variant, use):
+            return (
+                f"Not settled: {variant['name']} is ahead of {use['name']} with every seed "
+                f"({apart(told)}), but the test does not confirm it ({chances(told)}); "
+                f"{use['name']} costs no training."
+            )
+    return (
+        f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
+        f"is significantly better. If you train, use {train['name']}{why(found, train)}."
+    )
+
+
+def chances(told: Found) -> str:
+    """The p-value of a comparison, alone and among the others of its family."""
+    if told["family"] == 1:
+        return f"p = {told['p']:.2g}"
+    return f"p = {told['p']:.2g} alone, {told['p_holm']:.2g} among {told['family']} comparisons"
+
+
+def lead(found: Found) -> str:
+    """How a leader leads, as the rest of a sentence."""
+    if len(leaders(found)) > 1:
+        return "is tied for first"
+    if unconfirmed(found):
+        return "is ahead of every other variant, which so few seeds do not confirm of all"
+    return "is better than every other variant"
+
+
+def why(found: Found, use: Found) -> str:
+    """Why of those tied for first that one, as the rest of a sentence."""
+    first = trained(leaders(found))
+    if len(first) == 1:
+        return ""
+    if use is min(first, key=cost):
+        return ": of those tied for first it trains the fewest parameters"
+    return (
+        ": of those tied for first, and within one standard error of the best, it is the cheapest"
+    )
+
+
+def tied(found: Found) -> Iterator[str]:
+    """Who is tied for first, and what the test rows could have shown."""
+    best = [variant["name"] for variant in leaders(found)]
+    if len(best) == 1:
+        return
+    pairs = [pair(found, a, b) for i, a in enumerate(best) for b in best[i + 1 :]]
+    inside = [f"{each['a']} is {outcome(each)} than {each['b']}" for each in pairs
+              if each["significant"]]  # fmt: skip
+    them = f"them from {best[0]}" if inside else "them apart"
+    though = f" (though {'; '.join(inside)})" if inside else ""
+    yield (
+        f"Tied for first: {', '.join(best)}: this test set of {found['rows']:,} rows cannot tell "
+        f"{them}{though}{power(pairs)}."
+    )
+
+
+def power(pairs: list[Found]) -> str:
+    """The difference that the test rows could have shown, as the rest of a sentence."""
+    told = [each for each in pairs if each["detectable"] is not None]
+    if not told:
+        return ""
+    least, most = (end(told, key=lambda each: each["detectable"]) for end in (min, max))
+    if most["detectable"] <= 1.5 * least["detectable"]:
+        return f"; it could show a difference of {size(most['detectable'])}"
+    return (
+        f"; it could show a difference of {size(least['detectable'])} between {least['a']} and "
+        f"{least['b']}, but only one of {size(most['detectable'])} between {most['a']} and "
+        f"{most['b']}"
+    )
+
+
+def size(difference: float) -> str:
+    """A difference with one or two digits that count: 0.02, 0.16."""
+    return f"{difference:.{decimals(difference)}f}"
+
+
+def beaten(found: Found) -> Iterator[str]:
+    """All that the chosen one beats."""
+    use = chosen(found)["name"]
+    others = [variant["name"] for variant in by_rank(found) if variant["name"] != use]
+    worse = [name for name in others if outcome(pair(found, use, name)) == BETTER]
+    if worse:
+        named = [f"{name} ({apart(pair(found, use, name))})" for name in worse]
+        yield f"{use} beats {', '.join(named)} by {found['metric']}."
+    else:
+        yield f"{use} beats nothing by {found['metric']}."
+
+
+def price(found: Found) -> Iterator[str]:
+    """What training costs: the one that is worth it, beside full fine-tuning of the same model."""
+    use = worth_training(found)
+    if not use:
+        return
+    full = of_kind(found, use["model"], "full")
+    beside = f"; {full['name']} {spent(full)}" if full and full is not use else ""
+    yield f"{use['name']} {spent(use)}{beside}."
+    timed = [v for v in near_best(found) if v["costs"]["train_seconds"] and not v["collapsed"]]
+    fastest = min(timed, key=lambda variant: variant["costs"]["train_seconds"], default=use)
+    sooner = seconds(fastest) != seconds(use)
+    if sooner and fastest["name"] not in (use["name"], full and full["name"]):
+        yield (
+            f"Of those within one standard error of the best, {fastest['name']} is the fastest: "
+            f"it {spent(fastest)}."
+        )
+
+
+def spent(variant: Found) -> str:
+    """What training took, as the rest of a sentence."""
+    parameters = variant["costs"]["trainable_parameters"]
+    counted = "an unknown number of" if parameters is None else f"{parameters:,}"
+    return f"trains {counted} parameters{seconds(variant)}"
+
+
+def seconds(variant: Found) -> str:
+    """How long training took, as the rest of a sentence; "" where it is not known."""
+    taken = variant["costs"]["train_seconds"]
+    return "" if taken is None else f" in {taken:,.0f} s"
+
+
+def models(found: Found) -> list[str]:
+    """Those that adapters were trained on."""
+    return list(dict.fromkeys(v["model"] for v in found["variants"] if v["kind"] == "adapter"))
+
+
+def adapters(found: Found) -> Iterator[str]:
+    """Of each model, whether its best adapter beats TF-IDF, the untrained base and the rest."""
+    names = {variant["name"] for variant in found["variants"]}
+    for model in models(found):
+        best = next(v for v in by_rank(found) if (v["model"], v["kind"]) == (model, "adapter"))
+        base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
+        said = [compared(TFIDF, pair(found, best["name"], TFIDF))] if TFIDF in names else []
+        said += [compared(head_of(base), pair(found, best["name"], base["name"]))] if base else []
+        told = pair(found, best["name"], full["name"]) if full else None
+        said += [compared("full fine-tuning", told)] if told else []
+        if said:
+            yield f"The best adapter of {model}, {best['variant']}, is {listed(said)}."
+        for kind, what in (("head", "training its head alone"), ("full", "full fine-tuning")):
+            if not of_kind(found, model, kind):
+                yield f"What {what} of {model} gives was not measured."
+
+
+def compared(word: str, comparison: Found) -> str:
+    """One comparison as part of a sentence; a tie in which every seed is ahead is told as such."""
+    if outcome(comparison) == TIE and ahead(comparison):
+        return f"ahead of {word} with every seed ({apart(comparison)}, not confirmed by the test)"
+    words = {BETTER: "better than", WORSE: "worse than", TIE: "not told apart from"}
+    return f"{words[outcome(comparison)]} {word} ({apart(comparison)})"
+
+
+def head_of(base: Found) -> str:
+    """What to call a base."""
+    return "the untrained base" if base["untrained_head"] else "the base with its own head"
+
+
+def listed(parts: list[str]) -> str:
+    """a; a and b; a, b and c."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def gaps(found: Found) -> Iterator[str]:
+    """Which share of the gap from head to full the adapters of each model close."""
+    for model in models(found):
+        told = [v for v in found["variants"] if v["model"] == model and v["share_of_gap"]]
+        if not told:
+            continue
+        ends = told[0]["share_of_gap"]
+        between = f"the gap from {ends['head']} to {ends['full']}"
+        if shares := [v for v in told if v["share_of_gap"]["share"] is not None]:
+            yield f"Of {between}, {listed([closes(variant) for variant in shares])}."
+        reasons: dict[str, list[str]] = {}
+        for variant in told:
+            if reason := variant["share_of_gap"]["reason"]:
+                reasons.setdefault(reason, []).append(variant["variant"])
+        for reason, names in reasons.items():
+            yield f"Of {between} no share of {listed(names)} can be told: {reason}."
+
+
+def closes(variant: Found) -> str:
+    """The share of the gap that an adapter closes, in per cent, with its interval."""
+    ends = variant["share_of_gap"]
+    # Adding 0 makes 0 of -0.
+    value, low, high = (f"{round(100 * ends[key]) + 0}" for key in ("share", "low", "high"))
+    return f"{variant['variant']} closes {value} % ({low} to {high} %)"
+
+
+def outlook(found: Found) -> Iterator[str]:
+    """What it would take to tell the chosen one from the best that it is tied with."""
+    use = chosen(found)
+    pairs = [pair(found, v["name"], use["name"]) for v in leaders(found) if v is not use]
+    told = next((each for each in pairs if outcome(each) == TIE), None)
+    if told is None:
+        return
+    needed, several = told["needed"], max(len(use["seeds"]), 1)
+    ways = [
+        f"{rough(needed['rows']):,} test rows with these seeds"
+        if (needed["rows"] or math.inf) <= FAR * found["rows"]
+        else "",
+        f"{rough(needed['seeds']):,} seeds on these rows"
+        if (needed["seeds"] or math.inf) <= FAR * several
+        else "",
+    ]
+    named = f"To tell {told['a']} from {told['b']} ({apart(told)}; {chances(told)})"
+    if took := " or ".join(way for way in ways if way):
+        yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
+    elif needed["rows"] or needed["seeds"]:
+        yield f"{named} would take over {FAR} times the rows or seeds at hand."
+    else:
+        yield f"{named}: {needed['why']}."
+
+
+def rough(number: int) -> int:
+    """A number with two digits that count, rounded up: an estimate has no more."""
+    unit = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // unit) * unit
+
+
+def collapses(found: Found) -> Iterator[str]:
+    """Which variants collapsed, and with which seeds."""
+    for variant in found["variants"]:
+        if seeds := variant["collapsed"]:
+            named = listed([str(seed) for seed in seeds])
+            word = "seeds" if len(seeds) > 1 else "seed"
+            yield (
+                f"{variant['name']} collapsed with {word} {named} of {len(variant['seeds'])}: it "
+                "gave one class to nearly every row. Its figures count that."
+            )
+
+
+def few_seeds(found: Found) -> Iterator[str]:
+    """How far one or two seeds can be trusted."""
+    fewest = fewest_seeds(found)
+    if fewest == 1:
+        yield "Another seed may turn this: run three or more."
+    elif fewest == 2:
+        yield "Two seeds are weak evidence of how much seeds differ: run three or more."
