@@ -3,8 +3,9 @@
     python docs/generate.py
 
 They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
-README.md the graph of the rules, from the workflow, and the table of what reruns when, from
-tests/test_rerun.py; and in docs/statistics.md the table of wrong findings, from docs/levels.csv.
+README.md the graph of the rules, from the workflow; in docs/reruns.md the table of what reruns
+when, from tests/test_rerun.py; and in docs/statistics.md the table of wrong findings, from
+docs/levels.csv.
 """
 
 import csv
@@ -65,7 +66,8 @@ def main() -> None:
 def generated_parts() -> dict[str, dict[str, str]]:
     """By file, the parts of it that are made from code, by the name of their place."""
     return {
-        "README.md": {"rule graph": rule_graph(), "rerun table": rerun_table()},
+        "README.md": {"rule graph": rule_graph()},
+        "docs/reruns.md": {"rerun table": rerun_table()},
         "docs/statistics.md": {"levels": levels_table()},
     }
 
