@@ -79,7 +79,7 @@ def test_a_package_out_of_version_control_names_its_branch(monkeypatch):
 def test_memory_is_that_of_this_process_at_its_peak():
     """100 MB more than before are seen, also after they are given back; this test's are not."""
     program = (
-        "from common import records\n"
+        "from common.model import records\n"
         "before = records.peak_memory_bytes()\n"
         "block = bytearray(b'x') * 100_000_000\n"
         "del block\n"
@@ -95,5 +95,7 @@ def test_memory_is_that_of_this_process_at_its_peak():
 
 def test_records_import_nothing_heavy():
     """A baseline needs no torch, and its figures would hold torch's memory."""
-    program = "import sys; from common import records; records.meta_info([]); print(*sys.modules)"
+    program = (
+        "import sys; from common.model import records; records.meta_info([]); print(*sys.modules)"
+    )
     assert not {"torch", "pandas", "numpy"} & set(run(program).stdout.split())
