@@ -1,4 +1,4 @@
-# The batch size of an evaluation is a resource and no param: it changes no result, so a change
+# The batches of an evaluation are a resource and no param: they change no result, so a change
 # reruns nothing.
 
 
@@ -46,7 +46,7 @@ rule eval_base:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
-        batch_size=config["execution"]["evaluation_batch_size"],
+        batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_base"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation"),
@@ -56,7 +56,7 @@ rule eval_base:
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --seed {wildcards.seed} \\
-            --batch-size {resources.batch_size} \\
+            --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
@@ -83,7 +83,7 @@ rule eval_lora:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
-        batch_size=config["execution"]["evaluation_batch_size"],
+        batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_lora"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation"),
@@ -94,7 +94,7 @@ rule eval_lora:
             --tokens {input.tokens:q} \\
             --adapter {input.adapter:q} \\
             --training {input.training:q} \\
-            --batch-size {resources.batch_size} \\
+            --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\

@@ -17,14 +17,14 @@ rule predict:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
-        batch_size=config["execution"]["evaluation_batch_size"],
+        batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("predict"),
         flags=flags("predictions/{name}"),
     shell:
         """
         python {params.script:q} {params.flags:q} \\
-            --batch-size {resources.batch_size} \\
+            --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --output {output:q} \\
             &> {log:q}

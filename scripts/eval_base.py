@@ -35,8 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
     padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
-    predict = prediction.predictor(classifier.model, padded, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
+    predict = prediction.predictor(classifier.model, padded, args.batch_tokens)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args)) | {"peft_config": None},

@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> None:
     source, training = files.read_source(args.model), files.read_json(args.training, BLOCKS)
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
-    predict = prediction.predictor(model, padding, args.batch_size)
     positive = evaluation.class_number(args.positive_label, data.labels)
+    predict = prediction.predictor(model, padding, args.batch_tokens)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": suite.whole_run(

@@ -110,7 +110,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="directory of all results, with --best")
     parser.add_argument("--models-dir", type=Path, help="directory of all models, with --best")
     parser.add_argument("--max-length", type=cli.whole(1), help="else that of the training texts")
-    parser.add_argument("--batch-size", type=cli.whole(1), default=32, help="rows per forward pass")
+    parser.add_argument(
+        "--batch-tokens", type=cli.whole(0), default=0, help="per pass; 0: what the device takes"
+    )
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--output", required=True, type=Path, help=".csv or .jsonl file to write")
     args = parser.parse_args(argv)
@@ -205,7 +207,7 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
     require_texts(args.text, record.separator is not None, adapter)
     max_length = args.max_length or record.max_length
     probabilities = prediction.predictor(
-        variants.load(model, adapter), variants.padding_of(adapter), args.batch_size
+        variants.load(model, adapter), variants.padding_of(adapter), args.batch_tokens
     )
 
     encoder = encoding.Encoder(tokenizer, max_length, record.separator, record.types)

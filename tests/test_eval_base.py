@@ -141,7 +141,7 @@ def test_marked_rows_give_every_metric_twice(evaluated, command, tokens, tmp_pat
 
 
 def test_batch_size_changes_nothing(evaluated, command, tmp_path):
-    eval_base.main(command(tmp_path, "--seed", 3, "--batch-size", 1))
+    eval_base.main(command(tmp_path, "--seed", 3, "--batch-tokens", 1))
     base = probabilities(evaluated["bert"])
     np.testing.assert_allclose(probabilities(tmp_path), base, rtol=0, atol=SAME)
 

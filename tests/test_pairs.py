@@ -79,7 +79,7 @@ def cell(request, rows, tiny_models, tmp_path_factory) -> SimpleNamespace:
     training = f"--output {root}/adapter --record {root}/training.json --learning-rate 1e-2"
     train_lora.main([*inputs, "--peft", '{"r": 4}', *training.split()])
     places = f"--metrics {root}/metrics.json --predictions {root}/predictions.parquet"
-    words = f"--adapter {root}/adapter --training {root}/training.json {places} --batch-size 1"
+    words = f"--adapter {root}/adapter --training {root}/training.json {places} --batch-tokens 1"
     eval_lora.main([*inputs, *words.split()])
     return SimpleNamespace(root=root, data=data, base=base, model=request.param)
 
@@ -152,7 +152,7 @@ def test_predictions_on_new_pairs_are_those_of_the_evaluation(cell, tmp_path):
     test = saved(cell.data)["test"]
     given = pd.DataFrame({"premise": list(test["text"]), "hypothesis": list(test["text_pair"])})
     given.to_csv(tmp_path / "new.csv", index=False)
-    places = f"--input {tmp_path}/new.csv --output {tmp_path}/out.csv --batch-size 1"
+    places = f"--input {tmp_path}/new.csv --output {tmp_path}/out.csv --batch-tokens 1"
     words = [*places.split(), "--model", str(cell.base), "--adapter", str(cell.root / "adapter")]
     predict.main([*words, *COLUMNS])
     found = pd.read_csv(tmp_path / "out.csv")

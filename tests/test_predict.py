@@ -88,7 +88,7 @@ def test_chunks_and_batches_change_nothing(cell, command, tmp_path, monkeypatch)
     *_, expected, texts = cell
     monkeypatch.setattr(predict, "CHUNK_ROWS", 4)
     source = write_input(tmp_path / "new.txt", texts, [])
-    predict.main(command(source, "--batch-size", 3, "--output", tmp_path / "out.jsonl"))
+    predict.main(command(source, "--batch-tokens", 30, "--output", tmp_path / "out.jsonl"))
     found = pd.read_json(tmp_path / "out.jsonl", lines=True)
     assert list(found["id"]) == list(range(1, len(texts) + 1))
     probabilities = found.filter(like="probability_")

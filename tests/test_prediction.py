@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.model import models, prediction
+from common.model import forward, models, prediction
 from common.model.padding import Padding
 
 LENGTHS = [3, 9, 5, 16, 2, 9, 4, 12, 7, 3, 11]
@@ -39,9 +39,9 @@ def alone(model, rows) -> np.ndarray:
     return torch.cat(logits).softmax(dim=1).double().numpy()
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 4, 100])
-def test_batches_and_padding_change_nothing(model, rows, alone, batch_size):
-    result = prediction.predict(model, rows, PADDING, batch_size)
+@pytest.mark.parametrize("batch_tokens", [1, 8, 32, 1000])
+def test_batches_and_padding_change_nothing(model, rows, alone, batch_tokens):
+    result = prediction.predict(model, rows, PADDING, batch_tokens)
     np.testing.assert_allclose(result["probabilities"], alone, rtol=0, atol=SAME)
 
 
@@ -67,11 +67,18 @@ def test_dropout_is_off(model, rows):
     np.testing.assert_array_equal(first, second)
 
 
-def test_longest_rows_come_first(model, rows):
-    widths = []
-    hook = model.register_forward_pre_hook(
-        lambda _, __, inputs: widths.append(inputs["input_ids"].shape), with_kwargs=True
-    )
-    prediction.predict(model, rows, PADDING, 4)
-    hook.remove()
-    assert widths == [(4, 16), (4, 9), (3, 3)]
+def test_longest_rows_come_first(model, rows, monkeypatch):
+    passes = []
+    logits = forward.logits
+
+    def watched(model, batch, padding):
+        passes.append([len(row["input_ids"]) for row in batch])
+        return logits(model, batch, padding)
+
+    monkeypatch.setattr(forward, "logits", watched)
+    prediction.predict(model, rows, PADDING, 32)
+    assert passes == [[16, 12], [11, 9], [9, 7, 5], [4, 3, 3, 2]]
+
+
+def test_a_row_longer_than_a_batch_is_one_by_itself():
+    assert prediction.batches([9, 4, 2, 2], 4) == [slice(0, 1), slice(1, 2), slice(2, 4)]

@@ -291,7 +291,9 @@ EDITS = [
         "evaluation: {positive_label: ham}\n",
         {"eval_baseline": 4, "eval_base": 4, **EVALUATED},
     ),
-    setting("`execution`: `evaluation_batch_size`", "execution: {evaluation_batch_size: 4}\n", {}),
+    setting(
+        "`execution`: `evaluation_batch_tokens`", "execution: {evaluation_batch_tokens: 4}\n", {}
+    ),
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
     setting("`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", REPORT),

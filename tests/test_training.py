@@ -214,8 +214,8 @@ def test_checkpointing_computes_twice_and_gives_the_same(data, make_model, name)
         model = make_model(name)
         linear = next(m for m in model.modules() if hasattr(m, "lora_A"))
 
-        def count(*_, checkpointing=checkpointing):
-            calls[checkpointing] += torch.is_grad_enabled()
+        def count(module, *_, checkpointing=checkpointing):
+            calls[checkpointing] += module.training and torch.is_grad_enabled()
 
         linear.register_forward_hook(count)
         weights[checkpointing] = trained(
@@ -324,7 +324,9 @@ def test_rows_and_tokens_are_counted_as_often_as_they_were_trained_on(
     assert len(rows) == ROWS
     result = train(make_model("bert"), data["bert"], **changes)
     assert result["train_samples"] == samples
-    assert result["train_tokens"] == round(samples * sum(rows["length"]) / ROWS)
+    expected = samples * sum(rows["length"]) / ROWS
+    # Of an epoch that is cut short, it depends on which rows were drawn.
+    assert result["train_tokens"] == pytest.approx(expected, rel=0 if "epochs" in changes else 0.3)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU holds memory")

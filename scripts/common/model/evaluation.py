@@ -27,7 +27,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
-    parser.add_argument("--batch-size", type=cli.whole(1), default=32, help="rows per forward pass")
+    parser.add_argument(
+        "--batch-tokens", type=cli.whole(0), default=0, help="per pass; 0: what the device takes"
+    )
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")

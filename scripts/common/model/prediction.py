@@ -1,21 +1,41 @@
-"""Class probabilities for tokenised rows, as fast as padding allows."""
+"""Class probabilities for tokenised rows, as fast as the machine allows."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from common import cli
-from common.model import forward
+from common.model import forward, gate
 from common.model.padding import Padding
 
+CPU_TOKENS = 4096  # per pass: enough for full speed; more only takes memory
+GPU_BYTES_PER_VALUE = 64  # of a hidden state in one pass without gradients, measured generously
 
-def predictor(model, padding: Padding, batch_size: int) -> Callable[[Any], dict[str, Any]]:
-    """``predict`` with everything given but the rows, on the device that the job was given."""
+
+def predictor(model: Any, padding: Padding, batch_tokens: int) -> Callable[[Any], dict[str, Any]]:
+    """``predict`` with everything given but the rows, on the device that the job was given.
+
+    Args:
+        model: a classifier.
+        padding: fills up the shorter rows of a batch.
+        batch_tokens: as of ``predict``; 0: what this device takes.
+    """
     placed = forward.on_device(model)
-    return lambda rows: predict(placed, rows, padding, batch_size)
+    tokens = batch_tokens or device_tokens(placed)
+    return lambda rows: predict(placed, rows, padding, tokens)
 
 
-def predict(model, rows, padding: Padding, batch_size: int) -> dict[str, Any]:
+def device_tokens(model: Any) -> int:
+    """How many tokens a device takes in one pass: on a GPU, what half of its free memory holds."""
+    import torch
+
+    if model.device.type != "cuda":
+        return CPU_TOKENS
+    free, _ = torch.cuda.mem_get_info()
+    return max(CPU_TOKENS, free // 2 // (GPU_BYTES_PER_VALUE * model.config.hidden_size))
+
+
+def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[str, Any]:
     """The probabilities of every row, in the order of the rows.
 
     Rows are taken longest first, so that the rows of a batch are of nearly one length and padding
@@ -25,22 +45,44 @@ def predict(model, rows, padding: Padding, batch_size: int) -> dict[str, Any]:
         model: a classifier, already on its device.
         rows: a tokenised split (see ``common.data.tokens``).
         padding: fills up the shorter rows of a batch.
-        batch_size: rows per forward pass; it does not change the result beyond rounding.
+        batch_tokens: per forward pass, padding included; it does not change the result beyond
+            rounding.
 
     Returns:
-        probabilities (float64 array of shape (rows, classes)) and seconds.
+        probabilities (float64 array of shape (rows, classes)) and seconds, of the passes alone.
     """
     import numpy as np
     import torch
     from tqdm import tqdm
 
-    order = np.argsort(-np.asarray(rows["length"]), kind="stable")
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    from common.fast.faster import faster
+
+    lengths = np.asarray(rows["length"])
+    order = np.argsort(-lengths, kind="stable")
+    parts = batches(lengths[order].tolist(), batch_tokens)
     outputs: list[Any] = []
-    started = time.perf_counter()
     # `leave=None`: under the bar of a caller, this one vanishes when it is full.
-    for batch in tqdm(batches, desc="predict", unit="batch", leave=None, disable=not cli.watched()):
-        outputs.append(forward.logits(model, [rows[int(row)] for row in batch], padding))
+    bar = tqdm(parts, desc="predict", unit="batch", leave=None, disable=not cli.watched())
+    with faster(model, gate.probe(rows), padding):
+        started = time.perf_counter()
+        for part in bar:
+            batch = [rows[int(row)] for row in order[part]]
+            outputs.append(forward.logits(model, batch, padding))
+        seconds = time.perf_counter() - started
     in_order = torch.cat(outputs)[torch.as_tensor(np.argsort(order))]
-    seconds = time.perf_counter() - started
     return {"probabilities": in_order.double().softmax(dim=1).numpy(), "seconds": seconds}
+
+
+def batches(lengths: Sequence[int], tokens: int) -> list[slice]:
+    """Rows in batches of at most so many tokens when padded; a longer row is a batch of its own.
+
+    Args:
+        lengths: of the rows, in tokens, the longest first.
+        tokens: of a batch.
+    """
+    found, start = [], 0
+    while start < len(lengths):
+        count = max(1, tokens // max(1, lengths[start]))
+        found.append(slice(start, start + count))
+        start += count
+    return found

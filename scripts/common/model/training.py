@@ -66,11 +66,16 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
 
     Returns:
         train_time (seconds, validation included), samples and real tokens, in all and per second,
-        what they took of the accelerator's memory, and ``metrics``: the log of losses.
+        the share of padding among the positions that were computed, what made it fast (``faster``),
+        what it took of the accelerator's memory, and ``metrics``: the log of losses.
     """
+    from common.fast.faster import faster
+    from common.model import gate
     from common.model.callbacks import AcceleratorMemory, BestEpoch
+    from common.model.work import Work
 
     prepare(model, settings)
+    work = Work(model)
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
     memory = AcceleratorMemory()
     callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
@@ -78,9 +83,10 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
         trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
         for callback in callbacks:
             trainer.add_callback(callback)
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
+        with faster(model, gate.probe(splits["train"]), padding) as used, work:
+            started = time.perf_counter()
+            trainer.train()
+            seconds = time.perf_counter() - started
     # Else the model would go on computing in the precision of its training, as no saved one does.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     require_finite(trainer.state.log_history)
@@ -88,8 +94,8 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
     for schedule in between_steps:
         schedule.finish()
     return {
-        **summary(trainer.state, splits["train"], seconds, best.epoch),
-        **seen(trainer.state.global_step, splits["train"], settings),
+        **summary(trainer.state, work, seconds, best.epoch),
+        "faster_by": used,
         **memory.summary(),
     }
 
@@ -127,37 +133,28 @@ def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings
     )
 
 
-def summary(state: Any, rows: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
+def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
     """What training took.
 
     Args:
         state: of the Trainer, at the end.
-        rows: the training rows.
+        work: ``Work``, what was computed in training.
         seconds: from the first step to the end.
         kept_epoch: the epoch whose weights were kept; 0 for the last.
     """
     return {
         "train_time": round(seconds, 3),
-        "train_samples_per_second": round(state.epoch * len(rows) / seconds, 2),
-        "train_tokens_per_second": round(state.epoch * sum(rows["length"]) / seconds, 1),
+        "train_samples": work.rows,
+        "train_tokens": work.tokens,
+        "train_samples_per_second": round(work.rows / seconds, 2),
+        "train_tokens_per_second": round(work.tokens / seconds, 1),
+        "padding_share": work.padding_share,
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
         "kept_epoch": round(kept_epoch or state.epoch, 4),
         "metrics": state.log_history,
         "status": SUCCESS,
     }
-
-
-def seen(steps: int, rows: Any, settings: Settings) -> dict[str, int]:
-    """How many rows and real tokens were trained on, each as often as it was.
-
-    The rows of an epoch that was cut short are taken to be of mean length.
-    """
-    epochs, more = divmod(steps, steps_per_epoch(len(rows), settings))
-    batch = settings.batch_size * settings.gradient_accumulation_steps
-    samples = epochs * len(rows) + min(more * batch, len(rows))
-    tokens = samples * sum(rows["length"]) / len(rows)
-    return {"train_samples": samples, "train_tokens": round(tokens)}
 
 
 def require_precision(precision: str) -> None:

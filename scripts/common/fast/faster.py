@@ -1,0 +1,214 @@
+"""A model made faster for a while, as far as it is proven to be the same model.
+
+Three things are tried: no padding (``packing``), faster products and faster dropout (``layers``),
+and nothing computed that nobody reads (``reading``). Two rows decide: with each of them, logits and
+gradients must be those of the model as it is, up to rounding. What fails is left out, and what was
+used is told in the record of the cell.
+
+Imports torch, so import it late.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from common import cli
+from common.fast import layers, memory, reading
+from common.fast.packing import Packing, UnsupportedError, layers_of
+from common.model.dropout import base_model
+from common.model.padding import Padding
+
+log = logging.getLogger("faster")
+
+# Sums are added in another order. Rounding in fp32 stays below 1e-5 of the largest number.
+ROUNDING = 1e-4
+SMALL = 1e-2
+ENOUGH = 64  # tokens of a row
+
+# What models raise whose layers are of another kind: each has its own way.
+FAILURES = (
+    UnsupportedError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@contextmanager
+def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iterator[list[str]]:
+    """Let a model compute faster within a ``with`` block; afterwards it is as it was.
+
+    Args:
+        model: a classifier, with its adapter, in fp32. On a GPU nothing is done: what pays there
+            has yet to be measured.
+        rows: a few tokenised rows of different lengths that the proof is made with.
+        padding: makes the batch.
+
+    Yields:
+        what was proven and is in use: "packing", "reading", "layers".
+    """
+    used: list[str] = []
+    with ExitStack() as stack:
+        if next(model.parameters()).is_cpu:
+            memory.keep_freed_memory()
+            batch = padding.texts([shortened(row) for row in rows])
+            wanted, (which, modules) = plain(model, batch)
+            trial = Trial(stack, model, batch, wanted, used)
+            packing = trial.attempt("packing", packed(model))
+            trial.attempt("layers", replaced(model))
+            if packing is not None and which is not None:
+                trial.attempt("reading", read(packing, which, modules))
+        yield used
+
+
+def shortened(row: dict[str, Any]) -> dict[str, Any]:
+    """A row cut to ENOUGH tokens: the proof is made before every job, and need not be long."""
+    return {
+        name: value[:ENOUGH] if isinstance(value, list) else value for name, value in row.items()
+    }
+
+
+@dataclass
+class Trial:
+    """Changes of a model, of which those stay that leave its answers alone.
+
+    Attributes:
+        stack: takes the changes back in the end.
+        model: the classifier.
+        batch: to prove them with.
+        wanted: what ``answers`` gave before.
+        used: names of the changes that stay.
+    """
+
+    stack: ExitStack
+    model: Any
+    batch: dict[str, Any]
+    wanted: list[torch.Tensor]
+    used: list[str]
+
+    def attempt(self, name: str, change: AbstractContextManager[Any]) -> Any:
+        """Make a change; what its context gives, or None where the model was not the same."""
+        with ExitStack() as trial:
+            try:
+                made = trial.enter_context(change)
+                gap = difference(answers(self.model, self.batch), self.wanted)
+            except FAILURES as error:
+                log.info("without %s: %s", name, cli.one_line(error))
+                return None
+            if not gap <= ROUNDING:  # also where it is no number
+                log.info("without %s: it would move answers or gradients by %.2g", name, gap)
+                return None
+            self.stack.push(trial.pop_all())
+        self.used.append(name)
+        return made
+
+
+def plain(model: Any, batch: dict[str, Any]) -> tuple[list[torch.Tensor], tuple[Any, list[Any]]]:
+    """The answers of a model as it is, and which of its rows are read (``Reads.found``)."""
+    classifier = base_model(model)
+    try:
+        modules = list(reading.linear_modules(layers_of(classifier)))
+    except UnsupportedError:
+        modules = []
+    reads = reading.Reads(modules, batch["attention_mask"])
+    embedded: list[torch.Tensor] = []
+    hook = classifier.get_input_embeddings().register_forward_hook(
+        lambda _, __, output: embedded.append(output.requires_grad_())
+    )
+    found = answers(model, batch, embedded)
+    hook.remove()
+    return found, reads.found()
+
+
+def answers(
+    model: Any, batch: dict[str, Any], also: Sequence[torch.Tensor] = ()
+) -> list[torch.Tensor]:
+    """The logits of a batch, and the gradients of what is trained, without dropout.
+
+    Args:
+        model: the classifier.
+        batch: of texts.
+        also: tensors that the pass makes, and that gradients are computed for all the way.
+    """
+    training = model.training
+    model.eval()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.enable_grad():
+        logits = model(**batch).logits
+        total = logits.square().sum()  # squares, so that rows and classes count unequally
+        wanted = [*trained, *also]
+        grads = torch.autograd.grad(total, wanted, allow_unused=True) if wanted else ()
+    model.train(training)
+    found = [grad for grad in grads[: len(trained)] if grad is not None]
+    return [logits.detach(), *found]
+
+
+def difference(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> float:
+    """The largest difference between two answers, as a share of the largest number in the tensor.
+
+    Some gradients are 0 but for rounding, as those of the biases of keys are: a tensor counts as
+    large as SMALL of the largest gradient at least.
+    """
+    if len(found) != len(wanted):
+        return float("inf")
+    sizes = [float(tensor.abs().max()) for tensor in wanted]
+    least = [0.0, *(SMALL * max(sizes[1:]) for _ in sizes[1:])]
+    gaps = [
+        float((ours - theirs).abs().max()) / max(size, low, 1e-30)
+        for ours, theirs, size, low in zip(found, wanted, sizes, least, strict=True)
+    ]
+    return max(gaps, key=lambda gap: (gap != gap, gap))  # no number counts as the largest
+
+
+@contextmanager
+def packed(model: Any) -> Iterator[Packing]:
+    """A model whose batches are packed."""
+    packing = Packing(base_model(model))
+    packing.install()
+    try:
+        yield packing
+    finally:
+        packing.remove()
+
+
+@contextmanager
+def read(packing: Packing, which: str, modules: list[Any]) -> Iterator[None]:
+    """A packed model whose modules compute what is read, and no other rows."""
+    packing.read = which
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(with_forward(module, reading.of_read_rows(module, packing)))
+        try:
+            yield
+        finally:
+            packing.read = None
+
+
+@contextmanager
+def replaced(model: Any) -> Iterator[None]:
+    """A model whose layers are done by faster ones."""
+    with ExitStack() as stack:
+        for module, forward in list(layers.replacements(model)):
+            stack.enter_context(with_forward(module, forward))
+        yield
+
+
+@contextmanager
+def with_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """A module with another ``forward``; the one it had before comes back."""
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before

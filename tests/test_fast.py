@@ -1,0 +1,282 @@
+"""A model made faster is the same model: answers, gradients, and as it was afterwards."""
+
+import platform
+
+import datasets
+import pytest
+import torch
+
+from common.data.encoding import TYPES
+from common.fast import faster, masks, memory, packing, products
+from common.model import forward, gate, models, variants
+from common.model.padding import Padding
+from common.model.work import Work
+from tests.architectures import ARCHITECTURES, METHODS, PAD, make, rows
+
+torch.set_num_threads(1)
+
+PACKED = ["bert", "roberta", "distilbert", "electra", "gpt2", "opt", "llama", "qwen2", "qwen3",
+          "gpt_neox"]  # fmt: skip
+ALL = ["packing", "layers", "reading"]
+SAME = 1e-5  # of a logit, or of the largest gradient
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bases")
+    return {name: make(name, root / name) for name in ARCHITECTURES}
+
+
+@pytest.fixture(scope="module")
+def data() -> datasets.Dataset:
+    return rows(9, 3)
+
+
+def adapted(base, kind="adapter", config=METHODS["lora"]):
+    """A classifier whose adapter does something: its weights are no longer 0."""
+    classifier = models.load_classifier(base, ["a", "b", "c"], PAD, 0)
+    model = variants.adapt(classifier, kind, config, 3)
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def learned(model, split, padding) -> dict[str, torch.Tensor]:
+    """The logits of a batch, and the gradients of what is trained, in training mode."""
+    model.train()
+    model.zero_grad()
+    torch.manual_seed(2)
+    batch = padding([split[row] for row in range(len(split))])
+    outputs = model(**{key: value for key, value in batch.items() if key != "labels"})
+    torch.nn.functional.cross_entropy(outputs.logits, batch["labels"]).backward()
+    grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return {"logits": outputs.logits.detach(), **grads}
+
+
+def assert_same(found, wanted):
+    assert found.keys() == wanted.keys()
+    largest = max(float(value.abs().max()) for value in wanted.values())
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=SAME * largest, msg=name)
+
+
+def without_dropout(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("dropout", "attention_dropout"):  # OPT's and others' are numbers
+            if isinstance(vars(module).get(name), float):
+                setattr(module, name, 0.0)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["adapter", "full", "head"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_answers_and_gradients_stay(bases, data, architecture, kind):
+    model = without_dropout(adapted(bases[architecture], kind, METHODS["lora"]))
+    padding, _ = gate.choose_padding(model, data, PAD)
+    wanted, before = learned(model, data, padding), answers(model, data, padding)
+    with faster.faster(model, gate.probe(data), padding) as used:
+        found = learned(model, data, padding)
+    assert used == (ALL if architecture in PACKED else ["layers"])
+    assert_same(found, wanted)
+    assert torch.equal(answers(model, data, padding), before)  # bit for bit: nothing is left
+
+
+def answers(model, split, padding):
+    return forward.logits(model, [split[row] for row in range(len(split))], padding)
+
+
+@pytest.mark.parametrize("method", ["dora", "ia3", "oft", "vera", "prompt-tuning"])
+@pytest.mark.parametrize("architecture", ["bert", "opt"])
+def test_other_methods_are_packed_too(bases, data, architecture, method):
+    model = without_dropout(adapted(bases[architecture], config=METHODS[method]))
+    padding, _ = gate.choose_padding(model, data, PAD)
+    wanted = learned(model, data, padding)
+    with faster.faster(model, gate.probe(data), padding) as used:
+        found = learned(model, data, padding)
+    assert "packing" in used
+    assert_same(found, wanted)
+
+
+def test_token_types_are_packed_too(bases, data):
+    model = adapted(bases["bert"])
+    typed = data.map(lambda row: {TYPES: [n % 2 for n in range(len(row["input_ids"]))]})
+    wanted = answers(model, typed, Padding(PAD))
+    with faster.faster(model, gate.probe(typed), Padding(PAD)) as used:
+        torch.testing.assert_close(answers(model, typed, Padding(PAD)), wanted, rtol=0, atol=SAME)
+    assert used == ALL
+
+
+def test_padding_on_the_left_is_packed_too(bases, data):
+    model, left = adapted(bases["opt"]), Padding(PAD, "left")
+    wanted = answers(model, data, left)
+    with faster.faster(model, gate.probe(data), left) as used:
+        torch.testing.assert_close(answers(model, data, left), wanted, rtol=0, atol=SAME)
+    assert used == ALL
+
+
+def test_dropout_of_the_adapter_acts_in_training_alone(bases, data):
+    model = adapted(bases["bert"], config={"r": 4, "lora_dropout": 0.5})
+    wanted = answers(model, data, Padding(PAD))
+    with faster.faster(model, gate.probe(data), Padding(PAD)):
+        torch.testing.assert_close(answers(model, data, Padding(PAD)), wanted, rtol=0, atol=SAME)
+        model.train()
+        batch = Padding(PAD).texts([data[0]])
+        first, second = (model(**batch).logits for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_layers_compute_real_tokens_and_the_last_one_what_is_read(bases, data):
+    """Counts rows of products: padding and unread tokens are in none."""
+    model = adapted(bases["bert"])
+    lengths = data["length"]
+    with faster.faster(model, gate.probe(data), Padding(PAD)):
+        batch = Padding(PAD).texts([data[row] for row in range(len(data))])
+        with torch.no_grad(), CountProducts() as counted:
+            model(**batch)
+    tokens, texts = sum(lengths), len(lengths)
+    assert texts * max(lengths) > 1.3 * tokens  # there was padding to save
+    # Six linear layers, each with the A of its adapter: of the first layer all, of the last one
+    # those of keys and values. The other four are for what is read; so are pooler and head.
+    assert counted.rows.count(tokens) == 2 * (6 + 2)
+    assert counted.rows.count(texts) == 2 * 4 + 2
+
+
+class CountProducts:
+    """Notes how many rows each product has."""
+
+    def __enter__(self):
+        self.rows: list[int] = []
+        self.plain = products.product
+
+        def product(rows, weight, bias=None):
+            self.rows.append(rows.reshape(-1, rows.shape[-1]).shape[0])
+            return self.plain(rows, weight, bias)
+
+        products.product = product
+        return self
+
+    def __exit__(self, *_):
+        products.product = self.plain
+
+
+def test_what_moves_an_answer_is_left_out(bases, data, monkeypatch, caplog):
+    """The proof refuses: here, attention that is off by a thousandth."""
+    attention = packing.Packing.attention
+
+    def off(self, *args, **kwargs):
+        outputs, _ = attention(self, *args, **kwargs)
+        return 1.001 * outputs, None
+
+    monkeypatch.setattr(packing.Packing, "attention", off)
+    model = adapted(bases["bert"])
+    caplog.set_level("INFO")
+    with faster.faster(model, gate.probe(data), Padding(PAD)) as used:
+        assert used == ["layers"]
+    assert "without packing: it would move answers or gradients by" in caplog.text
+
+
+def test_an_error_leaves_the_model_as_it_was(bases, data):
+    model = adapted(bases["gpt2"])
+    before, config = answers(model, data, Padding(PAD)), model.config.to_dict()
+    failed = pytest.raises(RuntimeError, match="out of memory")
+    with failed, faster.faster(model, gate.probe(data), Padding(PAD)):
+        raise RuntimeError("out of memory")
+    assert torch.equal(answers(model, data, Padding(PAD)), before)
+    assert model.config.to_dict() == config
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_attention_over_a_window_is_not_packed(bases):
+    """How far a text reaches would be lost, and short rows would not show it."""
+    made = packing.Packing(models.load_classifier(bases["bert"], ["a", "b"], PAD, 0).model)
+    made.layout = packing.Layout.of(torch.ones(1, 3))
+    query = torch.zeros(1, 2, 3, 4)
+    with pytest.raises(packing.UnsupportedError):
+        made.attention(None, query, query, query, None, sliding_window=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_products_and_their_gradients(dtype):
+    torch.manual_seed(0)
+    make_leaf = lambda *shape: torch.randn(*shape, dtype=dtype).requires_grad_()  # noqa: E731
+    inputs, weight, bias = make_leaf(2, 5, 8), make_leaf(6, 8), make_leaf(6)
+    ours = products.Linear.apply(inputs, weight, bias)
+    grads = torch.autograd.grad(ours.square().sum(), (inputs, weight, bias))
+    plain = torch.nn.functional.linear(inputs, weight, bias)
+    wanted = torch.autograd.grad(plain.square().sum(), (inputs, weight, bias))
+    tolerance = {torch.bfloat16: 0.1}.get(dtype, 1e-4)
+    for found, value in zip([ours, *grads], [plain, *wanted], strict=True):
+        torch.testing.assert_close(found, value, rtol=tolerance, atol=tolerance)
+
+
+def test_lora_in_one_is_lora_in_parts():
+    torch.manual_seed(0)
+    inputs, dropped = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    weight, bias, a, b = torch.randn(6, 8), torch.randn(6), torch.randn(3, 8), torch.randn(6, 3)
+    for leaf in (inputs, dropped, a, b):
+        leaf.requires_grad_()
+    for second in (dropped, None):
+        ours = products.Lora.apply(inputs, second, weight, bias, a, b, 0.7)
+        through = inputs if second is None else second
+        plain = inputs @ weight.t() + bias + 0.7 * through @ a.t() @ b.t()
+        leaves = [inputs, a, b, *([] if second is None else [second])]
+        found = torch.autograd.grad(ours.square().sum(), leaves)
+        wanted = torch.autograd.grad(plain.square().sum(), leaves)
+        for one, other in zip([ours, *found], [plain, *wanted], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_precision_is_that_of_autocast(bases, data, precision):
+    model = without_dropout(adapted(bases["bert"]))
+    tolerance = SAME if precision == torch.float32 else 0.1
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        wanted = learned(model, data, Padding(PAD))
+        with faster.faster(model, gate.probe(data), Padding(PAD)):
+            found = learned(model, data, Padding(PAD))
+    scale = max(float(value.abs().max()) for value in wanted.values())
+    for name, value in wanted.items():
+        assert found[name].dtype == value.dtype
+        torch.testing.assert_close(found[name], value, rtol=0, atol=tolerance * scale, msg=name)
+
+
+def test_dropout_keeps_the_mean_and_the_share():
+    torch.manual_seed(0)
+    ones = torch.ones(1000, 333, requires_grad=True)
+    found = masks.dropout(ones, 0.1)
+    share = float((found == 0).float().mean())
+    assert share == pytest.approx(0.1, abs=0.003)  # five standard deviations
+    kept = found[found != 0]
+    assert float(kept.min()) == float(kept.max()) == pytest.approx(1 / 0.9, rel=1e-4)
+    (grad,) = torch.autograd.grad(found.sum(), ones)
+    assert torch.equal(grad, found.detach())  # the same elements
+
+
+def test_dropout_is_drawn_from_the_seed():
+    torch.manual_seed(3)
+    first, second = (masks.dropout(torch.ones(7, 5), 0.5) for _ in range(2))
+    torch.manual_seed(3)
+    assert torch.equal(masks.dropout(torch.ones(7, 5), 0.5), first)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is of glibc")
+def test_freed_memory_is_kept():
+    assert memory.keep_freed_memory()
+
+
+@pytest.mark.parametrize(("architecture", "packs"), [("bert", True), ("mpnet", False)])
+def test_work_is_counted(bases, data, architecture, packs):
+    model = adapted(bases[architecture])
+    lengths = data["length"]
+    with faster.faster(model, gate.probe(data), Padding(PAD)), Work(model) as work:
+        answers(model, data, Padding(PAD))  # in eval mode: not training
+        assert work.passes == 0
+        learned(model, data, Padding(PAD))
+    assert (work.passes, work.rows, work.tokens) == (1, len(data), sum(lengths))
+    padded = len(lengths) * max(lengths)
+    assert work.padding_share == (0 if packs else round(1 - sum(lengths) / padded, 4))
