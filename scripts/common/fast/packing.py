@@ -245,9 +245,9 @@ def layers_of(classifier: Any) -> Any:
     """The list of the layers of a classifier's backbone.
 
     Raises:
-        UnsupportedError: there is none, or more than one, as in models with encoder and decoder; the
-            attention of the model cannot be exchanged; or its layers are called once more in the
-            backward pass.
+        UnsupportedError: there is none, or more than one, as in models with encoder and decoder;
+            the attention of the model cannot be exchanged; or its layers are called once more in
+            the backward pass.
     """
     if not classifier._can_set_attn_implementation():
         raise UnsupportedError("attention cannot be exchanged")
