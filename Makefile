@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test lint format docs partial diff scaling levels screenshots lock clean
+.PHONY: help run smoke test lint format docs partial diff bench scaling levels screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,15 @@ partial: .venv/run.stamp ## report what there is of a run that failed or is goin
 diff: .venv/run.stamp ## tell what changed from results A to B (results): make diff A=v1.0 [B=DIRECTORY]
 	@$(if $(A),,$(error name the results before, a directory or a git revision: make diff A=v1.0))
 	@$(BIN)/python scripts/diff.py --a '$(A)' --b '$(or $(B),results)' $(ARGS) || test $$? -eq 1
+
+BENCH_INPUTS := resources/models/minilm resources/datasets/sms-spam resources/datasets/rotten-tomatoes
+
+bench: .venv/dev.stamp ## measure speed beside the Trainer of a notebook; takes half an hour
+	@for each in $(BENCH_INPUTS); do \
+		test -d $$each || $(BIN)/snakemake --quiet all -- $$each || exit; done
+	$(BIN)/python benchmarks/speed.py --minilm resources/models/minilm \
+		--datasets resources/datasets --output docs/performance.json $(ARGS)
+	$(BIN)/python docs/generate.py
 
 scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a million; takes minutes
 	@test -d resources/models/minilm || $(BIN)/snakemake --quiet all -- resources/models/minilm

@@ -4,8 +4,8 @@
 
 They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
 README.md the graph of the rules, from the workflow; in docs/reruns.md the table of what reruns
-when, from tests/test_rerun.py; and in docs/statistics.md the table of wrong findings, from
-docs/levels.csv.
+when, from tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from
+docs/levels.csv; and in docs/performance.md all tables, from docs/performance.json.
 """
 
 import csv
@@ -20,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import comparison  # noqa: E402
 from rules.compatibility import why_not  # noqa: E402
 from rules.config import load_schema  # noqa: E402
 from rules.explain import describe  # noqa: E402
@@ -69,6 +70,7 @@ def generated_parts() -> dict[str, dict[str, str]]:
         "README.md": {"rule graph": rule_graph()},
         "docs/reruns.md": {"rerun table": rerun_table()},
         "docs/statistics.md": {"levels": levels_table()},
+        "docs/performance.md": {"performance": performance_tables()},
     }
 
 
@@ -89,6 +91,14 @@ def levels_table() -> str:
     words = [name.replace("_", " ") for name in header]
     lines = [words, ["---"] * len(words), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def performance_tables() -> str:
+    """Speeds, memory and quality beside the Trainer's, from what `make bench` measured."""
+    measured = ROOT / "docs" / "performance.json"
+    if not measured.exists():
+        return "Not measured yet: `make bench`.\n"
+    return comparison.tables(json.loads(measured.read_text(encoding="utf-8")))
 
 
 def config_readme() -> str:

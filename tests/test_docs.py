@@ -19,6 +19,7 @@ MARKDOWN = [
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/methods.md",
+        "docs/performance.md",
         "docs/reruns.md",
         "docs/statistics.md",
     )
