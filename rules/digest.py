@@ -6,6 +6,7 @@ changes, and not when a file is touched, checked out, reformatted or explained b
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,10 +32,17 @@ def code_params(script: Path, root: Path) -> dict[str, str]:
         path = todo.pop()
         key = "_".join(path.relative_to(root).with_suffix("").parts)
         if key not in digests and path.exists():
-            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-            digests[key] = f"{path.relative_to(root)} {digest(tree)}"
-            todo += [root / f"{name.replace('.', '/')}.py" for name in imported_names(tree)]
+            found, names = read(path.read_text(encoding="utf-8"), str(path))
+            digests[key] = f"{path.relative_to(root)} {found}"
+            todo += [root / f"{name.replace('.', '/')}.py" for name in names]
     return {"script": str(script), **dict(sorted(digests.items()))}
+
+
+@cache  # most modules are of several scripts
+def read(program: str, path: str) -> tuple[str, tuple[str, ...]]:
+    """The digest of a program, and every dotted name that it imports; ``path`` is for errors."""
+    tree = ast.parse(program, filename=path)
+    return digest(tree), tuple(imported_names(tree))
 
 
 def imported_names(tree: ast.Module) -> Iterator[str]:

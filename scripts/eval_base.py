@@ -11,7 +11,7 @@ head that came with the model, for as many classes, is kept; the record says so.
 
 import logging
 
-from common import cli, files
+from common import cli, files, startup
 from common.model import evaluation
 
 log = logging.getLogger("eval_base")
@@ -23,13 +23,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=cli.whole(0), default=0, help="of the head")
     args = parser.parse_args(argv)
     cli.go_offline()
-    import torch
-
     from common.data import tokens
     from common.model import gate, models, prediction, records
 
-    torch.set_num_threads(args.threads)
     clock = records.Clock()
+    with startup.importing():
+        import datasets  # noqa: F401
+        import peft  # noqa: F401 - it brings the models of transformers
+        import torch
+
+    torch.set_num_threads(args.threads)
     source = files.read_source(args.model)
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)

@@ -19,7 +19,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, startup
 from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
@@ -34,13 +34,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--training", required=True, type=Path, help="JSON file of the training")
     args = parser.parse_args(argv)
     cli.go_offline()
-    import torch
-
     from common.data import tokens
     from common.model import card, prediction, records, suite
 
-    torch.set_num_threads(args.threads)
     clock = records.Clock()
+    with startup.importing():
+        import datasets  # noqa: F401
+        import peft  # noqa: F401 - it brings the models of transformers
+        import torch
+
+    torch.set_num_threads(args.threads)
     source, training = files.read_source(args.model), files.read_json(args.training, BLOCKS)
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])

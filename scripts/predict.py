@@ -23,7 +23,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from common import cli, files
+from common import cli, files, startup
 from common.cli import InputError
 from common.data import rows
 from common.data.encoding import TYPES
@@ -195,10 +195,12 @@ def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
 
 def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, Classify]:
     """The functions that make tokens of texts, and probabilities of tokens."""
-    import torch
-
     from common.data import encoding
     from common.model import prediction, variants
+
+    with startup.importing():
+        import peft  # noqa: F401 - it brings the models of transformers
+        import torch
 
     torch.set_num_threads(args.threads)
     require_model(model, adapter)

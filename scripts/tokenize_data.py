@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, startup
 from common.data import encoding, lengths
 
 log = logging.getLogger("tokenize_data")
@@ -36,6 +36,10 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     use_threads(args.threads)
     from common.data import datadict, tokens
+
+    with startup.importing():
+        import datasets  # noqa: F401
+        from transformers import AutoTokenizer  # noqa: F401
 
     tokenizer = encoding.load_tokenizer(args.model)
     data, source = datadict.load(args.data), files.read_source(args.data)

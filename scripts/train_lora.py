@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, startup
 from common.model import variants
 from common.model.quantization import BITS
 
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> None:
     from common.model import records
 
     clock = records.Clock()
+    with startup.importing():
+        from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
     source = files.read_source(args.model)
     tokenizer = encoding.load_tokenizer(args.model)
     trained = train(args, source)

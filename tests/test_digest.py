@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rules import digest as digests
 from rules.digest import code_params, digest
 
 PROGRAM = '''
@@ -91,3 +92,11 @@ def test_a_change_shows_in_the_param_of_its_file_alone(tree):
     (tree / "common" / "b.py").write_text("import common.a\nx = 2\n")
     after = code_params(tree / "stage.py", tree)
     assert {key for key in before if before[key] != after[key]} == {"common_b"}
+
+
+def test_a_module_of_several_scripts_is_read_once(tree):
+    digests.read.cache_clear()
+    (tree / "other.py").write_text("from common import a, b, c\n")
+    for script in ("stage", "other", "stage"):
+        code_params(tree / f"{script}.py", tree)
+    assert digests.read.cache_info().misses == 5  # stage, other, a, b, c

@@ -130,6 +130,7 @@ EDITS = [
     code_edit("common/data/corpus", PREPARED),
     code_edit("common/data/measures", PREPARED),
     code_edit("common/parallel", PREPARED),
+    code_edit("common/startup", {"eval_baseline": 4, **TOKENIZED}),
     code_edit("common/data/splits", PREPARED),
     code_edit("common/data/duplicates", PREPARED),
     code_edit("common/data/leakage", PREPARED),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files
+from common import cli, files, startup
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def evaluate(
         with id, label, prediction (class names) and one column ``probability_{class}`` per class,
         in row order.
     """
-    from common.model.metrics import classification_metrics
+    with startup.importing():
+        from common.model.metrics import classification_metrics
 
     outcomes = {split: predict(splits[split]) for split in SPLITS}
     results = {}

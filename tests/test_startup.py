@@ -1,0 +1,48 @@
+"""Libraries are imported without the collector of garbage, which is as it was afterwards."""
+
+import gc
+
+import pytest
+
+from common import startup
+
+
+@pytest.fixture(autouse=True)
+def unfrozen():
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+def test_nothing_is_collected_inside():
+    with startup.importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_the_collector_is_on_again_where_a_package_is_missing():
+    with pytest.raises(ModuleNotFoundError), startup.importing():
+        raise ModuleNotFoundError
+    assert gc.isenabled()
+
+
+def test_who_has_switched_it_off_finds_it_off():
+    gc.disable()
+    try:
+        with startup.importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_what_was_imported_is_never_looked_at_and_what_comes_later_is():
+    with startup.importing():
+        imported: dict[str, list[int]] = {"name": []}
+    assert gc.is_tracked(imported)
+    assert gc.get_freeze_count()
+    later: list[list[int]] = [[]]
+    with startup.importing():
+        pass
+    assert any(found is later for found in gc.get_objects())
+    assert not any(found is imported for found in gc.get_objects())
