@@ -280,3 +280,11 @@ def test_work_is_counted(bases, data, architecture, packs):
     assert (work.passes, work.rows, work.tokens) == (1, len(data), sum(lengths))
     padded = len(lengths) * max(lengths)
     assert work.padding_share == (0 if packs else round(1 - sum(lengths) / padded, 4))
+
+
+def test_on_another_device_nothing_is_done(bases, data):
+    """What pays on a GPU has yet to be measured; here a device that cannot compute stands in."""
+    model = adapted(bases["bert"]).to("meta")
+    with faster.faster(model, gate.probe(data), Padding(PAD)) as used:
+        assert used == []
+        assert not any("forward" in vars(module) for module in model.modules())

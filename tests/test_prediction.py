@@ -1,5 +1,7 @@
 """Predictions: padding and batches leave no trace."""
 
+from types import SimpleNamespace
+
 import datasets
 import numpy as np
 import pytest
@@ -82,3 +84,15 @@ def test_longest_rows_come_first(model, rows, monkeypatch):
 
 def test_a_row_longer_than_a_batch_is_one_by_itself():
     assert prediction.batches([9, 4, 2, 2], 4) == [slice(0, 1), slice(1, 2), slice(2, 4)]
+
+
+def test_a_gpu_takes_what_half_of_its_free_memory_holds(monkeypatch):
+    gpu = SimpleNamespace(device=torch.device("cuda"), config=SimpleNamespace(hidden_size=1000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * 64 * 1000 * 50_000, None))
+    assert prediction.device_tokens(gpu) == 50_000
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, None))
+    assert prediction.device_tokens(gpu) == prediction.CPU_TOKENS
+
+
+def test_a_cpu_takes_a_fixed_number_of_tokens(model):
+    assert prediction.device_tokens(model) == prediction.CPU_TOKENS

@@ -261,7 +261,7 @@ def arguments(settings: Settings, seed: int, folder: str):
         save_strategy="no",
         report_to="none",
         disable_tqdm=not cli.watched(),
-        dataloader_pin_memory=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,
     )
