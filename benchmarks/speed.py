@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,11 +155,14 @@ def about(argv: list[str] | None, seconds: float) -> dict[str, Any]:
     }
 
 
+@cache
 def cores() -> int:
-    """As many as torch computes on unless it is told otherwise, as it is not in a notebook."""
-    import torch
+    """As many as torch computes on unless it is told otherwise, as it is not in a notebook.
 
-    return torch.get_num_threads()
+    Asked of a process of its own: in this one, it may have been told.
+    """
+    ask = "import torch; print(torch.get_num_threads())"
+    return int(subprocess.run([sys.executable, "-c", ask], capture_output=True, check=True).stdout)
 
 
 def has_gpu() -> bool:
