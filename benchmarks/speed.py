@@ -96,11 +96,17 @@ def main(argv: list[str] | None = None) -> None:
         tokens = make_rows(args, scratch)
         for name in args.models:
             measure_model(name, args, tokens, scratch, found)
+            write(argv, args.output, began, found)  # a run that is ended early keeps what it has
         for lengths in args.lengths if args.seeds else ():
             found.quality += qualities(args, lengths, tokens, scratch)
+    print(comparison.tables(write(argv, args.output, began, found)))
+
+
+def write(argv: list[str] | None, path: Path, began: float, found: Found) -> dict[str, Any]:
+    """Write what was measured so far; returns the record."""
     record = {**about(argv, time.perf_counter() - began), **comparison.compare(vars(found))}
-    files.write_json(record, args.output)
-    print(comparison.tables(record))
+    files.write_json(record, path)
+    return record
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
