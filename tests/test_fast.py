@@ -163,6 +163,14 @@ class CountProducts:
         products.product = self.plain
 
 
+def test_the_proof_is_of_short_rows_of_different_lengths():
+    """Else rows that are all long would be a batch without padding, which proves nothing."""
+    cut = faster.shortened([{"input_ids": [1] * 300, "label": 0}, {"input_ids": [1] * 500}])
+    assert [len(row["input_ids"]) for row in cut] == [32, 64]
+    short = faster.shortened([{"input_ids": [1] * 3}, {"input_ids": [1] * 9}])
+    assert [len(row["input_ids"]) for row in short] == [3, 9]
+
+
 def test_what_moves_an_answer_is_left_out(bases, data, monkeypatch, caplog):
     """The proof refuses: here, attention that is off by a thousandth."""
     attention = packing.Packing.attention

@@ -27,7 +27,7 @@ log = logging.getLogger("faster")
 # Sums are added in another order. Rounding in fp32 stays below 1e-5 of the largest number.
 ROUNDING = 1e-4
 SMALL = 1e-2
-ENOUGH = 64  # tokens of a row
+ENOUGH = 64  # tokens of the longest row
 
 # What models raise whose layers are of another kind: each has its own way.
 FAILURES = (
@@ -48,7 +48,8 @@ def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iter
     Args:
         model: a classifier, with its adapter, in fp32. On a GPU nothing is done: what pays there
             has yet to be measured.
-        rows: a few tokenised rows of different lengths that the proof is made with.
+        rows: a few tokenised rows of different lengths that the proof is made with, the longest
+            last.
         padding: makes the batch.
 
     Yields:
@@ -58,7 +59,7 @@ def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iter
     with ExitStack() as stack:
         if next(model.parameters()).is_cpu:
             memory.keep_freed_memory()
-            batch = padding.texts([shortened(row) for row in rows])
+            batch = padding.texts(shortened(rows))
             wanted, (which, modules) = plain(model, batch)
             trial = Trial(stack, model, batch, wanted, used)
             packing = trial.attempt("packing", packed(model))
@@ -68,11 +69,17 @@ def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iter
         yield used
 
 
-def shortened(row: dict[str, Any]) -> dict[str, Any]:
-    """A row cut to ENOUGH tokens: the proof is made before every job, and need not be long."""
-    return {
-        name: value[:ENOUGH] if isinstance(value, list) else value for name, value in row.items()
-    }
+def shortened(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows cut to different lengths: the proof is made before every job, and need not be long.
+
+    Args:
+        rows: of different lengths, the longest last, as ``gate.probe`` gives them.
+    """
+    cuts = [ENOUGH * (number + 1) // len(rows) for number in range(len(rows))]
+    return [
+        {name: value[:cut] if isinstance(value, list) else value for name, value in row.items()}
+        for row, cut in zip(rows, cuts, strict=True)
+    ]
 
 
 @dataclass
