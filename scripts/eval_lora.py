@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
     positive = evaluation.class_number(args.positive_label, data.labels)
-    predict = prediction.predictor(model, padding, args.batch_tokens)
-    results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
+    with prediction.Predictor(model, padding, args.batch_tokens) as predict:
+        results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": suite.whole_run(
             training["run_info"], clock.run_info(args.training.parent, vars(args))

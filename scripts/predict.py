@@ -30,7 +30,7 @@ from common.data.encoding import TYPES
 from common.data.rows import BadRow, Row
 
 if TYPE_CHECKING:
-    import numpy as np
+    from common.model.prediction import Predictor
 
 log = logging.getLogger("predict")
 
@@ -63,7 +63,7 @@ class Tokenized:
 
 
 Encode = Callable[[list[Text]], dict[str, list]]
-Classify = Callable[[Tokenized], "np.ndarray"]
+Classify = Callable[[Tokenized], dict[str, Any]]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -79,9 +79,10 @@ def main(argv: list[str] | None = None) -> None:
     if first is None:
         raise InputError(f"{args.input} has no row to classify: bring some")
     labels = variants.labels_of(adapter)
-    encode, classify = load(model, adapter, args)
+    encode, predictor = load(model, adapter, args)
     chunks = tokenized(found.of(chain([first], found)), encode, bad)
     with (
+        predictor as classify,
         files.written_aside(args.output) as aside,
         open(aside, "w", encoding="utf-8", newline="") as output,
     ):
@@ -193,8 +194,8 @@ def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
 
-def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, Classify]:
-    """The functions that make tokens of texts, and probabilities of tokens."""
+def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, "Predictor"]:
+    """What makes tokens of texts, and what makes probabilities of tokens."""
     from common.data import encoding
     from common.model import prediction, variants
 
@@ -208,17 +209,14 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
     record = variants.read_record(adapter)
     require_texts(args.text, record.separator is not None, adapter)
     max_length = args.max_length or record.max_length
-    probabilities = prediction.predictor(
-        variants.load(model, adapter), variants.padding_of(adapter), args.batch_tokens
-    )
-
     encoder = encoding.Encoder(tokenizer, max_length, record.separator, record.types)
 
     def encode(texts: list[Text]) -> dict[str, list]:
         seconds = [text.pair or "" for text in texts]
         return encoder([text.text for text in texts], seconds if len(args.text) > 1 else None)
 
-    return encode, lambda tokens: probabilities(tokens)["probabilities"]
+    trained, padding = variants.load(model, adapter), variants.padding_of(adapter)
+    return encode, prediction.Predictor(trained, padding, args.batch_tokens)
 
 
 def require_texts(columns: list[str], pairs: bool, adapter: Path) -> None:
@@ -289,7 +287,7 @@ def predict(
     count = 0
     with tqdm(desc="rows", unit="row", disable=not cli.watched()) as bar:
         for texts, tokens in chunks:
-            probabilities = classify(tokens)
+            probabilities = classify(tokens)["probabilities"]
             best = probabilities.argmax(axis=1).tolist()
             for row, number, values in zip(texts, best, probabilities.tolist(), strict=True):
                 write([row.id, labels[number], *values])

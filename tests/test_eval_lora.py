@@ -37,8 +37,9 @@ def cell(request, tmp_path_factory, make_tokens, tiny_models):
         patch.setattr(train_lora, "train", train_and_keep)
         train_lora.main([*inputs, *words, *out])
     data = tokens.load(Path(inputs[-1]))
-    predict = prediction.predictor(kept["trained"].model, Padding(data.pad_token_id), 32)
-    return root, inputs, predict(data.splits["test"])["probabilities"]
+    padding = Padding(data.pad_token_id)
+    with prediction.Predictor(kept["trained"].model, padding, 32) as predict:
+        return root, inputs, predict(data.splits["test"])["probabilities"]
 
 
 @pytest.fixture

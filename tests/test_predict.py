@@ -108,7 +108,7 @@ def test_output_is_written_chunk_by_chunk_while_the_input_is_read(monkeypatch):
             yield Text(number, number, "text")
 
     def classify(tokens):
-        return np.full((len(tokens["length"]), 2), 0.5)
+        return {"probabilities": np.full((len(tokens["length"]), 2), 0.5)}
 
     def write(values):
         written.append(values)
@@ -136,7 +136,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
         return {"input_ids": [[1] for _ in texts], "length": [1 for _ in texts]}
 
     def classify(tokens):
-        return np.full((len(tokens["length"]), 2), 0.5)
+        return {"probabilities": np.full((len(tokens["length"]), 2), 0.5)}
 
     chunks = predict.tokenized(predict.read(args, bad), encode, bad)
     tracemalloc.start()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.fast import faster
 from common.model import forward, models, prediction
 from common.model.padding import Padding
 
@@ -41,9 +42,14 @@ def alone(model, rows) -> np.ndarray:
     return torch.cat(logits).softmax(dim=1).double().numpy()
 
 
+def predict(model, rows, batch_tokens: int) -> dict:
+    with prediction.Predictor(model, PADDING, batch_tokens) as predict:
+        return predict(rows)
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 8, 32, 1000])
 def test_batches_and_padding_change_nothing(model, rows, alone, batch_tokens):
-    result = prediction.predict(model, rows, PADDING, batch_tokens)
+    result = predict(model, rows, batch_tokens)
     np.testing.assert_allclose(result["probabilities"], alone, rtol=0, atol=SAME)
 
 
@@ -52,12 +58,12 @@ def test_rows_keep_their_order(model, rows, alone):
     distances = np.abs(alone[:, None] - alone[None]).max(axis=2) + np.eye(len(alone))
     assert distances.min() > 10 * SAME
     backwards = rows.select(range(len(rows))[::-1])
-    result = prediction.predict(model, backwards, PADDING, 4)
+    result = predict(model, backwards, 4)
     np.testing.assert_allclose(result["probabilities"], alone[::-1], rtol=0, atol=SAME)
 
 
 def test_probabilities_are_float64_and_sum_to_one(model, rows):
-    result = prediction.predict(model, rows, PADDING, 4)
+    result = predict(model, rows, 4)
     assert result["probabilities"].dtype == np.float64
     np.testing.assert_allclose(result["probabilities"].sum(axis=1), 1, rtol=0, atol=1e-12)
     assert result["seconds"] > 0
@@ -65,7 +71,7 @@ def test_probabilities_are_float64_and_sum_to_one(model, rows):
 
 def test_dropout_is_off(model, rows):
     model.train()
-    first, second = (prediction.predict(model, rows, PADDING, 4)["probabilities"] for _ in range(2))
+    first, second = (predict(model, rows, 4)["probabilities"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -78,8 +84,20 @@ def test_longest_rows_come_first(model, rows, monkeypatch):
         return logits(model, batch, padding)
 
     monkeypatch.setattr(forward, "logits", watched)
-    prediction.predict(model, rows, PADDING, 32)
+    predict(model, rows, 32)
     assert passes == [[16, 12], [11, 9], [9, 7, 5], [4, 3, 3, 2]]
+
+
+def test_the_proof_is_made_once_and_leaves_no_trace(model, rows, monkeypatch):
+    proofs = []
+    plain = faster.plain
+    monkeypatch.setattr(faster, "plain", lambda *args: proofs.append(args) or plain(*args))
+    before = dict(vars(model))
+    with prediction.Predictor(model, PADDING, 4) as predict:
+        first, second = predict(rows), predict(rows)
+    np.testing.assert_array_equal(first["probabilities"], second["probabilities"])
+    assert len(proofs) == 1
+    assert vars(model).keys() == before.keys()
 
 
 def test_a_row_longer_than_a_batch_is_one_by_itself():

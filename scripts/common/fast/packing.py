@@ -81,10 +81,9 @@ class Layout:
 
     def read(self, which: str) -> torch.Tensor:
         """The packed place of the first or the last token of each row, shape (rows,)."""
-        ends = torch.tensor(self.lengths, device=self.places.device).cumsum(0)
-        if which == READ_LAST:
-            return ends - 1
-        return ends - torch.tensor(self.lengths, device=self.places.device)
+        lengths = torch.tensor(self.lengths, device=self.places.device)
+        ends = lengths.cumsum(0)
+        return ends - 1 if which == READ_LAST else ends - lengths
 
 
 class Packing:

@@ -1,7 +1,8 @@
 """Class probabilities for tokenised rows, as fast as the machine allows."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from common import cli
@@ -12,17 +13,39 @@ CPU_TOKENS = 4096  # per pass: enough for full speed; more only takes memory
 GPU_BYTES_PER_VALUE = 64  # of a hidden state in one pass without gradients, measured generously
 
 
-def predictor(model: Any, padding: Padding, batch_tokens: int) -> Callable[[Any], dict[str, Any]]:
-    """``predict`` with everything given but the rows, on the device that the job was given.
+class Predictor:
+    """A classifier that predicts, within a ``with`` block, as fast as it is proven to be the same.
+
+    The proof (``common.fast.faster``) is made once, with the first rows that are asked for.
 
     Args:
-        model: a classifier.
+        model: a classifier; it is put on the device that the job was given.
         padding: fills up the shorter rows of a batch.
-        batch_tokens: as of ``predict``; 0: what this device takes.
+        batch_tokens: per forward pass, padding included; 0: what this device takes. It does not
+            change the result beyond rounding.
     """
-    placed = forward.on_device(model)
-    tokens = batch_tokens or device_tokens(placed)
-    return lambda rows: predict(placed, rows, padding, tokens)
+
+    def __init__(self, model: Any, padding: Padding, batch_tokens: int) -> None:
+        self.model = forward.on_device(model)
+        self.padding = padding
+        self.batch_tokens = batch_tokens or device_tokens(self.model)
+        self._stack = ExitStack()
+        self._proven = False
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self, rows: Any) -> dict[str, Any]:
+        """``predict`` of rows."""
+        from common.fast.faster import faster
+
+        if not self._proven:
+            self._stack.enter_context(faster(self.model, gate.probe(rows), self.padding))
+            self._proven = True
+        return predict(self.model, rows, self.padding, self.batch_tokens)
 
 
 def device_tokens(model: Any) -> int:
@@ -45,8 +68,7 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
         model: a classifier, already on its device.
         rows: a tokenised split (see ``common.data.tokens``).
         padding: fills up the shorter rows of a batch.
-        batch_tokens: per forward pass, padding included; it does not change the result beyond
-            rounding.
+        batch_tokens: per forward pass, padding included.
 
     Returns:
         probabilities (float64 array of shape (rows, classes)) and seconds, of the passes alone.
@@ -55,20 +77,17 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
     import torch
     from tqdm import tqdm
 
-    from common.fast.faster import faster
-
     lengths = np.asarray(rows["length"])
     order = np.argsort(-lengths, kind="stable")
     parts = batches(lengths[order].tolist(), batch_tokens)
     outputs: list[Any] = []
     # `leave=None`: under the bar of a caller, this one vanishes when it is full.
     bar = tqdm(parts, desc="predict", unit="batch", leave=None, disable=not cli.watched())
-    with faster(model, gate.probe(rows), padding):
-        started = time.perf_counter()
-        for part in bar:
-            batch = [rows[int(row)] for row in order[part]]
-            outputs.append(forward.logits(model, batch, padding))
-        seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    for part in bar:
+        batch = [rows[int(row)] for row in order[part]]
+        outputs.append(forward.logits(model, batch, padding))
+    seconds = time.perf_counter() - started
     in_order = torch.cat(outputs)[torch.as_tensor(np.argsort(order))]
     return {"probabilities": in_order.double().softmax(dim=1).numpy(), "seconds": seconds}
 
