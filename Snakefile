@@ -17,6 +17,7 @@ config.update(expand(complete_config))
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
 
 
 wildcard_constraints:

@@ -141,15 +141,21 @@ def check_variants(config: Config) -> None:
 
 
 def check_training(config: Config) -> None:
-    """Refuse settings of training that do not go with the PEFT method of a cell."""
-    for dataset, model, variant, peft in adapters(config):
-        sections = (config, config["datasets"][dataset], config["models"][model], variant["body"])
+    """Refuse settings of training that do not go with each other, or with a cell's PEFT method."""
+    for dataset, model, name, variant in trained(config):
+        sections = (config, config["datasets"][dataset], config["models"][model], variant)
         training: Config = {}
         for section in sections:
             training |= section.get("training", {})
-        if reason := compatibility.clash(peft, training):
+        if training["batch_size"] % training["gpus"]:
             raise ConfigError(
-                f"variants.{variant['name']}: {reason}; set them apart in `training` of the variant"
+                f"training.gpus: the `batch_size` of {model}/{name} is {training['batch_size']}, "
+                f"no multiple of {training['gpus']} GPUs; set either"
+            )
+        clash = variant["kind"] == "adapter" and compatibility.clash(peft_keys(variant), training)
+        if clash:
+            raise ConfigError(
+                f"variants.{name}: {clash}; set them apart in `training` of the variant"
             )
 
 
@@ -160,22 +166,24 @@ def check_pairs(config: Config) -> None:
     pair when they begin.
     """
     found: dict[str, str | None] = {}
-    for _, model, variant, peft in adapters(config):
+    for _, model, name, variant in trained(config):
+        if variant["kind"] != "adapter":
+            continue
+        peft = peft_keys(variant)
         reasons = compatibility.reasons(peft)
         if reasons and model not in found:
             found[model] = model_type(model, config["models"][model]["source"])
         if reasons and (reason := reasons.get(found[model] or "")):
             raise ConfigError(
-                f"variants.{variant['name']}: {compatibility.method_of(peft)} cannot be right on "
+                f"variants.{name}: {compatibility.method_of(peft)} cannot be right on "
                 f"{model!r}, a {found[model]}: {reason}; set `models.{model}.variants` to the "
                 "others"
             )
 
 
-def adapters(config: Config) -> Iterator[tuple[str, str, Config, Config]]:
-    """Each dataset, model and adapter to train: its ``name`` and ``body``, and its PEFT config."""
+def trained(config: Config) -> Iterator[tuple[str, str, str, Config]]:
+    """Each dataset, model and variant that is trained: their names, and the body of the variant."""
     for dataset, model in pairs(config):
         for name, variant in config["variants"].items():
-            wanted = config["models"][model]["variants"]
-            if variant["kind"] == "adapter" and chosen(name, variant, wanted):
-                yield dataset, model, {"name": name, "body": variant}, peft_keys(variant)
+            if chosen(name, variant, config["models"][model]["variants"]):
+                yield dataset, model, name, variant

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rules.cells import pairs
@@ -34,12 +35,15 @@ def flags(*sections: str):
     """
 
     def words(wildcards) -> list[str]:
-        options = {}
-        for path in sections:
-            options |= section_at(path, wildcards)
+        options = merged(sections, wildcards)
         return [word for key in sorted(options) for word in option(key, options[key])]
 
     return words
+
+
+def merged(sections: Iterable[str], wildcards) -> dict:
+    """The settings of config sections; a later section overrides an earlier one."""
+    return {k: v for path in sections for k, v in section_at(path, wildcards).items()}
 
 
 def section_at(path: str, wildcards) -> dict:

@@ -46,6 +46,9 @@ rule eval_base:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory,
+        runtime=runtime,
+        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_base"),
@@ -58,6 +61,7 @@ rule eval_base:
             --seed {wildcards.seed} \\
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
+            --jobs-per-gpu {resources.jobs_per_gpu} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
             &> {log:q}
@@ -83,6 +87,9 @@ rule eval_lora:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
+        mem_mb=memory,
+        runtime=runtime,
+        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_lora"),
@@ -96,6 +103,7 @@ rule eval_lora:
             --training {input.training:q} \\
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
+            --jobs-per-gpu {resources.jobs_per_gpu} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
             &> {log:q}

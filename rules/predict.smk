@@ -17,6 +17,7 @@ rule predict:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
+        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("predict"),
@@ -26,6 +27,7 @@ rule predict:
         python {params.script:q} {params.flags:q} \\
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
+            --jobs-per-gpu {resources.jobs_per_gpu} \\
             --output {output:q} \\
             &> {log:q}
         """

@@ -1,3 +1,12 @@
+# The sections that hold the hyper-parameters of a cell.
+TRAINING = (
+    "training",
+    "datasets/{dataset}/training",
+    "models/{model}/training",
+    "variants/{variant}/training",
+)
+
+
 rule train_lora:
     """Train one cell: one dataset, model, variant and seed."""
     input:
@@ -14,16 +23,14 @@ rule train_lora:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
     resources:
-        gpu=1,
+        gpu=gpus,
+        mem_mb=memory,
+        runtime=runtime,
+        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        checkpoint_seconds=config["execution"]["checkpoint_seconds"],
     params:
         **code("train_lora"),
-        flags=flags(
-            "training",
-            "datasets/{dataset}/training",
-            "models/{model}/training",
-            "variants/{variant}/training",
-            "variants/{variant}",
-        ),
+        flags=flags(*TRAINING, "variants/{variant}"),
     shell:
         """
         python {params.script:q} {params.flags:q} \\
@@ -31,6 +38,8 @@ rule train_lora:
             --tokens {input.tokens:q} \\
             --seed {wildcards.seed} \\
             --threads {threads} \\
+            --jobs-per-gpu {resources.jobs_per_gpu} \\
+            --checkpoint-seconds {resources.checkpoint_seconds} \\
             --output {output.adapter:q} \\
             --record {output.record:q} \\
             &> {log:q}

@@ -11,7 +11,7 @@ head that came with the model, for as many classes, is kept; the record says so.
 
 import logging
 
-from common import cli, files, startup
+from common import cli, files, gpus, startup
 from common.model import evaluation
 
 log = logging.getLogger("eval_base")
@@ -20,9 +20,11 @@ log = logging.getLogger("eval_base")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
+    gpus.add_option(parser)
     parser.add_argument("--seed", type=cli.whole(0), default=0, help="of the head")
     args = parser.parse_args(argv)
     cli.go_offline()
+    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
     from common.model import gate, models, prediction, records
 

@@ -19,7 +19,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, startup
+from common import cli, files, gpus, startup
 from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
@@ -30,10 +30,12 @@ BLOCKS = ("run_info", "train_info", "meta_info", "gate")  # of training.json
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
+    gpus.add_option(parser)
     parser.add_argument("--adapter", required=True, type=Path, help="adapter directory")
     parser.add_argument("--training", required=True, type=Path, help="JSON file of the training")
     args = parser.parse_args(argv)
     cli.go_offline()
+    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
     from common.model import card, prediction, records, suite
 

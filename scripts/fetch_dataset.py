@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.data import datadict, wheels
 
 log = logging.getLogger("fetch_dataset")
@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         files.written_aside(args.output) as aside,
     ):
         files.write_json(bring(args, aside, Path(cache)), aside / files.SOURCE)
+        seals.seal(aside)
     log.info("%s: %d bytes", args.output, files.size_bytes(args.output))
 
 

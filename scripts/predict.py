@@ -23,7 +23,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from common import cli, files, startup
+from common import cli, files, gpus, startup
 from common.cli import InputError
 from common.data import rows
 from common.data.encoding import TYPES
@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     require_output(args.output, args.input)
     cli.go_offline()
+    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.model import variants
 
     model, adapter = choose(args)
@@ -115,6 +116,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--batch-tokens", type=cli.whole(0), default=0, help="per pass; 0: what the device takes"
     )
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    gpus.add_option(parser)
     parser.add_argument("--output", required=True, type=Path, help=".csv or .jsonl file to write")
     args = parser.parse_args(argv)
     needed = ("model",) if args.adapter else OF_BEST

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files
+from common import cli, files, seals
 
 if TYPE_CHECKING:
     from common.data.corpus import Corpus
@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     from common.data import corpus, examples, rows
 
+    seals.check(args.source)
     columns = examples.Columns(args.text, args.label, args.group, args.filter)
     source = examples.read(args.source, columns, rows.Layout(args.encoding, args.delimiter))
     bad = rows.BadRows(args.on_bad_rows)
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
             described["splits"][split]["sha256"] = digest
         files.write_json(origin_of(args.source), aside / files.SOURCE)
         files.write_json(described, aside / files.PREPARATION)
+        seals.seal(aside)
         if args.csv:
             write_actions(actions, args.csv)
     log.info("%s", described["splits"])

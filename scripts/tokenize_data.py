@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, startup
+from common import cli, files, seals, startup
 from common.data import encoding, lengths
 
 log = logging.getLogger("tokenize_data")
@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         datadict.save(splits.remove_columns(WHOLE), aside)
         files.remove(aside / CACHE)
         files.write_json(statistics, aside / tokens.STATISTICS)
+        seals.seal(aside)
     log.info("%s", statistics)
 
 

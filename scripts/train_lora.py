@@ -7,41 +7,63 @@
         --record results/sms-spam/minilm/lora-r4/seed0/training.json
 
 The seed draws the head, the adapter, the order of the rows and the dropout. The test rows are never
-read.
+read. A training that is killed goes on from its last checkpoint when it is run again.
 """
 
 import argparse
 import json
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from common import cli, files, startup
+from common import cli, files, gpus, processes, startup
 from common.model import variants
 from common.model.quantization import BITS
+
+if TYPE_CHECKING:
+    from common.model.records import Clock
 
 log = logging.getLogger("train_lora")
 
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the learning rate
+# Options that change no result; what is in the inputs counts, and not where they are.
+WITHOUT_EFFECT = {"model", "tokens", "output", "record", "checkpoint_seconds", "jobs_per_gpu"}
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
-    from common.data import encoding
-    from common.model import records
+    words = sys.argv[1:] if argv is None else argv
+    if not processes.is_helper():
+        gpus.lease(args.gpus, args.jobs_per_gpu)
+    with processes.together(args.gpus, [__file__, *words]) as first:
+        trained, clock = train_here(args)
+    if first:
+        save(trained, args, clock)
 
-    clock = records.Clock()
+
+def train_here(args) -> "tuple[Trained, Clock]":
+    """Train in this process; what training gives, and the clock of the job."""
+    from common.model.records import Clock
+
+    clock = Clock()
     with startup.importing():
         from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
-    source = files.read_source(args.model)
+    return train(args, files.read_source(args.model)), clock
+
+
+def save(trained: "Trained", args, clock: "Clock") -> None:
+    """Write the adapter and its record, then remove the checkpoints."""
+    from common.data import encoding
+
     tokenizer = encoding.load_tokenizer(args.model)
-    trained = train(args, source)
     with files.written_aside(args.output) as aside:
         variants.save(trained.model, tokenizer, trained.record, aside)
         trained.train_info["file_size"] = files.weights_bytes(aside)
         files.write_json(training_record(trained, args, clock), args.record)
+    files.remove(checkpoints_of(args.output))
     info = trained.train_info
     log.info("%d steps in %.1f s", info["steps"], info["train_time"])
 
@@ -87,6 +109,7 @@ def parse(argv: list[str] | None):
         default=False,
         help="in training",
     )
+    parser.add_argument("--gpus", type=cli.whole(1), default=1, help="processes, each on its own")
     parser.add_argument("--gradient-accumulation-steps", type=cli.whole(1), default=1)
     parser.add_argument(
         "--gradient-checkpointing", action=argparse.BooleanOptionalAction, default=False
@@ -98,6 +121,10 @@ def parse(argv: list[str] | None):
     parser.add_argument("--lora-plus-ratio", type=float, help="learning rate of B over that of A")
     parser.add_argument("--seed", type=cli.whole(0), default=0, help="of everything that is drawn")
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    gpus.add_option(parser)
+    parser.add_argument(
+        "--checkpoint-seconds", type=cli.whole(0), default=300, help="from one to the next"
+    )
     parser.add_argument("--output", required=True, type=Path, help="adapter directory to write")
     parser.add_argument("--record", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(argv)
@@ -119,7 +146,8 @@ def train(args, source: dict[str, Any]) -> Trained:
     import torch
 
     from common.data import tokens
-    from common.model import forward, gate, models, quantization, records, training
+    from common.model import forward, gate, models, quantization, training
+    from common.model.checkpoint import Checkpoints
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
@@ -130,16 +158,30 @@ def train(args, source: dict[str, Any]) -> Trained:
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
     padding, gap = gate.choose_padding(model, data.splits["train"], data.pad_token_id)
-    train_info = training.train(model, data.splits, padding, settings, args.seed)
+    place = checkpoints_of(args.output)
+    checkpoints = Checkpoints(place, args.checkpoint_seconds, lambda: identity(args))
+    train_info = training.train(model, data.splits, padding, settings, args.seed, checkpoints)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info["pretrained_head"] = classifier.pretrained_head
-    train_info["peak_memory_bytes"] = records.peak_memory_bytes()
     logits = forward.logits(model, gate.rows(data.splits["validation"]), padding)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
     record = variants.Record(
         args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types
     )
     return Trained(model, record, train_info, found, data.source)
+
+
+def checkpoints_of(output: Path) -> Path:
+    """Where checkpoints are kept: beside the output, which is removed when a job is cut short."""
+    return output.with_name(f"{output.name}.checkpoints")
+
+
+def identity(args) -> dict[str, Any]:
+    """What this training is of: of all options, those that change its result."""
+    from common.model import checkpoint
+
+    options = {name: value for name, value in vars(args).items() if name not in WITHOUT_EFFECT}
+    return checkpoint.identity(options, {"model": args.model, "tokens": args.tokens})
 
 
 def settings_of(args) -> dict[str, Any]:

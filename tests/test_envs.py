@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from common.model import quantization
+from envs import audit
 
 ENVS = Path(__file__).parents[1] / "envs"
 WORKFLOW = yaml.safe_load((ENVS / "workflow.yaml").read_text())
@@ -59,3 +60,20 @@ def test_conda_is_asked_for_python_and_pip_alone():
     names = [line.split()[0] for line in WORKFLOW["dependencies"][:-1]]
     assert names == ["python", "pip"]
     assert WORKFLOW["channels"] == ["conda-forge"]
+
+
+SAFE = {"name": "safe", "version": "1", "vulns": []}
+SKIPPED = {"name": "local", "skip_reason": "not found"}
+
+
+def test_the_audit_tells_of_each_vulnerability():
+    bad = {"name": "bad", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2", "3"]}]}
+    with pytest.raises(SystemExit, match=r"error: bad 1: CVE-1, fixed in 2, 3"):
+        audit.judge([SAFE, bad])
+
+
+def test_the_audit_does_not_call_safe_what_it_did_not_look_up():
+    assert audit.judge([SAFE, SKIPPED]) == (
+        "1 packages have no known vulnerability; not in the database: local"
+    )
+    assert audit.judge([SKIPPED]).startswith("Nothing was audited")

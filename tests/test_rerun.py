@@ -117,6 +117,9 @@ EDITS = [
     code_edit("common/report/progress", {}),
     code_edit("common/cli", FETCHED),
     code_edit("common/files", FETCHED),
+    code_edit("common/seals", {"fetch_dataset": 1, "fetch_model": 2, **PREPARED}),
+    code_edit("common/gpus", {"eval_base": 4, **TRAINED}),
+    code_edit("common/processes", TRAINED),
     code_edit(
         "common/data/wheels",
         {"fetch_dataset": 1, "fetch_model": 2, "prepare_data": 1, "eval_baseline": 2, **TOKENIZED},
@@ -155,6 +158,8 @@ EDITS = [
     code_edit("common/model/adapters", TRAINED),
     code_edit("common/model/training", TRAINED),
     code_edit("common/model/callbacks", TRAINED),
+    code_edit("common/model/checkpoint", TRAINED),
+    code_edit("common/model/resuming", TRAINED),
     code_edit("common/model/losses", TRAINED),
     code_edit("common/model/dropout", {"eval_base": 4, **TRAINED}),
     code_edit("common/model/work", TRAINED),
@@ -304,6 +309,12 @@ EDITS = [
         "`execution`: `evaluation_batch_tokens`", "execution: {evaluation_batch_tokens: 4}\n", {}
     ),
     setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
+    setting("`execution`: `checkpoint_seconds`", "execution: {checkpoint_seconds: 0}\n", {}),
+    setting("`execution`: `jobs_per_gpu`", "execution: {jobs_per_gpu: 2}\n", {}),
+    config_edit(
+        "one model's `resources`", "tiny/gpt2}", "tiny/gpt2}\n    resources: {mem_mb: 9000}", {}
+    ),
+    config_edit("`training`: `gpus`", "max_steps: 2", "max_steps: 2\n  gpus: 2", TRAINED),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
     setting("`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", REPORT),
     setting("`report`: `verdicts`", "report: {verdicts: {level: 0.9}}\n", VERDICTS),
@@ -327,7 +338,7 @@ EDITS = [
 
 def planned(plan: str) -> Counter:
     """How many jobs of each stage a dry run lists."""
-    return Counter(re.findall(r"^rule (\w+):", plan, re.MULTILINE)) - Counter(all=1)
+    return Counter(re.findall(r"^(?:local)?rule (\w+):", plan, re.MULTILINE)) - Counter(all=1)
 
 
 # Of the modules, one of each folder is edited in a workflow. What the others make stale follows

@@ -4,10 +4,26 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 """
 
 import argparse
+import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# What a system refuses, and what to do about it.
+REFUSALS = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EROFS: "write elsewhere, or have it mounted for writing",
+    errno.EACCES: "have the access rights changed, or write elsewhere",
+    errno.EPERM: "have the access rights changed, or write elsewhere",
+    errno.ENOTDIR: "move away the file that stands where a directory is needed",
+    errno.EEXIST: "move away the file that stands where a directory is needed",
+    errno.EISDIR: "move away the directory that stands where a file is needed",
+}
+SIGNALLED = 128  # added to the number of a signal, it is the exit status of what it ended
 
 
 class InputError(Exception):
@@ -15,6 +31,19 @@ class InputError(Exception):
 
     The line says what is wrong, where, and what to do.
     """
+
+
+class StoppedError(Exception):
+    """The process was asked to end and has kept what it had; its text is what the user reads.
+
+    Args:
+        text: the line.
+        received: the signal that asked.
+    """
+
+    def __init__(self, text: str, received: int) -> None:
+        super().__init__(text)
+        self.received = received
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
@@ -29,19 +58,47 @@ def parser(doc: str) -> argparse.ArgumentParser:
 def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``: log to stderr; a user's mistake ends in one line and status 1.
 
-    A missing package is such a mistake too: it nearly always means that another Python than the
-    workflow's came first on PATH.
+    What was asked to end by a signal has the status that shells give it, 128 and its number.
+
+    What the system refuses (a full disk, say) and a missing package are such mistakes too; the
+    latter nearly always means that another Python than the workflow's came first on PATH.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except StoppedError as stopped:
+        logging.getLogger(Path(sys.argv[0]).stem).info("%s", stopped)
+        sys.exit(SIGNALLED + stopped.received)
+    except KeyboardInterrupt:
+        sys.exit(SIGNALLED + signal.SIGINT)
     except ModuleNotFoundError as error:
         sys.exit(
-            f"error: {sys.executable} has no package {error.name!r}: run `make run`, activate the "
-            "environment that `make` creates (.venv), or pass --use-conda"
+            f"error: {sys.executable} has no package {error.name or one_line(error)!r}: run `make "
+            "run`, activate the environment that `make` creates (.venv), or pass --use-conda"
         )
+    except Exception as error:
+        if line := refusal(error):
+            sys.exit(f"error: {line}")
+        raise
+
+
+def refusal(error: BaseException | None) -> str:
+    """One line about what the system refused, if that is what an error comes from; else "".
+
+    Libraries pass it on as errors of their own: then the cause is looked at, and the text.
+    """
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in REFUSALS:
+            said = (number for number in REFUSALS if os.strerror(number) in str(error))
+            number = next(said, None)
+        if number is not None:
+            where = getattr(error, "filename", None) or one_line(error)
+            return f"{where}: {os.strerror(number)}; {REFUSALS[number]}, and run again"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def whole(minimum: int) -> Callable[[str], int]:
@@ -55,7 +112,7 @@ def whole(minimum: int) -> Callable[[str], int]:
     return convert
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """A library's complaint on one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 

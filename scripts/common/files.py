@@ -13,6 +13,7 @@ from common import cli
 from common.cli import InputError
 
 CHUNK_BYTES = 1 << 20
+DIGEST = "digest"  # in a JSON file: of all else in it
 SOURCE = "source.json"  # in a directory of rows or of a model: where they came from
 PREPARATION = "preparation.json"  # in a directory of splits: what the rows are like, what was done
 
@@ -22,7 +23,9 @@ def written_aside(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write a file or directory to; it takes its place on success.
 
     A job that fails or is killed leaves ``path`` as it was. Renaming within one directory is atomic
-    on POSIX file systems; a directory already in place, or a link to one, is removed first.
+    on POSIX file systems; what cannot be replaced, since it or the new one is a directory, is
+    removed first. What is renamed is on the disk by then, so that what is there is whole after a
+    power failure too.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,11 +33,28 @@ def written_aside(path: Path) -> Iterator[Path]:
     remove(aside)
     try:
         yield aside
-        if path.is_dir():
+        sync(aside)
+        if path.is_dir() or aside.is_dir():
             remove(path)
         aside.replace(path)
+        sync(path.parent, deep=False)
     finally:
         remove(aside)
+
+
+def sync(path: Path, deep: bool = True) -> None:
+    """Wait until a file, or a directory with all below, is on the disk.
+
+    Args:
+        path: of the file or directory.
+        deep: with all below.
+    """
+    for each in [path, *(path.rglob("*") if deep else ())]:
+        handle = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def share(directory: Path) -> None:
@@ -57,9 +77,23 @@ def remove(path: Path) -> None:
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Write JSON for people and programs: indented, keys in the order given, no NaN."""
+    """Write JSON for people and programs: indented, keys in the order given, no NaN.
+
+    The last key of a mapping, DIGEST, tells what the others are like, so that ``read_json`` sees
+    damage.
+    """
+    # As it will be read: texts as keys, lists for tuples.
+    content = json.loads(json.dumps(content, allow_nan=False))
+    if isinstance(content, dict):
+        content |= {DIGEST: content_digest(content)}
     with written_aside(path) as aside:
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """The SHA-256 of the content of a JSON file, whatever its layout."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def require_directory(directory: Path) -> None:
@@ -76,7 +110,8 @@ def read_json(path: Path, keys: Collection[str] = ()) -> Any:
         keys: that it must have at its top.
 
     Raises:
-        InputError: the file is not there, or not whole, or lacks a key: another version wrote it.
+        InputError: the file is not there, not whole or not as it was written, or lacks a key:
+            another version wrote it.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -88,6 +123,10 @@ def read_json(path: Path, keys: Collection[str] = ()) -> Any:
         raise InputError(
             f"{path} is no whole JSON file ({cli.one_line(error)}): delete it and run again"
         ) from error
+    if isinstance(content, dict) and DIGEST in content:
+        written = content.pop(DIGEST)
+        if written != content_digest(content):
+            raise InputError(f"{path} was altered after it was written: delete it and run again")
     if missing := [key for key in keys if key not in content]:
         raise InputError(
             f"{path} has no {missing[0]!r}: another version wrote it; run the stage that writes it"
@@ -107,6 +146,13 @@ def sha256(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def digest(directory: Path) -> str:
+    """The SHA-256 of the names and contents of all files in a directory and below."""
+    paths = sorted(path for path in Path(directory).rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(directory)} {sha256(path)}" for path in paths]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def weights_bytes(directory: Path) -> int:

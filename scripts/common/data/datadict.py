@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common import cli
+from common import cli, seals
 from common.cli import InputError
 
 
@@ -19,8 +19,9 @@ def load(directory: Path):
     """The ``DatasetDict`` in a directory, mapped into memory rather than read.
 
     Raises:
-        InputError: the directory holds none.
+        InputError: the directory holds none, or is damaged.
     """
+    seals.check(directory)
     try:
         return library().load_from_disk(directory)
     except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.cli import InputError
 
 TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart by it
@@ -24,8 +24,9 @@ def load_tokenizer(directory: Path):
     import transformers
 
     files.require_directory(directory)
+    seals.check(directory)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # what tokenizers raises is of no closer kind
         raise InputError(
             f"{directory} holds no tokenizer that loads: {cli.one_line(error)}; mend its "

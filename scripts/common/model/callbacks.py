@@ -15,6 +15,8 @@ class BestEpoch(transformers.TrainerCallback):
         patience: end after so many epochs without a lower loss; None: run to the end.
     """
 
+    KEPT = ("loss", "epoch", "without_gain", "best", "ranks")
+
     def __init__(self, model: Any, patience: int | None) -> None:
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.peft_config: Any = getattr(model, "peft_config", {}).get("default")
@@ -34,6 +36,15 @@ class BestEpoch(transformers.TrainerCallback):
         if self.patience is not None and self.without_gain >= self.patience:
             control.should_training_stop = True
 
+    def state(self) -> dict[str, Any]:
+        """What ``load_state`` needs."""
+        return {name: getattr(self, name) for name in self.KEPT}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name in self.KEPT:
+            setattr(self, name, state[name])
+
     def restore(self) -> None:
         """Put the weights of the best epoch back, and the ranks that AdaLoRA had left it."""
         for name, value in self.best.items():
@@ -50,17 +61,30 @@ class AcceleratorMemory(transformers.TrainerCallback):
 
     def __init__(self) -> None:
         self.reserved: list[int] = []
+        self.peak_before = 0
 
     def on_step_end(self, args, state, control, **_) -> None:  # noqa: ARG002
         """Note what is reserved now."""
         self.reserved.append(torch.cuda.memory_reserved() if torch.cuda.is_available() else 0)
 
+    def state(self) -> dict[str, Any]:
+        """What ``load_state`` needs."""
+        return {"reserved": self.reserved, "peak": self.peak()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.reserved, self.peak_before = state["reserved"], state["peak"]
+
+    def peak(self) -> int:
+        """The most that torch ever held, in bytes."""
+        peak = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
+        return max(peak, self.peak_before)
+
     def summary(self) -> dict[str, int]:
         """Mean, 99th percentile and peak, under the names of PEFT's suite; whole bytes."""
-        peak = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
         return {
             "accelerator_memory_reserved_avg": int(np.mean(self.reserved)),
-            "accelerator_memory_max": peak,
+            "accelerator_memory_max": self.peak(),
             "accelerator_memory_reserved_99th": int(np.percentile(self.reserved, 99)),
         }
 
@@ -68,8 +92,24 @@ class AcceleratorMemory(transformers.TrainerCallback):
 class AdaLoraSchedule(transformers.TrainerCallback):
     """Moves AdaLoRA's budget of ranks after every step; without it all ranks stay as they began."""
 
+    KEPT = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+
     def __init__(self, model: Any) -> None:
         self.model = model
+
+    def state(self) -> dict[str, Any]:
+        """What ``load_state`` needs: how much each rank has mattered, and which are left."""
+        allocator, config = self.model.base_model.rankallocator, self.model.peft_config["default"]
+        kept = {name: getattr(allocator, name) for name in self.KEPT}
+        return kept | {"rank_pattern": config.rank_pattern}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        device = self.model.device
+        for name in self.KEPT:
+            kept = {layer: tensor.to(device) for layer, tensor in state[name].items()}
+            setattr(self.model.base_model.rankallocator, name, kept)
+        self.model.peft_config["default"].rank_pattern = state["rank_pattern"]
 
     def finish(self) -> None:
         """Take the masked ranks out, as saving does: sums over fewer terms round otherwise."""

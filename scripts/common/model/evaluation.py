@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files, startup
+from common import cli, files, seals, startup
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -131,7 +131,11 @@ def tabulate(rows, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:
 def write(
     record: dict[str, Any], predictions: pd.DataFrame, metrics_path: Path, predictions_path: Path
 ) -> None:
-    """Write predictions.parquet, then metrics.json: where metrics are, predictions are."""
+    """Write predictions.parquet, then metrics.json: where metrics are, predictions are.
+
+    The metrics hold the digest of the predictions, so that those who read both see damage.
+    """
     with files.written_aside(predictions_path) as aside:
         predictions.to_parquet(aside, index=False)
-    files.write_json(record, metrics_path)
+        digest = seals.digest(aside)
+    files.write_json(record | {seals.OF_PREDICTIONS: digest}, metrics_path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.cli import InputError
 from common.model import quantization
 
@@ -66,6 +66,7 @@ def load_classifier(
     import transformers
 
     files.require_directory(directory)
+    seals.check(directory)
     transformers.set_seed(seed)
     quietly(transformers)
     try:

@@ -67,7 +67,7 @@ def trained_in_full(directory: Path) -> list[str]:
     import torch
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(directory)
+    config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
     with torch.device("meta"):
         model = transformers.AutoModelForSequenceClassification.from_config(config)
     beside = [name for name, _ in model.named_children() if name != model.base_model_prefix]

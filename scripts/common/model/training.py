@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,12 @@ from common import cli
 from common.cli import InputError
 from common.model import dropout
 from common.model.adapters import method_of
+from common.model.checkpoint import Checkpoints
 from common.model.losses import loss_function
 from common.model.padding import Padding
 from common.model.records import SUCCESS
+
+OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Settings:
     scheduler: str
     max_grad_norm: float
     backbone_dropout: bool
+    gpus: int = 1
     gradient_accumulation_steps: int = 1
     gradient_checkpointing: bool = False
     precision: str = "fp32"
@@ -48,13 +51,27 @@ class Settings:
                 raise InputError(f"`{name}` is {getattr(self, name)}: set it above 0")
         if self.lora_plus_ratio is not None and not self.lora_plus_ratio > 0:
             raise InputError(f"`lora_plus_ratio` is {self.lora_plus_ratio}: set it above 0")
+        if self.batch_size % self.gpus:
+            raise InputError(
+                f"`batch_size` is {self.batch_size}, and no multiple of `gpus`, {self.gpus}: every "
+                "GPU has an equal part of a batch; set either"
+            )
         for name in ("weight_decay", "warmup", "max_grad_norm"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"`{name}` is {getattr(self, name)}: set it to 0 or above")
 
 
-def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dict[str, Any]:
+def train(
+    model: Any,
+    splits: Any,
+    padding: Padding,
+    settings: Settings,
+    seed: int,
+    checkpoints: Checkpoints | None = None,
+) -> dict[str, Any]:
     """Train the trainable parameters of ``model`` in place; validate after every epoch.
+
+    A training that was cut short goes on from its last checkpoint, and ends with the same weights.
 
     Args:
         model: a classifier, of which some parameters require gradients.
@@ -63,11 +80,13 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
         settings: the hyper-parameters.
         seed: of the order of the rows and of dropout. On the CPU, the same seed, machine and number
             of threads give the same weights, bit for bit.
+        checkpoints: where the state is kept; None: nowhere.
 
     Returns:
-        train_time (seconds, validation included), samples and real tokens, in all and per second,
-        the share of padding among the positions that were computed, what made it fast (``faster``),
-        what it took of the accelerator's memory, and ``metrics``: the log of losses.
+        train_time (seconds, validation included), peak_memory_bytes, samples and real tokens, in
+        all and per second, the share of padding among the positions that were computed, what made
+        it fast (``faster``), what it took of the accelerator's memory, and ``metrics``: the log of
+        losses.
     """
     from common.fast.faster import faster
     from common.model import gate
@@ -75,18 +94,18 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
     from common.model.work import Work
 
     prepare(model, settings)
-    work = Work(model)
+    work, memory = Work(model), AcceleratorMemory()
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
-    memory = AcceleratorMemory()
     callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
+        trainer.checkpoints = checkpoints
+        trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
         for callback in callbacks:
             trainer.add_callback(callback)
         with faster(model, gate.probe(splits["train"]), padding) as used, work:
-            started = time.perf_counter()
-            trainer.train()
-            seconds = time.perf_counter() - started
+            taken = trainer.run()
+    work.load_state(trainer.summed(work.state()))
     # Else the model would go on computing in the precision of its training, as no saved one does.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     require_finite(trainer.state.log_history)
@@ -94,7 +113,8 @@ def train(model, splits, padding: Padding, settings: Settings, seed: int) -> dic
     for schedule in between_steps:
         schedule.finish()
     return {
-        **summary(trainer.state, work, seconds, best.epoch),
+        **summary(trainer.state, work, taken["seconds"], best.epoch),
+        "peak_memory_bytes": taken["peak_memory_bytes"],
         "faster_by": used,
         **memory.summary(),
     }
@@ -119,10 +139,10 @@ def prepare(model: Any, settings: Settings) -> None:
 
 
 def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings: Settings) -> Any:
-    """The Trainer of transformers; ``words`` are the settings as it wants them."""
-    import transformers
+    """The Trainer; ``words`` are the settings as it wants them."""
+    from common.model.resuming import ResumableTrainer
 
-    return transformers.Trainer(
+    return ResumableTrainer(
         model,
         words,
         data_collator=padding,
@@ -152,9 +172,14 @@ def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[st
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
         "kept_epoch": round(kept_epoch or state.epoch, 4),
-        "metrics": state.log_history,
+        "metrics": [without_speed(entry) for entry in state.log_history],
         "status": SUCCESS,
     }
+
+
+def without_speed(entry: dict[str, float]) -> dict[str, float]:
+    """A line of the Trainer's log without its speed, which leaves out the time before a stop."""
+    return {name: value for name, value in entry.items() if name not in OF_LAST_RUN}
 
 
 def require_precision(precision: str) -> None:
@@ -236,8 +261,8 @@ def arguments(settings: Settings, seed: int, folder: str):
         learning_rate=settings.learning_rate,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // settings.gpus,
+        per_device_eval_batch_size=settings.batch_size // settings.gpus,
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup,  # below 1: a share of all steps
         lr_scheduler_type=settings.scheduler,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.cli import InputError
 from common.data.encoding import TYPES
 from common.model import adapters, models
@@ -102,6 +102,7 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
         save_head(model, record.head, directory)
     prepared(tokenizer, record).save_pretrained(directory)
     files.write_json(asdict(record), directory / RECORD)
+    seals.seal(directory)
     files.share(directory)
 
 
@@ -149,6 +150,7 @@ def load(base: Path, directory: Path) -> Any:
     Raises:
         InputError: the directory holds not all of the weights that were trained.
     """
+    seals.check(directory)
     record = read_record(directory)
     labels, pad_token_id = labels_of(directory), config_of(directory)["pad_token_id"]
     if record.kind == "adapter":

@@ -27,6 +27,15 @@ class Work:
         """The share of padding among the positions that were computed, from 0 to 1."""
         return round(1 - self.tokens / self.positions, 4) if self.positions else 0.0
 
+    def state(self) -> dict[str, int]:
+        """What ``load_state`` needs."""
+        return {name: getattr(self, name) for name in ("passes", "rows", "tokens", "positions")}
+
+    def load_state(self, state: dict[str, int]) -> None:
+        """Go on from a checkpoint."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
     def __enter__(self) -> "Work":
         self._hook = base_model(self.model).register_forward_pre_hook(self.count, with_kwargs=True)
         return self

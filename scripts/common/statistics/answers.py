@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common import cells, cli
+from common import cells, cli, seals
 from common.cli import InputError
 from common.model import evaluation
 from common.statistics import checking
@@ -151,8 +151,14 @@ def check_figures(
     """Refuse predictions that are not those that the metrics were made of.
 
     Raises:
-        InputError: they give another confusion matrix.
+        InputError: the file is not as it was written, or gives another confusion matrix.
     """
+    written = record.get(seals.OF_PREDICTIONS)
+    if written is not None and seals.digest(path / "predictions.parquet") != written:
+        raise InputError(
+            f"{path / 'predictions.parquet'} is damaged: it is not what was written; delete it and "
+            "run again"
+        )
     classes = probabilities.shape[1]
     pairs = labels * classes + probabilities.argmax(axis=1)
     matrix = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -1,0 +1,66 @@
+"""What a job asks of the machine, or of the scheduler of a cluster, derived from its model.
+
+None of it changes a result, so a change reruns nothing.
+"""
+
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Config = dict[str, Any]
+
+MB = 1_000_000
+# Generous, as measured (docs/scaling.md): the libraries; the weights, read twice and perhaps
+# trained, with gradients and two moments; what a batch needs, which grows with the weights.
+LIBRARIES_MB, PER_WEIGHTS_MB = 2_000, 8
+START_MINUTES, MB_PER_MINUTE = 30, 5
+
+
+@cache  # it is asked for each of many jobs; that there is none yet is not kept
+def model_mb(directory: str) -> float:
+    """The size of a model's weights, in megabytes.
+
+    Raises:
+        FileNotFoundError: it was not fetched yet; Snakemake asks again when it was.
+    """
+    if not Path(directory).exists():
+        raise FileNotFoundError(2, "not fetched yet", directory)
+    return sum(file.stat().st_size for file in Path(directory).glob("*.safetensors")) / MB
+
+
+def memory_mb(directory: str, asked: int | None, attempt: int) -> int:
+    """The memory of a job that trains or evaluates a model; more at each attempt.
+
+    Args:
+        directory: of the model.
+        asked: what the config says; None: derived from the size of the model.
+        attempt: 1, 2 ...
+    """
+    needed = asked or LIBRARIES_MB + PER_WEIGHTS_MB * model_mb(directory)
+    return round(needed * attempt)
+
+
+def minutes(directory: str, asked: int | None, attempt: int) -> int:
+    """The time of a job that trains or evaluates a model; more at each attempt.
+
+    Args:
+        directory: of the model.
+        asked: what the config says; None: derived from the size of the model.
+        attempt: 1, 2 ...
+    """
+    needed = asked or START_MINUTES + model_mb(directory) / MB_PER_MINUTE
+    return round(needed * attempt)
+
+
+def gpus_here() -> int:
+    """How many GPUs this process may use: those named to CUDA, else all that the driver shows."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return sum(name.strip() not in ("", "-1") for name in chosen.split(","))
+    try:
+        shown = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    except OSError:
+        return 0
+    return len(shown.stdout.splitlines()) if shown.returncode == 0 else 0

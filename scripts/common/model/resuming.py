@@ -1,0 +1,248 @@
+"""A Trainer that can be stopped at any step, and goes on as if it had not been.
+
+What the Trainer of transformers keeps is not all that a training is made of, and it keeps it in
+pickles. Here the state is whole (weights, optimiser, schedule, random numbers, sums of losses, and
+what stands between the steps), and common.model.checkpoint keeps it. Tests hold that the weights
+come out the same, bit for bit.
+
+Imports transformers, so import it late.
+"""
+
+import logging
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import transformers
+from accelerate.utils import gather_object
+
+from common.cli import StoppedError
+from common.model import records
+from common.model.checkpoint import Checkpoints
+
+log = logging.getLogger("resuming")
+
+# What a scheduler of jobs, or a person, ends a job with, some time before it is killed.
+STOPS = (signal.SIGTERM, signal.SIGINT)
+# Of the Trainer: sums of losses since the last line of its log, and since the beginning.
+SUMS = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged", "current_flos")
+
+
+class Stateful(Protocol):
+    """What changes as the training goes on, beside the Trainer."""
+
+    def state(self) -> dict[str, Any]:
+        """What ``load_state`` needs: tensors, and what JSON knows."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Be what gave the state."""
+
+
+class ResumableTrainer(transformers.Trainer):
+    """The Trainer, with checkpoints of its whole state.
+
+    Attributes:
+        checkpoints: where they are kept; None: nowhere.
+        parts: what else has a state, by name.
+    """
+
+    checkpoints: Checkpoints | None = None
+    parts: dict[str, Stateful]
+    _loaded: dict[str, Any]  # the state of the checkpoint, until it is put back
+    _before: dict[str, Any]  # what training took before it was stopped
+
+    def run(self) -> dict[str, Any]:
+        """Train, from the last checkpoint if there is one.
+
+        Returns:
+            ``seconds`` and ``peak_memory_bytes`` (``records.peak_memory_bytes``), of all processes
+            that took part.
+
+        Raises:
+            StoppedError: the process was asked to end, and there is a checkpoint.
+        """
+        path, self._loaded = self.checkpoints.latest() if self.checkpoints else (None, {})
+        self._before = self._loaded.get("taken", {"seconds": 0.0, "peak_memory_bytes": 0})
+        self._started = time.perf_counter()
+        with ExitStack() as stack:
+            if self.checkpoints:
+                asked = stack.enter_context(asked_to_stop())
+                self.add_callback(SaveWhenDue(self, self.checkpoints, asked))
+            self.train(resume_from_checkpoint=str(path) if path else None)
+        return self.taken()
+
+    def taken(self) -> dict[str, Any]:
+        """What training took until now."""
+        seconds = time.perf_counter() - self._started
+        peak = records.peak_memory_bytes()
+        return {
+            "seconds": self._before["seconds"] + seconds,
+            "peak_memory_bytes": max(self._before["peak_memory_bytes"], peak),
+        }
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """Parameters that are trained, and buffers, by name."""
+        trained = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
+        return trained | dict(self.model.named_buffers())
+
+    def agreed(self, yes: bool) -> bool:
+        """Whether any process of this training says yes; all of them ask at the same step."""
+        if self.args.world_size == 1:
+            return yes
+        answers = self.accelerator.gather(torch.tensor([yes], device=self.args.device))
+        return bool(answers.any())
+
+    def summed(self, counts: dict[str, int]) -> dict[str, int]:
+        """Counts of this process as counts of all processes of this training."""
+        if self.args.world_size == 1:
+            return counts
+        own = torch.tensor([list(counts.values())], device=self.args.device)
+        return dict(zip(counts, self.accelerator.gather(own).sum(dim=0).tolist(), strict=True))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002
+        """Called by the Trainer, after a step or an epoch."""
+        if self.control.should_training_stop:
+            return  # it is over, or was ended early: there is nothing to go on with
+        scaler = self.accelerator.scaler
+        own = {"random": random_state(), "parts": {k: v.state() for k, v in self.parts.items()}}
+        state = {
+            "weights": self.trained(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.lr_scheduler.state_dict(),
+            "scaler": scaler.state_dict() if scaler else {},
+            "processes": gather_object([own]),
+            "sums": {name: getattr(self, name) for name in SUMS},
+            "taken": self.taken(),
+        }
+        if self.checkpoints and self.args.should_save:
+            self.checkpoints.write(self.state.global_step, state, self.state)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+        """Called by the Trainer before it begins."""
+        weights = self.trained()
+        with torch.no_grad():
+            for name, value in self._loaded["weights"].items():
+                weights[name].copy_(value)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Called by the Trainer when it has made both."""
+        if checkpoint:
+            self.optimizer.load_state_dict(self._loaded["optimizer"])
+            self.lr_scheduler.load_state_dict(self._loaded["schedule"])
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        """Called by the Trainer when it has made what scales gradients in fp16."""
+        if checkpoint and self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(self._loaded["scaler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Called by the Trainer when it has skipped the batches that were seen before."""
+        if checkpoint:
+            set_random_state(self._loaded["processes"][self.args.process_index]["random"])
+
+    def restore_sums(self) -> None:
+        """Put back what the Trainer sets to 0 when it begins, and the state of the parts."""
+        for name, value in self._loaded["sums"].items():
+            is_tensor = isinstance(value, torch.Tensor)
+            setattr(self, name, value.to(self.args.device) if is_tensor else value)
+        self._initial_global_step = 0
+        own = self._loaded["processes"][self.args.process_index]
+        for name, part in self.parts.items():
+            part.load_state(own["parts"][name])
+
+
+class SaveWhenDue(transformers.TrainerCallback):
+    """Asks for a checkpoint when one is due, or when the process was asked to end.
+
+    Args:
+        trainer: whose training it is.
+        checkpoints: of it.
+        asked: the signals that were received.
+    """
+
+    def __init__(
+        self, trainer: ResumableTrainer, checkpoints: Checkpoints, asked: list[int]
+    ) -> None:
+        self.trainer = trainer
+        self.checkpoints = checkpoints
+        self.asked = asked
+
+    def on_train_begin(self, args, state, control, **_) -> None:  # noqa: ARG002
+        """When all is set up, before the first step."""
+        if state.global_step:
+            log.info("going on from step %d of %d", state.global_step, state.max_steps)
+            self.trainer.restore_sums()
+
+    def on_step_end(self, args, state, control, **_) -> None:  # noqa: ARG002
+        """After a step; but the last of an epoch, since its validation is still to come."""
+        if not float(state.epoch).is_integer():
+            self.save_if_due(control)
+
+    def on_epoch_end(self, args, state, control, **_) -> None:  # noqa: ARG002
+        """Before the validation of an epoch, which comes before the checkpoint."""
+        self.save_if_due(control)
+
+    def save_if_due(self, control: Any) -> None:
+        """Ask for a checkpoint."""
+        due = bool(self.asked) or self.checkpoints.due()
+        control.should_save = control.should_save or self.trainer.agreed(due)
+
+    def on_save(self, args, state, control, **_) -> None:  # noqa: ARG002
+        """After a checkpoint."""
+        if not control.should_training_stop and self.trainer.agreed(bool(self.asked)):
+            received = signal.Signals(self.asked[0]) if self.asked else signal.SIGTERM
+            raise StoppedError(
+                f"{received.name} ended the training at step {state.global_step} of "
+                f"{state.max_steps}: run it again, and it goes on from there",
+                received,
+            )
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """Note signals that ask this process to end, in place of ending at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread of a process is told of signals
+        return
+
+    def note(received: int, _: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt  # asked twice: at once, then
+        asked.append(received)
+
+    before = {each: signal.signal(each, note) for each in STOPS}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every generator that a training may draw from, in this process."""
+    numbers = np.random.get_state(legacy=False)
+    words = numbers["state"]["key"].tolist()
+    return {
+        "python": random.getstate(),
+        "numpy": numbers | {"state": numbers["state"] | {"key": words}},
+        "torch": torch.random.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on drawing as ``random_state`` found it."""
+    random.setstate(state["python"])
+    numbers = state["numpy"]
+    words = np.array(numbers["state"]["key"], dtype=np.uint32)
+    np.random.set_state(numbers | {"state": numbers["state"] | {"key": words}})
+    torch.random.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"])
