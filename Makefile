@@ -12,10 +12,11 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test lint format docs partial diff bench scaling levels screenshots lock clean
+.PHONY: help run smoke test test-slurm torture audit lint format docs partial diff bench scaling \
+	plans levels screenshots lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS go to snakemake
 	@echo "Comparing as $(or $(CONFIG),config/config.yaml) says, into results/comparison.md"
@@ -26,6 +27,17 @@ smoke: ## run the same stages on little data, in about a minute
 
 test: .venv/dev.stamp ## run the tests, two files at a time; ARGS go to pytest (-n 0: one)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-slurm: .venv/dev.stamp ## run the smoke config on a Slurm of this machine; needs root, slurm-wlm, munge
+	@$(BIN)/python -m pytest tests/slurm -rs $(ARGS)
+
+torture: .venv/dev.stamp ## kill a run a hundred times and continue it; takes an hour
+	$(BIN)/python tests/torture/torture.py $(ARGS)
+
+audit: .venv/run.stamp ## look the locked packages up in the database of known vulnerabilities
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@$(BIN)/python envs/audit.py --tool .venv-audit/bin/pip-audit
 
 lint: .venv/dev.stamp ## check style, types and the workflow
 	$(BIN)/ruff check .
@@ -64,6 +76,9 @@ scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a
 	$(BIN)/python benchmarks/scaling.py --model resources/models/minilm \
 		--output docs/scaling.csv --figure docs/scaling.svg $(ARGS)
 
+plans: .venv/dev.stamp ## measure how long plans of many cells take; takes minutes
+	$(BIN)/python benchmarks/plans.py --output docs/plans.csv $(ARGS)
+
 levels: .venv/dev.stamp ## count how often equal variants are told apart; takes minutes
 	$(BIN)/python benchmarks/levels.py --output docs/levels.csv $(ARGS)
 
@@ -83,7 +98,7 @@ lock: ## resolve the bounds in envs/ into the exact versions of envs/requirement
 	rm -r .venv-lock
 
 clean: ## remove the environment; results/ and resources/ stay
-	rm -rf .venv .venv-lock .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-lock .venv-audit .pytest_cache .mypy_cache .ruff_cache
 
 .venv/run.stamp: envs/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or \
