@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import eval_lora
 import train_lora
+from common import files, seals
 from common.cli import InputError
 from common.data import tokens
 from common.model import prediction, variants
@@ -70,9 +71,10 @@ def test_a_new_process_gives_the_trained_models_predictions(cell, command, run_s
 
 def test_record_tells_of_training_and_evaluation(cell, command, tmp_path):
     eval_lora.main(command())
-    training = json.loads((cell[0] / "training.json").read_text())
-    record = json.loads((tmp_path / "metrics.json").read_text())
-    assert list(record) == ["run_info", "train_info", "meta_info", "gate", "metrics"]
+    training = files.read_json(cell[0] / "training.json")
+    record = files.read_json(tmp_path / "metrics.json")
+    blocks = ["run_info", "train_info", "meta_info", "gate", "metrics"]
+    assert list(record) == [*blocks, seals.OF_PREDICTIONS]
     assert record["train_info"] == training["train_info"] | {
         "metrics": record["train_info"]["metrics"]  # with the outcome: tests/test_formats.py
     }
@@ -102,9 +104,9 @@ def test_a_cell_that_fails_the_gate_has_no_card(cell, command, tmp_path):
     """Nor that of an evaluation that it passed before."""
     adapter = Path(shutil.copytree(cell[0] / "adapter", tmp_path / "adapter"))
     (adapter / "README.md").write_text("an older card")
-    training = json.loads((cell[0] / "training.json").read_text())
+    training = files.read_json(cell[0] / "training.json")
     training["gate"]["logits"][0][0] += 1
-    (tmp_path / "training.json").write_text(json.dumps(training))
+    files.write_json(training, tmp_path / "training.json")
     words = command("--adapter", adapter, "--training", tmp_path / "training.json")
     with pytest.raises(InputError, match="the saved model is not the trained one"):
         eval_lora.main(words)
@@ -118,6 +120,7 @@ def test_an_adapter_without_its_head_does_not_pass(cell, command, tmp_path):
     kept = {k: v for k, v in weights.items() if "classifier" not in k and "score" not in k}
     assert 0 < len(kept) < len(weights)
     save_file(kept, copy / "adapter_model.safetensors")
+    seals.seal(copy)
     with pytest.raises(InputError, match=r"lacks \d weights of this model, such as"):
         eval_lora.main(command("--adapter", copy))
     assert not (tmp_path / "metrics.json").exists()

@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 import train_lora
+from common import files, seals
 from common.cli import InputError
 from common.model import models
 
@@ -93,6 +94,7 @@ def test_test_rows_are_never_read(cell, command, tokens, tmp_path):
     copy = Path(shutil.copytree(tokens["bert"], tmp_path / "tokens"))
     shutil.rmtree(copy / "test")
     (copy / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
+    seals.seal(copy)
     train_lora.main(command(tmp_path, "--tokens", copy))
     assert digest(tmp_path) == digest(cell)
 
@@ -162,7 +164,7 @@ def test_parameters_are_counted_by_part(cell):
 
 
 def test_record_has_the_three_blocks(cell):
-    record = json.loads((cell / "training.json").read_text())
+    record = files.read_json(cell / "training.json")
     assert list(record) == ["run_info", "train_info", "meta_info", "gate"]
     run, train, meta, gate = record.values()
     assert (len(gate["logits"]), gate["threads"]) == (5, 1)

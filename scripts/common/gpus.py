@@ -14,11 +14,13 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from common import cli
 from common.cli import InputError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 log = logging.getLogger("gpus")
 
@@ -26,7 +28,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 LIST = ("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader")
 POLL_SECONDS = 0.2
 
-_held: list[FileLock] = []  # until this process ends
+_held: list["FileLock"] = []  # until this process ends
 
 
 def add_option(parser: ArgumentParser) -> None:
@@ -95,8 +97,10 @@ def take(devices: Sequence[str], count: int, jobs_per_gpu: int) -> list[str]:
     return []
 
 
-def lock_all(device: str, shares: Sequence[int]) -> list[FileLock]:
+def lock_all(device: str, shares: Sequence[int]) -> list["FileLock"]:
     """Locks on shares of a device; none if one of them is taken."""
+    from filelock import FileLock, Timeout
+
     locks: list[FileLock] = []
     for share in shares:
         lock = FileLock(place() / f"{re.sub(r'[^A-Za-z0-9-]', '_', device)}.{share}", timeout=0)

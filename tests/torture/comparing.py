@@ -1,6 +1,7 @@
 """Two results directories, compared file by file, apart from what the clock and the host do."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ OF_TIME_AND_HOST = {
     "created_at",
     "total_time",
     "train_time",
+    "train_seconds",
     "train_samples_per_second",
     "train_tokens_per_second",
     "eval_seconds",
@@ -25,6 +27,7 @@ OF_TIME_AND_HOST = {
     "system_info",
     "digest",
 }
+DURATION = re.compile(r"\b[\d.,]+ (?:s|min|h)\b")  # in the words of a verdict
 # What is made of the others by the last rules, with times in it: it is made anew to be compared.
 CARD = "adapter/README.md"
 INPUTS_AT_TOP = ("config.yaml", "verdicts.json")
@@ -66,7 +69,9 @@ def without_times(value: Any) -> Any:
     if isinstance(value, dict):
         kept = {key: part for key, part in value.items() if key not in OF_TIME_AND_HOST}
         return {key: without_times(part) for key, part in kept.items()}
-    return [without_times(part) for part in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [without_times(part) for part in value]
+    return DURATION.sub("a time", value) if isinstance(value, str) else value
 
 
 def where(first: Path, second: Path) -> str:

@@ -88,7 +88,7 @@ def torture(make: Callable[[Path], Path], folder: Path, kills: int, seed: int) -
     finish(calm)
     say("the run that was left alone is done")
     while sum(told.kills.values()) < kills:
-        until_done(place, draw, told)
+        until_done(place, draw, told, kills)
         found = differences(place / "results", calm / "results")
         found += rendered_otherwise(place)
         told.different += [f"run {told.runs}: {each}" for each in found]
@@ -125,8 +125,8 @@ def finish(place: Path) -> None:
         sys.exit(f"the run that was left alone failed: {done.stdout}{done.stderr}")
 
 
-def until_done(place: Path, draw: random.Random, told: Told) -> None:
-    """Run, kill, continue, until a run is not killed and comes to its end."""
+def until_done(place: Path, draw: random.Random, told: Told, kills: int) -> None:
+    """Run, kill and continue, until a run comes to its end: at the latest after so many kills."""
     while True:
         log = place / "run.log"
         with open(log, "w") as file:
@@ -134,7 +134,7 @@ def until_done(place: Path, draw: random.Random, told: Told) -> None:
                 command(), cwd=place, stdout=file, stderr=file, start_new_session=True
             )
         kind = draw.choice([TREE, JOB, ASKED])
-        if not kill_later(run, kind, draw):
+        if sum(told.kills.values()) >= kills or not kill_later(run, kind, draw):
             status = run.wait(ENDS_WITHIN_SECONDS)
             if status:
                 sys.exit(f"a run failed that was not killed: {log.read_text()}")
