@@ -5,7 +5,8 @@
 They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
 README.md the graph of the rules, from the workflow; in docs/reruns.md the table of what reruns
 when, from tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from
-docs/levels.csv; and in docs/performance.md all tables, from docs/performance.json.
+docs/levels.csv; in docs/scaling.md that of plans, from docs/plans.csv; and in docs/performance.md
+all tables, from docs/performance.json.
 """
 
 import csv
@@ -56,6 +57,10 @@ whose outputs are then scaled.
 """
 
 
+# Sections inside of others that have a table of their own.
+NESTED = ("source", "about", "metrics", "verdicts", "resources")
+
+
 def main() -> None:
     (ROOT / "config" / "README.md").write_text(config_readme(), encoding="utf-8")
     (ROOT / "docs" / "methods.md").write_text(methods_page(), encoding="utf-8")
@@ -69,7 +74,8 @@ def generated_parts() -> dict[str, dict[str, str]]:
     return {
         "README.md": {"rule graph": rule_graph()},
         "docs/reruns.md": {"rerun table": rerun_table()},
-        "docs/statistics.md": {"levels": levels_table()},
+        "docs/statistics.md": {"levels": csv_table("levels")},
+        "docs/scaling.md": {"plans": csv_table("plans")},
         "docs/performance.md": {"performance": performance_tables()},
     }
 
@@ -84,9 +90,9 @@ def with_parts(name: str, text: str, parts: dict[str, str]) -> str:
     return text
 
 
-def levels_table() -> str:
-    """The shares of wrong findings, from what `make levels` counted."""
-    with open(ROOT / "docs" / "levels.csv", encoding="utf-8", newline="") as file:
+def csv_table(name: str) -> str:
+    """A table of docs/, `levels` or `plans`, from what the command of that name measured."""
+    with open(ROOT / "docs" / f"{name}.csv", encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     words = [name.replace("_", " ") for name in header]
     lines = [words, ["---"] * len(words), *rows]
@@ -121,7 +127,7 @@ def sections(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
         elif "properties" in (entry := inner.get("items", {})):
             yield f"{place}[]", entry
             yield from sections(entry, f"{place}[]")
-        elif "properties" in inner and (top or key in ("source", "about", "metrics", "verdicts")):
+        elif "properties" in inner and (top or key in NESTED):
             yield place, inner
             yield from sections(inner, place)
 

@@ -21,6 +21,7 @@ MARKDOWN = [
         "docs/methods.md",
         "docs/performance.md",
         "docs/reruns.md",
+        "docs/scaling.md",
         "docs/statistics.md",
     )
 ]

@@ -175,7 +175,7 @@ def command(make_tokens, tiny_models):
 
     def words(place: Path, *more: object) -> list[str]:
         peft = json.dumps({"r": 4, "lora_dropout": 0.1})
-        line = [*inputs, "--peft", peft, "--learning-rate", 1e-2, "--epochs", 6]
+        line = [*inputs, "--peft", peft, "--learning-rate", 1e-2, "--epochs", 4]
         line += ["--checkpoint-seconds", 0, "--output", place / "adapter"]
         line += ["--record", place / "training.json", *more]
         return [sys.executable, str(ROOT / "scripts/train_lora.py"), *map(str, line)]
@@ -187,9 +187,17 @@ def contents(place: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted((place / "adapter").iterdir())}
 
 
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory) -> Path:
+    """The cell of a training that was left alone."""
+    place = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(place), capture_output=True, check=True)
+    return place
+
+
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_ended_goes_on_when_it_is_run_again(command, tmp_path, ended_by):
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
+def test_a_process_that_is_ended_goes_on_when_it_is_run_again(command, whole, tmp_path, ended_by):
+    cut = tmp_path / "cut"
     saved = cut / "adapter.checkpoints"
     process = subprocess.Popen(command(cut), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -206,7 +214,6 @@ def test_a_process_that_is_ended_goes_on_when_it_is_run_again(command, tmp_path,
     again = subprocess.run(command(cut), capture_output=True, text=True, check=True)
     assert "going on from step" in again.stderr
     assert not saved.exists()
-    subprocess.run(command(whole), capture_output=True, check=True)
     assert contents(cut) == contents(whole)
     first, second = (json.loads((place / "training.json").read_text()) for place in (cut, whole))
     assert first["gate"] == second["gate"]

@@ -113,6 +113,11 @@ def change(place: Path, config: dict[str, Any]) -> None:
     (place / "config/config.yaml").write_text(yaml.safe_dump(config))
 
 
+def environment() -> dict[str, str]:
+    """That of the runs: two GPUs to lease, if in name alone."""
+    return {"CUDA_VISIBLE_DEVICES": "stand-in-0,stand-in-1", "HF_HUB_OFFLINE": "1", **os.environ}
+
+
 def command(*words: str) -> list[str]:
     """The command that README.md gives."""
     return [sys.executable, "-m", "snakemake", *words]
@@ -120,7 +125,7 @@ def command(*words: str) -> list[str]:
 
 def finish(place: Path) -> None:
     """Run to the end."""
-    done = subprocess.run(command(), cwd=place, capture_output=True, text=True)
+    done = subprocess.run(command(), cwd=place, env=environment(), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"the run that was left alone failed: {done.stdout}{done.stderr}")
 
@@ -131,8 +136,9 @@ def until_done(place: Path, draw: random.Random, told: Told, kills: int) -> None
         log = place / "run.log"
         with open(log, "w") as file:
             run = subprocess.Popen(
-                command(), cwd=place, stdout=file, stderr=file, start_new_session=True
-            )
+                command(), cwd=place, env=environment(), stdout=file, stderr=file,
+                start_new_session=True,
+            )  # fmt: skip
         kind = draw.choice([TREE, JOB, ASKED])
         if sum(told.kills.values()) >= kills or not kill_later(run, kind, draw):
             status = run.wait(ENDS_WITHIN_SECONDS)
@@ -201,5 +207,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["HF_HUB_OFFLINE"] = "1"
     main()

@@ -1,0 +1,90 @@
+"""What jobs ask for: derived from the model, overridden by the config, more at each attempt."""
+
+import os
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from rules import resources
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    """The directory of a model whose weights take 100 MB."""
+    with open(tmp_path / "model.safetensors", "wb") as file:
+        file.truncate(100 * MB)
+    (tmp_path / "tokenizer.json").write_text("no weights")
+    return str(tmp_path)
+
+
+def test_memory_and_time_follow_from_the_weights(model):
+    assert resources.memory_mb(model, None, 1) == 2000 + 8 * 100
+    assert resources.minutes(model, None, 1) == 30 + 100 / 5
+
+
+def test_the_config_overrides_them(model):
+    assert resources.memory_mb(model, 5000, 1) == 5000
+    assert resources.minutes(model, 7, 1) == 7
+
+
+def test_each_attempt_gets_more(model):
+    assert [resources.memory_mb(model, 5000, attempt) for attempt in (1, 2, 3)] == [
+        5000, 10_000, 15_000
+    ]  # fmt: skip
+    assert resources.minutes(model, None, 2) == 100
+
+
+def test_of_a_model_that_is_not_fetched_nothing_is_known_yet(tmp_path):
+    place = str(tmp_path / "none")
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError) as missing:
+            resources.memory_mb(place, None, 1)
+        assert missing.value.filename == place  # by which Snakemake knows that it is an input
+    assert resources.memory_mb(place, 5000, 1) == 5000
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("GPU-x, GPU-y", 2)]
+)
+def test_gpus_are_those_that_cuda_is_told_of(monkeypatch, chosen, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert resources.gpus_here() == count
+
+
+@pytest.mark.parametrize(("status", "count"), [(0, 2), (9, 0)])
+def test_else_those_that_the_driver_shows(monkeypatch, status, count):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    shown = SimpleNamespace(returncode=status, stdout="GPU 0: a\nGPU 1: b\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: shown)
+    assert resources.gpus_here() == count
+
+
+def test_without_a_driver_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert resources.gpus_here() == 0
+
+
+@pytest.mark.parametrize(
+    ("visible", "words", "provided"),
+    [
+        ("a,b", [], ["2"]),
+        ("a,b", ["--config", "execution={jobs_per_gpu: 3}"], ["6"]),
+        ("a,b", ["--resources", "gpu=1"], ["1"]),
+        ("", [], []),
+    ],
+)
+def test_no_more_jobs_compute_on_gpus_than_there_is_room_for(
+    tiny_workflow, tmp_path, visible, words, provided
+):
+    place = tiny_workflow(tmp_path / "workflow")
+    command = [sys.executable, "-m", "snakemake", "resources/models/bert", *words]
+    env = os.environ | {"CUDA_VISIBLE_DEVICES": visible}
+    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^Provided resources: .*gpu\D+(\d+)", done.stderr, re.MULTILINE) == provided
