@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from common import files
+from common import files, seals
 from common.cli import InputError
 from common.data import encoding
 from common.model import adapters, models, variants
@@ -60,7 +60,10 @@ def saved(tmp_path_factory, load_model, save) -> Path:
 
 @pytest.fixture
 def copied(saved, tmp_path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "adapter"))
+    """An adapter to change, without the seal that would tell of it first."""
+    copy = Path(shutil.copytree(saved, tmp_path / "adapter"))
+    (copy / seals.SEAL).unlink()
+    return copy
 
 
 def moved(model):

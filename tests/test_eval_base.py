@@ -14,6 +14,7 @@ import transformers
 import eval_base
 import eval_lora
 import train_lora
+from common import files, seals
 from common.cli import InputError
 from common.model import metrics
 
@@ -109,7 +110,8 @@ def test_metrics_agree_with_predictions(evaluated):
 
 def test_record_has_the_three_blocks(evaluated, tiny_models):
     record = json.loads((evaluated["gpt2"] / "metrics.json").read_text())
-    assert list(record) == ["run_info", "train_info", "meta_info", "gate", "metrics"]
+    blocks = ["run_info", "train_info", "meta_info", "gate", "metrics"]
+    assert list(record) == [*blocks, seals.OF_PREDICTIONS, files.DIGEST]
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         tiny_models["gpt2"], num_labels=2
     )
@@ -170,6 +172,7 @@ def test_unknown_positive_label(command, tmp_path):
 )
 def test_damaged_tokens(command, tokens, tmp_path, damage, complaint):
     copy = Path(shutil.copytree(tokens["bert"], tmp_path / "tokens"))
+    (copy / seals.SEAL).unlink()
     damage(copy)
     with pytest.raises(InputError, match=complaint):
         eval_base.main(command(tmp_path / "out", "--tokens", copy))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import eval_baseline
+from common import files, seals
 from common.cli import InputError
 from common.data import datadict
 
@@ -227,7 +228,8 @@ def test_three_classes(make_tokens, evaluate, baseline):
 
 def test_record_has_the_three_blocks(evaluate):
     record, frame = evaluate("tfidf")
-    assert list(record) == ["run_info", "train_info", "meta_info", "metrics"]
+    blocks = ["run_info", "train_info", "meta_info", "metrics"]
+    assert list(record) == [*blocks, seals.OF_PREDICTIONS, files.DIGEST]
     assert record["meta_info"]["dataset_info"] == {
         "labels": ["ham", "spam"],
         "source": {"kind": "path", "name": "rows.csv"},

