@@ -6,7 +6,7 @@ import yaml
 
 from tests.torture import torture
 
-KILLS = 6
+KILLS = 4
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
