@@ -141,6 +141,8 @@ def test_cells_share_an_allocation_where_they_are_told_to(run, slurm, make_workf
         shutil.copytree(place / name, shared / name)
     for cell in shared.glob("results/*/*/lora-*"):
         shutil.rmtree(cell)
+    for made_of_them in (shared / "results").glob("*.*"):
+        made_of_them.unlink()
     before = len(accounting(slurm))
     done = subprocess.run(
         command(*ON_SLURM, *IN_GROUPS), cwd=shared, text=True, capture_output=True, timeout=600
