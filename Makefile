@@ -31,7 +31,7 @@ test: .venv/dev.stamp ## run the tests, two files at a time; ARGS go to pytest (
 test-slurm: .venv/dev.stamp ## run the smoke config on a Slurm of this machine; needs root, slurm-wlm, munge
 	@$(BIN)/python -m pytest tests/slurm -rs $(ARGS)
 
-torture: .venv/dev.stamp ## kill a run a hundred times and continue it; takes an hour
+torture: .venv/dev.stamp ## kill a run a hundred times and continue it; takes half an hour
 	$(BIN)/python tests/torture/torture.py $(ARGS)
 
 audit: .venv/run.stamp ## look the locked packages up in the database of known vulnerabilities

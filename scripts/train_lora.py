@@ -23,6 +23,7 @@ from common.model import variants
 from common.model.quantization import BITS
 
 if TYPE_CHECKING:
+    from common.model.checkpoint import Checkpoints
     from common.model.records import Clock
 
 log = logging.getLogger("train_lora")
@@ -38,32 +39,34 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     if not processes.is_helper():
         gpus.lease(args.gpus, args.jobs_per_gpu)
-    with processes.together(args.gpus, [__file__, *words]) as first:
-        trained, clock = train_here(args)
-    if first:
-        save(trained, args, clock)
-
-
-def train_here(args) -> "tuple[Trained, Clock]":
-    """Train in this process; what training gives, and the clock of the job."""
+    from common.data import encoding
+    from common.model.checkpoint import Checkpoints
     from common.model.records import Clock
 
     clock = Clock()
-    with startup.importing():
-        from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
-    return train(args, files.read_source(args.model)), clock
+    checkpoints = Checkpoints(
+        # Beside the output, which is removed when a job is cut short.
+        args.output.with_name(f"{args.output.name}.checkpoints"),
+        args.checkpoint_seconds,
+        lambda: identity(args),
+    )
+    with processes.together(args.gpus, [__file__, *words]) as first:
+        with startup.importing():
+            from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
+        source = files.read_source(args.model)
+        tokenizer = encoding.load_tokenizer(args.model)
+        trained = train(args, source, checkpoints)
+    if first:
+        save(trained, tokenizer, args, clock)
+        checkpoints.remove()
 
 
-def save(trained: "Trained", args, clock: "Clock") -> None:
-    """Write the adapter and its record, then remove the checkpoints."""
-    from common.data import encoding
-
-    tokenizer = encoding.load_tokenizer(args.model)
+def save(trained: "Trained", tokenizer: Any, args, clock: "Clock") -> None:
+    """Write the adapter and its record."""
     with files.written_aside(args.output) as aside:
         variants.save(trained.model, tokenizer, trained.record, aside)
         trained.train_info["file_size"] = files.weights_bytes(aside)
         files.write_json(training_record(trained, args, clock), args.record)
-    files.remove(checkpoints_of(args.output))
     info = trained.train_info
     log.info("%d steps in %.1f s", info["steps"], info["train_time"])
 
@@ -141,13 +144,18 @@ def peft_config(text: str) -> dict[str, Any]:
     return config
 
 
-def train(args, source: dict[str, Any]) -> Trained:
-    """Train what the variant trains; see ``Trained``. ``source`` is the model's source.json."""
+def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None) -> Trained:
+    """Train what the variant trains; see ``Trained``.
+
+    Args:
+        args: the options.
+        source: the model's source.json.
+        checkpoints: where the state is kept; None: nowhere.
+    """
     import torch
 
     from common.data import tokens
     from common.model import forward, gate, models, quantization, training
-    from common.model.checkpoint import Checkpoints
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
@@ -158,8 +166,6 @@ def train(args, source: dict[str, Any]) -> Trained:
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
     padding, gap = gate.choose_padding(model, data.splits["train"], data.pad_token_id)
-    place = checkpoints_of(args.output)
-    checkpoints = Checkpoints(place, args.checkpoint_seconds, lambda: identity(args))
     train_info = training.train(model, data.splits, padding, settings, args.seed, checkpoints)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info["pretrained_head"] = classifier.pretrained_head
@@ -169,11 +175,6 @@ def train(args, source: dict[str, Any]) -> Trained:
         args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types
     )
     return Trained(model, record, train_info, found, data.source)
-
-
-def checkpoints_of(output: Path) -> Path:
-    """Where checkpoints are kept: beside the output, which is removed when a job is cut short."""
-    return output.with_name(f"{output.name}.checkpoints")
 
 
 def identity(args) -> dict[str, Any]:

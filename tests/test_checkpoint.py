@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from common import files
+from common import files, seals
 from common.model import checkpoint
 from common.model.checkpoint import Checkpoints
 
@@ -107,6 +107,12 @@ def test_a_damaged_one_is_not_used(tmp_path, name, damage):
     assert checkpoints(tmp_path).latest() == (None, {})
 
 
+def test_one_that_lost_its_seal_is_not_used(tmp_path):
+    checkpoints(tmp_path).write(3, STATE, TRAINER)
+    (tmp_path / "checkpoints/step3" / seals.SEAL).unlink()
+    assert checkpoints(tmp_path).latest() == (None, {})
+
+
 def test_what_was_not_finished_is_not_seen(tmp_path):
     """A process that was killed while it wrote leaves a directory under another name."""
     checkpoints(tmp_path).write(3, STATE, TRAINER)
@@ -153,7 +159,7 @@ def test_the_identity_holds_options_inputs_code_and_packages(tmp_path):
 
 def test_the_digest_of_the_code_changes_with_it(monkeypatch):
     before = checkpoint.code()
-    digest = files.sha256
+    digest = seals.digest
     name = Path(checkpoint.__file__).name
-    monkeypatch.setattr(files, "sha256", lambda path: "x" if path.name == name else digest(path))
+    monkeypatch.setattr(seals, "digest", lambda path: "x" if path.name == name else digest(path))
     assert checkpoint.code() != before

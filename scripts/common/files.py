@@ -12,7 +12,6 @@ from typing import Any
 from common import cli
 from common.cli import InputError
 
-CHUNK_BYTES = 1 << 20
 DIGEST = "digest"  # in a JSON file: of all else in it
 SOURCE = "source.json"  # in a directory of rows or of a model: where they came from
 PREPARATION = "preparation.json"  # in a directory of splits: what the rows are like, what was done
@@ -141,18 +140,8 @@ def read_source(directory: Path) -> dict[str, Any]:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def digest(directory: Path) -> str:
-    """The SHA-256 of the names and contents of all files in a directory and below."""
-    paths = sorted(path for path in Path(directory).rglob("*") if path.is_file())
-    lines = [f"{path.relative_to(directory)} {sha256(path)}" for path in paths]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_bytes(directory: Path) -> int:

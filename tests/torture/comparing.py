@@ -41,8 +41,8 @@ def differences(found: Path, wanted: Path) -> list[str]:
         first, second = found / name, wanted / name
         if not (first.exists() and second.exists()):
             told.append(f"{name} is in one alone")
-        elif not is_rendered(name) and content(first) != content(second):
-            told.append(f"{name} differs{where(first, second)}")
+        elif not is_rendered(name) and (one := content(first)) != (other := content(second)):
+            told.append(f"{name} differs{place(one, other) if first.suffix == '.json' else ''}")
     return told
 
 
@@ -74,14 +74,7 @@ def without_times(value: Any) -> Any:
     return DURATION.sub("a time", value) if isinstance(value, str) else value
 
 
-def where(first: Path, second: Path) -> str:
-    """The first place in which two JSON files differ."""
-    if first.suffix != ".json":
-        return ""
-    return place(content(first), content(second), "")
-
-
-def place(first: Any, second: Any, path: str) -> str:
+def place(first: Any, second: Any, path: str = "") -> str:
     """The first place in which two JSON values differ, as a path of keys and both values."""
     if isinstance(first, dict) and isinstance(second, dict):
         for key in first.keys() | second.keys():

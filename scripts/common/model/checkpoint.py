@@ -2,13 +2,12 @@
 had been.
 
 A checkpoint is used by the training that it is of, and by no other: it names the options, the code,
-the data, the model and the packages, and holds the digest of its tensors. It is read without
-unpickling: tensors stand in safetensors, all else in JSON.
+the data, the model and the packages, and is sealed. It is read without unpickling: tensors stand in
+safetensors, all else in JSON.
 
 Heavy libraries are imported in the functions: a training without a checkpoint reads only its path.
 """
 
-import hashlib
 import json
 import logging
 import math
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.cli import InputError
 
 log = logging.getLogger("checkpoint")
@@ -81,15 +80,16 @@ class Checkpoints:
         """
         import safetensors.torch
 
-        record = files.read_json(path / STATE, ("identity", "tensors_sha256", "state"))
+        if not (path / seals.SEAL).exists():
+            raise InputError(f"{path} has lost its seal: it is not used")
+        try:
+            seals.check(path)
+            record = files.read_json(path / STATE, ("identity", "state"))
+            tensors = safetensors.torch.load_file(path / TENSORS)
+        except (InputError, OSError, safetensors.SafetensorError) as error:
+            raise InputError(f"{path} is damaged: it is not used") from error
         if changed := different(record["identity"], self.identity):
             raise InputError(f"{path} is of a training with another {changed}: it is not used")
-        try:
-            if files.sha256(path / TENSORS) != record["tensors_sha256"]:
-                raise InputError(f"{path} is damaged: it is not used")
-            tensors = safetensors.torch.load_file(path / TENSORS)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise InputError(f"{path} is damaged: {cli.one_line(error)}") from error
         return joined(record["state"], tensors)
 
     def write(self, step: int, state: dict[str, Any], trainer_state: Any) -> None:
@@ -109,10 +109,9 @@ class Checkpoints:
             with files.written_aside(place) as aside:
                 aside.mkdir()
                 safetensors.torch.save_file(tensors, aside / TENSORS)
-                digest = files.sha256(aside / TENSORS)
-                record = {"identity": self.identity, "tensors_sha256": digest, "state": content}
-                files.write_json(record, aside / STATE)
+                files.write_json({"identity": self.identity, "state": content}, aside / STATE)
                 trainer_state.save_to_json(str(aside / TRAINER_STATE))
+                seals.seal(aside)
         except (OSError, safetensors.SafetensorError) as error:
             log.warning("no checkpoint at step %d: %s", step, cli.one_line(error))
         else:
@@ -201,18 +200,17 @@ def identity(options: dict[str, Any], inputs: dict[str, Path]) -> Identity:
 
     return {
         **options,
-        **{name: files.digest(path) for name, path in inputs.items()},
+        **{name: seals.digests(seals.inside(path), path) for name, path in inputs.items()},
         "code": code(),
         "packages": records.meta_info([])["package_info"],
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
 
 
-def code() -> str:
-    """A digest of the modules of this project that are loaded."""
+def code() -> dict[str, str]:
+    """The digests of the modules of this project that are loaded."""
     root = Path(__file__).parents[2]
     places = {Path(path) for module in tuple(sys.modules.values())
               if (path := getattr(module, "__file__", None))}  # fmt: skip
     own = sorted(path for path in places if path.suffix == ".py" and path.is_relative_to(root))
-    lines = [f"{path.relative_to(root)} {files.sha256(path)}" for path in own]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return seals.digests(own, root)

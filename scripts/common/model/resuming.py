@@ -155,6 +155,8 @@ class ResumableTrainer(transformers.Trainer):
         own = self._loaded["processes"][self.args.process_index]
         for name, part in self.parts.items():
             part.load_state(own["parts"][name])
+        # The rest takes as much memory as all that is trained, several times.
+        self._loaded = {"processes": self._loaded["processes"]}
 
 
 class SaveWhenDue(transformers.TrainerCallback):
