@@ -2,6 +2,7 @@
 # this file go first, and prepare_data and passport first of these. On one core, every passport is
 # there before a training begins.
 
+
 # On a cluster they are fetched from the node that submits jobs: others often have no way out.
 localrules:
     fetch_package,
