@@ -11,13 +11,15 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 log = logging.getLogger("processes")
 
 FAILED = "process %d of this training ended with status %d"
 GRACE_SECONDS = 5
+STATUS_SECONDS = 2  # from the end of a connection to that of the process, at most
 RANK = "LORA_BENCH_RANK"  # set in the processes that were started here
 
 
@@ -51,9 +53,7 @@ def together(count: int, command: Sequence[str]) -> Iterator[bool]:
     try:
         yield True
     except Exception:
-        for rank, helper in enumerate(helpers, 1):
-            if status := helper.poll():
-                log.error(FAILED, rank, status)
+        name_failed(helpers)
         raise
     finally:
         over.set()
@@ -83,6 +83,18 @@ def end_if_failed(helper: "subprocess.Popen[bytes]", rank: int, over: threading.
     if status and not over.wait(GRACE_SECONDS):
         log.error(FAILED, rank, status)
         os._exit(1)
+
+
+def name_failed(helpers: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Say which of the others failed: an error of the first one may come of that alone.
+
+    The connections of a process that was killed close before its status can be had: it is awaited.
+    """
+    end = time.monotonic() + STATUS_SECONDS
+    for rank, helper in enumerate(helpers, 1):
+        with suppress(subprocess.TimeoutExpired):
+            if status := helper.wait(max(0.0, end - time.monotonic())):
+                log.error(FAILED, rank, status)
 
 
 def end_with_first() -> None:
