@@ -16,6 +16,7 @@ import pytest
 
 from common.data import corpus
 from common.data.examples import Example
+from tests.warm import Warm
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +50,19 @@ WORDS = {
     "spam": "win free cash prize claim now urgent text stop mobile offer reward winner",
     "other": "meeting agenda minutes budget quarter report invoice client project deadline",
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked full, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests marked `full` to `make test-all`; pytest counts them as deselected."""
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
 
 
 @pytest.fixture(scope="session")
@@ -161,11 +175,23 @@ def make_tokens(tmp_path_factory, write_csv, tiny_models) -> Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def run_script() -> Callable[..., "object"]:
-    """Run a script as a user would, in a process of its own; returns the completed process."""
+def warm(tmp_path_factory) -> Warm:
+    """The process that all processes which run tests share, with the libraries imported."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    base = tmp_path_factory.getbasetemp()
+    return Warm((base if alone else base.parent) / "warm", os.getpid() if alone else os.getppid())
+
+
+@pytest.fixture(scope="session")
+def run_script(warm) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script as a user would, in a process of its own; returns the completed process.
+
+    With an environment of its own it starts cold, since libraries read theirs on import.
+    """
 
     def run(name: str, *words: object, env: dict[str, str] | None = None):
-        command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
+        python = warm.python if env is None else sys.executable
+        command = [python, str(ROOT / "scripts" / f"{name}.py"), *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
     return run
@@ -185,8 +211,8 @@ def copy_workflow() -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run Snakemake in a copy of the workflow; its output is all in `stdout`."""
+def snakemake(warm) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Snakemake in a copy of the workflow, with warm jobs; its output is all in `stdout`."""
 
     def run(*words: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         # Toy packages lie in wheels/: where there is such a folder, no index is asked.
@@ -197,7 +223,7 @@ def snakemake() -> Callable[..., subprocess.CompletedProcess[str]]:
             | (local if (cwd / "wheels").exists() else {})
         )
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *words],
+            [warm.python, "-m", "snakemake", *words],
             cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == status, done.stdout

@@ -14,6 +14,7 @@ def test_there_are_so_many_cells(cells):
     assert len(config["variants"]["lora"]["r"]) * len(config["seeds"]) == cells
 
 
+@pytest.mark.full
 def test_a_plan_is_measured(tmp_path):
     plans.main(["--cells", "10", "--output", str(tmp_path / "plans.csv")])
     with open(tmp_path / "plans.csv", newline="") as file:

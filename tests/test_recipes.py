@@ -171,6 +171,7 @@ seeds: [42]
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("recipe", ["opt-sms-spam", "distilbert-imdb"])
 def test_a_recipe_runs_to_the_end(
     hub, copy_workflow, snakemake, make_rows, vocabulary, tmp_path, recipe

@@ -4,9 +4,12 @@ The table EDITS is the contract; docs/reruns.md shows it. The workflow it is tes
 tiny models on two small datasets with two ranks and one seed (see conftest.py).
 """
 
+import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -353,10 +356,33 @@ TRIED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def place(finished, tmp_path_factory) -> Path:
+    """A finished workflow that is edited and put back for each dry run, which writes no result."""
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("rerun") / "workflow"))
+
+
+@contextmanager
+def edited(file: Path, change: Change) -> Iterator[None]:
+    """Change a file for the time of a ``with`` block; then it has its content and times again."""
+    before = (file.read_bytes(), file.stat()) if file.exists() else None
+    try:
+        change(file)
+        yield
+    finally:
+        if before is None:
+            file.unlink(missing_ok=True)
+        else:
+            content, status = before
+            file.write_bytes(content)
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 @pytest.mark.parametrize("edit", TRIED, ids=str)
-def test_an_edit_reruns_what_depends_on_it(work, snakemake, edit):
-    edit.change(work / edit.file)
-    assert planned(snakemake("-n", *edit.words, cwd=work).stdout) == Counter(edit.stale)
+def test_an_edit_reruns_what_depends_on_it(place, snakemake, edit):
+    with edited(place / edit.file, edit.change):
+        plan = snakemake("-n", *edit.words, cwd=place).stdout
+    assert planned(plan) == Counter(edit.stale)
 
 
 @cache
@@ -375,9 +401,9 @@ def test_a_module_makes_stale_what_the_scripts_that_import_it_do(edit):
     assert stale == Counter(edit.stale)
 
 
-def test_the_plan_names_the_changed_file(work, snakemake):
-    append("X = 1\n")(work / "scripts/common/model/training.py")
-    assert "common/model/training.py" in snakemake("-n", cwd=work).stdout
+def test_the_plan_names_the_changed_file(place, snakemake):
+    with edited(place / "scripts/common/model/training.py", append("X = 1\n")):
+        assert "common/model/training.py" in snakemake("-n", cwd=place).stdout
 
 
 def test_a_fresh_checkout_of_the_code_reruns_nothing(work, snakemake):

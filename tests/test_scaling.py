@@ -31,6 +31,7 @@ def test_texts_are_as_long_as_asked():
     assert 55 < sum(words) / len(words) < 65
 
 
+@pytest.mark.full
 def test_both_stages_are_measured_and_drawn(tiny_models, tmp_path):
     table, figure = tmp_path / "scaling.csv", tmp_path / "scaling.svg"
     places = f"--model {tiny_models['bert']} --output {table} --figure {figure}"

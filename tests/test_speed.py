@@ -35,6 +35,7 @@ def classifier(name: str):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("name", COUNTED)
 def test_operations_are_those_that_torch_counts(name, training):
@@ -73,6 +74,7 @@ def test_a_causal_model_has_half_of_the_pairs():
     assert gap == 4 * 4 * 64 * LENGTH**2 / 2
 
 
+@pytest.mark.full
 def test_the_limit_is_measured_for_every_size_and_kernel(monkeypatch):
     monkeypatch.setattr(operations, "SQUARE", 64)
     monkeypatch.setattr(operations, "LEAST_SECONDS", 0)
@@ -133,6 +135,7 @@ def test_an_arm_that_fails_is_told():
         speed.side_by_side([["no_such_script.py"]])
 
 
+@pytest.mark.full
 def test_a_quick_run_measures_every_arm(tiny_models, tmp_path, capsys):
     output = tmp_path / "speed.json"
     words = ["--quick", "--minilm", str(tiny_models["bert"]), "--output", str(output)]

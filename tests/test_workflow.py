@@ -19,6 +19,7 @@ def smoke(tmp_path_factory, copy_workflow, snakemake) -> Path:
     return root
 
 
+@pytest.mark.full
 def test_the_smoke_run_compares_real_weights_on_real_texts(smoke):
     table = pd.read_csv(smoke / "results/comparison.csv")
     test = table[table["split"] == "test"]
