@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-slurm torture audit lint format docs partial diff bench scaling \
+.PHONY: help run smoke test test-all test-slurm torture audit lint format docs partial diff bench scaling \
 	plans levels screenshots lock clean
 
 help: ## list the targets
@@ -25,8 +25,12 @@ run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS 
 smoke: ## run the same stages on little data, in about a minute
 	@$(MAKE) --no-print-directory run CONFIG=config/smoke.yaml
 
-test: .venv/dev.stamp ## run the tests, two files at a time; ARGS go to pytest (-n 0: one)
+test: .venv/dev.stamp ## run the tests, in minutes; ARGS go to pytest (-n 0: one file at a time)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-all: .venv/dev.stamp ## run all tests: every pair of method and model, benchmarks, Slurm
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --full $(ARGS)
+	@$(MAKE) --no-print-directory test-slurm ARGS="-k 'not share'"
 
 test-slurm: .venv/dev.stamp ## run the smoke config on a Slurm of this machine; needs root, slurm-wlm, munge
 	@$(BIN)/python -m pytest tests/slurm -rs $(ARGS)

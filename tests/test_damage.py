@@ -189,17 +189,23 @@ def mount(tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
-def train_into(place: Path, tokens: Path, model: Path) -> subprocess.CompletedProcess[str]:
-    words = ["--model", model, "--tokens", tokens, "--max-steps", "3", "--checkpoint-seconds", "0"]
-    words += ["--output", place / "adapter", "--record", place / "training.json"]
-    command = [sys.executable, ROOT / "scripts/train_lora.py", *words]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+@pytest.fixture
+def train_into(warm, make_tokens, tiny_models):
+    """Train a cell into a directory, in a process of its own."""
+
+    def train(place: Path) -> subprocess.CompletedProcess[str]:
+        inputs = ["--model", tiny_models["bert"], "--tokens", make_tokens("bert")]
+        words = [*inputs, "--max-steps", "3", "--checkpoint-seconds", "0"]
+        words += ["--output", place / "adapter", "--record", place / "training.json"]
+        return warm.run([ROOT / "scripts/train_lora.py", *words], capture_output=True)
+
+    return train
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(mount, make_tokens, tiny_models):
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(mount, train_into):
     """Checkpoints that have no room are told too, and training goes on."""
     place = mount("size=16k")
-    done = train_into(place, make_tokens("bert"), tiny_models["bert"])
+    done = train_into(place)
     assert done.returncode == 1
     assert "no checkpoint at step 1" in done.stderr
     last = done.stderr.strip().splitlines()[-1]
@@ -209,26 +215,26 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(mount, make_tokens,
     assert not (place / "training.json").exists()
 
 
-def test_results_that_are_mounted_read_only_are_told(mount, make_tokens, tiny_models):
+def test_results_that_are_mounted_read_only_are_told(mount, train_into):
     place = mount("ro")
-    done = train_into(place, make_tokens("bert"), tiny_models["bert"])
+    done = train_into(place)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: {place}")
     assert "Read-only file system; write elsewhere, or have it mounted for writing" in last
 
 
-def test_a_file_in_the_place_of_a_directory_is_told(tmp_path, make_tokens, tiny_models):
+def test_a_file_in_the_place_of_a_directory_is_told(tmp_path, train_into):
     (tmp_path / "results").write_text("")
-    done = train_into(tmp_path / "results", make_tokens("bert"), tiny_models["bert"])
+    done = train_into(tmp_path / "results")
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert "move away the file that stands where a directory is needed, and run again" in last
 
 
-def test_a_file_in_the_place_of_an_output_directory_is_replaced(tmp_path, make_tokens, tiny_models):
+def test_a_file_in_the_place_of_an_output_directory_is_replaced(tmp_path, train_into):
     (tmp_path / "adapter").write_text("")
-    done = train_into(tmp_path, make_tokens("bert"), tiny_models["bert"])
+    done = train_into(tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "adapter").is_dir()
 

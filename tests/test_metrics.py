@@ -98,6 +98,7 @@ def test_results_are_plain_numbers():
     assert type(result["confusion_matrix"][0][0]) is int
 
 
+@pytest.mark.full
 def test_neither_network_nor_home_is_needed():
     """A home inside a device file can be made by nobody, root included."""
     program = (

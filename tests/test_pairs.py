@@ -162,6 +162,7 @@ def test_predictions_on_new_pairs_are_those_of_the_evaluation(cell, tmp_path):
         predict.main([*words, "--text", "premise"])
 
 
+@pytest.mark.full
 def test_the_code_of_the_card_answers_as_the_cell(cell, tmp_path):
     moved = Path(shutil.copytree(cell.root / "adapter", tmp_path / "moved"))
     fill_hub_cache(tmp_path / "home", cell.base)

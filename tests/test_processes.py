@@ -17,24 +17,24 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def command(make_tokens, tiny_models):
-    """The words of a training in so many processes."""
+    """The words of a training in so many processes, behind those of Python."""
     inputs = ["--model", tiny_models["gpt2"], "--tokens", make_tokens("gpt2", count=600)]
 
     def words(place: Path, processes: int, *more: object) -> list[str]:
         line = [*inputs, "--peft", json.dumps({"r": 4}), "--gpus", processes, "--batch-size", 16]
         line += ["--learning-rate", 1e-2]
         line += ["--output", place / "adapter", "--record", place / "training.json", *more]
-        return [sys.executable, str(ROOT / "scripts/train_lora.py"), *map(str, line)]
+        return [str(ROOT / "scripts/train_lora.py"), *map(str, line)]
 
     return words
 
 
-def test_two_processes_train_the_model_that_one_does(command, tmp_path):
+def test_two_processes_train_the_model_that_one_does(command, warm, tmp_path):
     """Each has half of a batch; sums are added in another order, which is all that differs."""
     for processes in (1, 2):
         place = tmp_path / str(processes)
         words = command(place, processes, "--kind", "head", "--learning-rate", 0.1)
-        done = subprocess.run(words, capture_output=True, text=True)
+        done = warm.run(words, capture_output=True)
         assert done.returncode == 0, done.stderr
     records = [json.loads((tmp_path / n / "training.json").read_text()) for n in ("1", "2")]
     first, second = (record["train_info"] for record in records)
@@ -56,7 +56,7 @@ def test_two_processes_train_the_model_that_one_does(command, tmp_path):
 def started(command, tmp_path):
     """A long training in two processes, once both are there: the first and the second."""
     words = command(tmp_path, 2, "--epochs", 500, "--checkpoint-seconds", 1)
-    first = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("adapter.checkpoints/step*")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -68,6 +68,7 @@ def started(command, tmp_path):
     first.wait()
 
 
+@pytest.mark.full
 def test_the_first_ends_when_the_second_fails(started):
     first, second = started
     second.kill()
@@ -83,6 +84,7 @@ def test_the_second_ends_when_the_first_is_killed(started):
     second.wait(timeout=20)
 
 
+@pytest.mark.full
 def test_both_go_on_where_they_were(started, command, tmp_path):
     first, second = started
     first.send_signal(signal.SIGTERM)
@@ -93,7 +95,7 @@ def test_both_go_on_where_they_were(started, command, tmp_path):
     saved = list(tmp_path.glob("adapter.checkpoints/step*"))
     assert len(saved) == 1
     again = subprocess.Popen(
-        command(tmp_path, 2, "--epochs", 500, "--checkpoint-seconds", 1),
+        [sys.executable, *command(tmp_path, 2, "--epochs", 500, "--checkpoint-seconds", 1)],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert again.stderr is not None
@@ -103,9 +105,8 @@ def test_both_go_on_where_they_were(started, command, tmp_path):
     assert f"going on from step {saved[0].name.removeprefix('step')} " in line
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(command, tmp_path):
-    done = subprocess.run(
-        command(tmp_path, 2, "--batch-size", 7), capture_output=True, text=True, timeout=60
-    )
+def test_a_batch_that_cannot_be_shared_is_refused(command, warm, tmp_path):
+    words = command(tmp_path, 2, "--batch-size", 7)
+    done = warm.run(words, capture_output=True, timeout=60)
     assert done.returncode == 1
     assert "`batch_size` is 7, and no multiple of `gpus`, 2" in done.stderr

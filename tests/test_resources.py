@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -80,11 +79,11 @@ def test_without_a_driver_there_is_none(monkeypatch, tmp_path):
     ],
 )
 def test_no_more_jobs_compute_on_gpus_than_there_is_room_for(
-    tiny_workflow, tmp_path, visible, words, provided
+    tiny_workflow, warm, tmp_path, visible, words, provided
 ):
     place = tiny_workflow(tmp_path / "workflow")
-    command = [sys.executable, "-m", "snakemake", "resources/models/bert", *words]
     env = os.environ | {"CUDA_VISIBLE_DEVICES": visible}
-    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True)
+    command = ["-m", "snakemake", "resources/models/bert", *words]
+    done = warm.run(command, cwd=place, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^Provided resources: .*gpu\D+(\d+)", done.stderr, re.MULTILINE) == provided

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -169,8 +168,8 @@ def test_elsewhere_than_in_the_main_thread_no_signal_is_asked_for(train, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def command(make_tokens, tiny_models):
-    """The words of a training of a few seconds."""
+def command(make_tokens, tiny_models, warm):
+    """The words of a training of a few seconds, in a process of its own."""
     inputs = ["--model", tiny_models["gpt2"], "--tokens", make_tokens("gpt2", count=200)]
 
     def words(place: Path, *more: object) -> list[str]:
@@ -178,7 +177,7 @@ def command(make_tokens, tiny_models):
         line = [*inputs, "--peft", peft, "--learning-rate", 1e-2, "--epochs", 4]
         line += ["--checkpoint-seconds", 0, "--output", place / "adapter"]
         line += ["--record", place / "training.json", *more]
-        return [sys.executable, str(ROOT / "scripts/train_lora.py"), *map(str, line)]
+        return [warm.python, str(ROOT / "scripts/train_lora.py"), *map(str, line)]
 
     return words
 

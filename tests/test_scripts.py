@@ -82,6 +82,7 @@ def test_help_imports_the_standard_library_alone(imports, script):
     assert packages == {"common"}
 
 
+@pytest.mark.full
 def test_a_job_imports_what_its_stage_needs_at_once(imports, make_tokens, tiny_models, tmp_path):
     """Libraries that a stage needs come with the collector of garbage off, and no others."""
     given = ["--model", tiny_models["bert"], "--tokens", make_tokens("bert")]

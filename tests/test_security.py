@@ -53,6 +53,7 @@ def without_pickle(tmp_path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(tmp_path / "guard")}
 
 
+@pytest.mark.full
 def test_a_cell_is_trained_resumed_evaluated_and_used_without_unpickling(
     without_pickle, tmp_path, make_tokens, tiny_models, run_script
 ):

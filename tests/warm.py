@@ -1,16 +1,16 @@
 """A warm process: it imports the libraries once, and forks for each command that a test runs.
 
-Importing torch, transformers, PEFT and datasets takes a job five seconds of a core; most jobs of the
-tests compute for less than one. Here the server imports the libraries, and nothing of this project,
-then runs each command in a fork: the same program on the same files, without the imports.
+Importing torch, transformers, PEFT and datasets takes a job five seconds of a core; most jobs of
+the tests compute for less than one. Here a server imports the libraries, and nothing of this
+project, then runs each command in a fork: the same program on the same files.
 
-    server = Warm(directory)                 # one for all processes that run tests
-    server.run([python, "scripts/plot.py", "--help"], cwd=..., env=...)
-    server.python                            # an executable to use in the place of Python
+    warm = Warm(directory, owner)            # one for all processes that run tests
+    warm.run(["scripts/plot.py", "--help"])  # as subprocess.run([sys.executable, ...])
+    warm.python                              # an executable to use in the place of Python
 
-``server.python`` makes the jobs of a Snakemake run warm too: Snakemake puts the directory of
-``sys.executable`` first on PATH. What depends on how an interpreter starts (PYTHONHASHSEED, the hub's
-variables, signals, what is imported) has to be tested with ``sys.executable`` itself.
+``warm.python`` makes the jobs of a Snakemake run warm too: Snakemake puts the directory of
+``sys.executable`` first on PATH. What depends on how an interpreter starts (PYTHONHASHSEED, the
+variables of the hub, what is imported) has to be tested with ``sys.executable`` itself.
 """
 
 import contextlib
@@ -20,8 +20,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,13 @@ import filelock
 
 # What the stages import, and Snakemake. An import must start no thread: a fork has none of them.
 LIBRARIES = (
-    "accelerate", "datasets", "datasketch", "evaluate", "matplotlib.pyplot", "matplotlib.backends.backend_svg",
-    "pandas", "peft", "plotly.graph_objects", "pyarrow.parquet", "safetensors.torch", "scipy.optimize",
-    "scipy.stats", "sklearn.feature_extraction.text", "sklearn.linear_model", "sklearn.metrics", "snakemake.cli",
-    "snakemake.executors.local", "tabulate", "tokenizers", "torch", "torch.utils.data", "transformers", "xxhash",
+    "accelerate", "datasets", "datasketch", "evaluate", "matplotlib.backends.backend_svg",
+    "matplotlib.pyplot", "pandas", "peft", "plotly.graph_objects", "pyarrow.parquet",
+    "safetensors.torch", "scipy.optimize", "scipy.stats", "sklearn.feature_extraction.text",
+    "sklearn.linear_model", "sklearn.metrics", "snakemake.cli", "snakemake.executors.local",
+    "tabulate", "tokenizers", "torch.utils.data", "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert", "transformers.models.gpt2.modeling_gpt2",
-    "transformers.models.auto.modeling_auto", "transformers.trainer",
+    "transformers.trainer", "xxhash",
 )  # fmt: skip
 # Libraries read these when they are imported; `cli.go_offline` sets them in each stage.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -64,7 +66,9 @@ def pass_on(received, frame):
 for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(each, pass_on)
 status = answers.readline()
-os._exit(int(status) if status else 128 + signal.SIGKILL)
+if not status:
+    os.kill(os.getpid(), signal.SIGKILL)
+os._exit(int(status))
 """
 
 
@@ -98,18 +102,15 @@ class Warm:
                 raise RuntimeError(f"the warm process did not start: {self.log.read_text()}")
             time.sleep(0.05)
         client = CLIENT.format(python=sys.executable, address=self.address, header=HEADER)
-        aside = Path(self.python)
-        aside.parent.mkdir()
-        aside.write_text(client)
-        aside.chmod(0o755)
+        executable = Path(self.python)
+        executable.parent.mkdir()
+        executable.write_text(client)
+        executable.chmod(0o755)
 
-    def run(
-        self, words: Sequence[object], *, cwd: Path | None = None, env: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run ``python words``, as ``subprocess.run`` does."""
+    def run(self, words: Sequence[object], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run ``python words``; options are those of ``subprocess.run``."""
         command = [self.python, *map(str, words)]
-        return subprocess.run(command, cwd=cwd, env=env, text=True, check=False, **options)
+        return subprocess.run(command, text=True, check=False, **options)
 
 
 def serve(address: str, owner: int) -> None:
@@ -126,9 +127,9 @@ def serve(address: str, owner: int) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{address}.new")
         listener.listen(64)
-        os.rename(f"{address}.new", address)
+        Path(f"{address}.new").rename(address)
         listener.settimeout(0.5)
-        while Path(f"/proc/{owner}").exists():
+        while is_alive(owner):
             with contextlib.suppress(TimeoutError):
                 connection, _ = listener.accept()
                 with connection:
@@ -136,6 +137,15 @@ def serve(address: str, owner: int) -> None:
                     if os.fork() == 0:
                         listener.close()
                         os._exit(answer(connection))
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process of this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def answer(connection: socket.socket) -> int:
@@ -150,6 +160,7 @@ def answer(connection: socket.socket) -> int:
         os.dup2(file, number)
         os.close(file)
     connection.sendall(f"{os.getpid()}\n".encode())
+    threading.Thread(target=end_with, args=(connection,), daemon=True).start()
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
@@ -158,22 +169,27 @@ def answer(connection: socket.socket) -> int:
     return status
 
 
+def end_with(connection: socket.socket) -> None:
+    """Kill this process when the one that asked for it has ended, be it killed itself."""
+    if not connection.recv(1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def interpreted(words: list[str], python: str) -> int:
     """Return the exit status that Python would have with these words on its command line."""
     import atexit
     import runpy
-    import threading
     import traceback
 
-    sys.stdout = open(1, "w", buffering=1, closefd=False)
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     sys.executable = python
     inserted = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     sys.path[:] = [*inserted, *(place for place in sys.path if place != str(Path(__file__).parent))]
     status = 0
     try:
         if words[0] == "-m":
-            sys.argv, sys.path[:0] = words[1:], [os.getcwd()]
+            sys.argv, sys.path[:0] = words[1:], [str(Path.cwd())]
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         elif words[0] == "-c":
             sys.argv, sys.path[:0] = ["-c", *words[2:]], [""]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.torture import torture
@@ -9,6 +10,7 @@ from tests.torture import torture
 KILLS = 4
 
 
+@pytest.mark.full
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
     tiny_workflow, tmp_path, capsys
 ):
