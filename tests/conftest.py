@@ -20,6 +20,11 @@ from tests.warm import Warm
 
 ROOT = Path(__file__).parents[1]
 
+NO_WORKFLOW = shutil.ignore_patterns(
+    "results", "resources", ".snakemake", ".git", ".venv*", "*_cache", "__pycache__",
+    "tests", "benchmarks", "docs",
+)  # fmt: skip
+
 HF_TOKEN = "hf_NeverToBeSeen"  # of every run of the workflow here; test_security looks for it
 
 CONFIG = """
@@ -199,13 +204,10 @@ def run_script(warm) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def copy_workflow() -> Callable[[Path], Path]:
-    """Copy the workflow, without anything it made, to a directory."""
-    ignored = shutil.ignore_patterns(
-        "results", "resources", ".snakemake", ".git", ".venv*", "*_cache"
-    )
+    """Copy the workflow, without its tests and anything it made, to a directory."""
 
     def copy(target: Path) -> Path:
-        return Path(shutil.copytree(ROOT, target, ignore=ignored, dirs_exist_ok=True))
+        return Path(shutil.copytree(ROOT, target, ignore=NO_WORKFLOW, dirs_exist_ok=True))
 
     return copy
 
@@ -256,34 +258,32 @@ def tiny_workflow(copy_workflow, write_csv, tiny_models) -> Callable[[Path], Pat
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory) -> Callable[..., Path]:
-    """Make a directory once for all processes that run tests side by side; returns its path."""
+def finished(request, tmp_path_factory, copy_workflow, tiny_workflow, snakemake) -> Path:
+    """The tiny workflow with all outputs up to date. Only to read: see `work`.
 
-    def make(name: str, fill: Callable[[Path], object]) -> Path:
-        if "PYTEST_XDIST_WORKER" not in os.environ:
-            root = tmp_path_factory.mktemp(name)
-            fill(root)
-            return root
-        shared = tmp_path_factory.getbasetemp().parent / name
-        with filelock.FileLock(f"{shared}.lock"):
-            if not shared.exists():
-                aside = shared.with_name(f"{name}-{os.getpid()}")
-                aside.mkdir()
-                fill(aside)
-                aside.rename(shared)
-        return shared
-
-    return make
+    It is made once for all processes that run tests, and kept for the next call of pytest as long
+    as no file of the workflow changes.
+    """
+    kept = request.config.cache.mkdir("finished")
+    place = kept / digest_of(copy_workflow(tmp_path_factory.mktemp("code")), Path(__file__))
+    with filelock.FileLock(kept / "lock"):
+        if not place.exists():
+            for old in (path for path in kept.iterdir() if path.is_dir()):
+                shutil.rmtree(old)
+            aside = place.with_suffix(".partial")
+            snakemake("--cores", "2", cwd=tiny_workflow(aside))
+            aside.rename(place)
+    return place
 
 
-@pytest.fixture(scope="session")
-def finished(made_once, tiny_workflow, snakemake) -> Path:
-    """The tiny workflow with all outputs up to date. Only to read: see `work`."""
-
-    def fill(root: Path) -> None:
-        snakemake("--cores", "2", cwd=tiny_workflow(root / "workflow"))
-
-    return made_once("finished", fill) / "workflow"
+def digest_of(directory: Path, *files: Path) -> str:
+    """Return a digest of Python's version, of the files below a directory, and of more files."""
+    found = hashlib.sha256(sys.version.encode())
+    below = sorted(path for path in directory.rglob("*") if path.is_file())
+    for path in (*below, *files):
+        found.update(f"{path.relative_to(directory) if path in below else path.name}".encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ def test_no_log_and_no_record_holds_the_token_of_the_hub(finished):
     made = [path for path in files if path.is_relative_to(finished / "results")]
     assert len(made) > 50
     telling = [path for path in files if HF_TOKEN.encode() in path.read_bytes()]
-    assert [path.relative_to(finished) for path in telling] == [Path("tests/conftest.py")]
+    assert telling == []
 
 
 @pytest.mark.parametrize("script", ["fetch_model", "fetch_dataset"])
