@@ -45,9 +45,13 @@ rule all:
     default_target: True
     input:
         passports(),
+        # Also what other outputs are made of: a damaged one that was deleted is made again.
+        config["metrics"],
+        beside(config["metrics"], "predictions.parquet"),
         "results/verdicts.json",
         "results/report.html",
         "results/comparison.csv",
+        "results/comparison.digests.json",
         "results/verdicts.csv",
         "results/comparison.md",
         "results/comparison.tex",

@@ -169,7 +169,6 @@ def part(tokens: Path, train_rows: int, test_rows: int, target: Path) -> None:
     The rows of a sorted source would be of one class, taken from its beginning.
     """
     from common.data import datadict
-    from common.data import tokens as tokenised
 
     splits = datadict.load(tokens)
     counts = {"train": train_rows, "validation": VALIDATION_ROWS, "test": test_rows}
@@ -179,4 +178,4 @@ def part(tokens: Path, train_rows: int, test_rows: int, target: Path) -> None:
         splits[name] = splits[name].select(rows)
     files.remove(target)
     datadict.save(splits, target)
-    shutil.copy(tokens / tokenised.STATISTICS, target)
+    shutil.copy(tokens / files.STATISTICS, target)

@@ -66,7 +66,7 @@ def locate_classifiers(config: Config) -> dict[str, list[str]]:
         candidates = [cell] if cell else cells(config, dataset)
         models = sorted({candidate.partition("/")[0] for candidate in candidates})
         located[name] = [
-            *([] if cell else ["results/comparison.csv"]),
+            *([] if cell else ["results/comparison.csv", "results/comparison.digests.json"]),
             *(f"resources/models/{model}" for model in models),
             *(f"results/{dataset}/{candidate}/adapter" for candidate in candidates),
             # The cell has passed its gate.

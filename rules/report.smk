@@ -66,6 +66,7 @@ rule report:
             category="Comparison",
             labels={"what": "Methods, for a paper", "as": "Markdown"},
         ),
+        digests="results/comparison.digests.json",
     log:
         "results/report.log",
     benchmark:
@@ -99,6 +100,7 @@ rule plot:
     """Draw the comparison, each figure a file: what the page shows, for papers."""
     input:
         csv="results/comparison.csv",
+        digests="results/comparison.digests.json",
         verdicts="results/verdicts.json",
         metrics=config["metrics"],
     output:

@@ -123,11 +123,18 @@ def by_their_names(names: tuple[str, str], roots: tuple[Path, Path]) -> Iterator
 
 
 def read(results: Path) -> dict[Cell, dict]:
-    """The metrics.json of every cell and baseline that a directory compares."""
-    return {
-        cell: checking.read_record(results / cell.path / cells.METRICS)
-        for cell in cells.compared(results)
-    }
+    """Return the metrics.json of every cell and baseline that a directory compares.
+
+    Raises:
+        InputError: one is damaged, or the predictions beside it are.
+    """
+    records = {}
+    for cell in cells.compared(results):
+        directory = results / cell.path
+        records[cell] = checking.read_record(directory / cells.METRICS)
+        if (directory / cells.PREDICTIONS).exists():  # of a git revision there may be none
+            checking.check_predictions(directory, records[cell])
+    return records
 
 
 def markdown(found: Comparison, metrics: list[str]) -> str:

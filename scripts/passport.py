@@ -18,7 +18,7 @@ from typing import Any
 
 from common import cli, files
 from common.cli import InputError
-from common.data import passport, tokens
+from common.data import passport
 from common.markdown import flat
 from common.report import figures
 from common.report.figures import COLOURS, INK
@@ -67,7 +67,7 @@ def read_models(directories: list[Path]) -> dict[str, dict[str, Any]]:
         name = directory.resolve().parent.name
         if name in models:
             raise InputError(f"{directory}: there are tokens of {name!r} already; name them once")
-        models[name] = files.read_json(directory / tokens.STATISTICS, TOKENIZED)
+        models[name] = files.read_json(directory / files.STATISTICS, TOKENIZED)
     return models
 
 

@@ -15,7 +15,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli
+from common import cli, seals
 from common.cli import InputError
 from common.markdown import flat
 from common.report import compared, costs, curves, diagrams, drawing, figures, forest, sweeps
@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", required=True, type=Path, help="SVG file to write")
     args = parser.parse_args(argv)
     figures.prepare()
+    seals.check_file(args.csv)
     test = read(args.csv, args.metrics[0])
     comparison = compared.read(args.verdicts, args.results)
     figures.save(draw_comparison(test, args.metrics[0]), args.comparison)

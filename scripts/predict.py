@@ -23,7 +23,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from common import cli, files, gpus, startup
+from common import cli, files, gpus, seals, startup
 from common.cli import InputError
 from common.data import rows
 from common.data.encoding import TYPES
@@ -139,6 +139,7 @@ def choose(args: argparse.Namespace) -> tuple[Path, Path]:
     """The directories of the model and of the adapter: those named, or those of the best cell."""
     if args.adapter:
         return args.model, args.adapter
+    seals.check_file(args.comparison)
     model, variant, seed = best_cell(args.comparison, args.dataset, args.best)
     log.info("best by validation %s: %s/%s/seed%s", args.best, model, variant, seed)
     cell = args.results / args.dataset / model / variant / f"seed{seed}"

@@ -11,7 +11,8 @@ The cells are named, not searched for: a rank that left the config leaves the co
 are tidy: one row per cell or baseline and split, and one per variant with its verdicts. The
 Markdown is for reading, the verdict of each dataset first; LaTeX table and methods are for a paper.
 Figures published elsewhere, --published, stand beside ours as rows marked so, in no mean, in no
-verdict, and not in --verdicts-csv.
+verdict, and not in --verdicts-csv. Beside the CSV stand the digests of all these files
+(comparison.digests.json): what reads one of them sees damage.
 """
 
 import json
@@ -19,7 +20,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.cells import Cell, directory, identities
 from common.cli import InputError
 from common.report.references import Reference, references
@@ -87,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     for path, text in texts.items():
         with files.written_aside(path) as aside:
             aside.write_text(text, encoding="utf-8")
+    seals.seal_files([*tables, *texts], args.csv.with_suffix(seals.SIDECAR))
     log.info("%d rows in %s", len(table), args.csv)
 
 
@@ -117,7 +119,7 @@ def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
     try:
         return [flatten(row, split, record) for split in record["metrics"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} lacks figures ({error}): delete it and run again") from error
+        raise InputError(f"{path} lacks figures ({error}): {files.remedy(path)}") from error
 
 
 def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cli.go_offline()
     use_threads(args.threads)
-    from common.data import datadict, tokens
+    from common.data import datadict
 
     with startup.importing():
         import datasets  # noqa: F401
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         statistics = describe(splits, encoder) | {"source": source}
         datadict.save(splits.remove_columns(WHOLE), aside)
         files.remove(aside / CACHE)
-        files.write_json(statistics, aside / tokens.STATISTICS)
+        files.write_json(statistics, aside / files.STATISTICS)
         seals.seal(aside)
     log.info("%s", statistics)
 

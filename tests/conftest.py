@@ -1,7 +1,6 @@
 """Small things to test on: texts that can be learned, and tiny models of random weights."""
 
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+from common import files, seals
 from common.data import corpus
 from common.data.examples import Example
 from tests.warm import Warm
@@ -156,7 +156,8 @@ def tiny_models(tmp_path_factory, vocabulary) -> dict[str, Path]:
     transformers.GPT2Model(gpt2).save_pretrained(root / "gpt2")
     for name in ("bert", "gpt2"):
         source: dict[str, object] = {"kind": "path", "name": name, "weights_sha256": {}}
-        (root / name / "source.json").write_text(json.dumps(source), encoding="utf-8")
+        files.write_json(source, root / name / files.SOURCE)
+        seals.seal(root / name)
     return {name: root / name for name in ("bert", "gpt2")}
 
 

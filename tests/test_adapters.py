@@ -60,10 +60,8 @@ def saved(tmp_path_factory, load_model, save) -> Path:
 
 @pytest.fixture
 def copied(saved, tmp_path) -> Path:
-    """An adapter to change, without the seal that would tell of it first."""
-    copy = Path(shutil.copytree(saved, tmp_path / "adapter"))
-    (copy / seals.SEAL).unlink()
-    return copy
+    """An adapter to change, and then to seal anew: else the seal would tell of it first."""
+    return Path(shutil.copytree(saved, tmp_path / "adapter"))
 
 
 def moved(model):
@@ -176,6 +174,7 @@ def test_size_is_that_of_the_weights(saved):
 def test_missing_weights_do_not_pass_silently(tiny_models, copied, part):
     kept = {k: v for k, v in load_file(copied / adapters.WEIGHTS).items() if part not in k}
     save_file(kept, copied / adapters.WEIGHTS)
+    seals.seal(copied)
     with pytest.raises(InputError, match=f"lacks .* weights of this model, such as .*{part}"):
         variants.load(tiny_models["bert"], copied)
 
@@ -192,7 +191,9 @@ def test_a_head_that_peft_does_not_know_of_is_missed(save, tmp_path):
 
 
 def test_adapter_of_another_model_is_refused(tiny_models, saved):
-    with pytest.raises(InputError, match=r"does not load on this model: .*; train the cell again"):
+    with pytest.raises(
+        InputError, match=r"does not load on this model: .*; delete .* and run again"
+    ):
         variants.load(tiny_models["gpt2"], saved)
 
 
@@ -201,6 +202,7 @@ def test_adapter_for_other_classes_is_refused(tiny_models, copied):
     config = json.loads((copied / "config.json").read_text())
     names = {"0": "a", "1": "b", "2": "c"}
     (copied / "config.json").write_text(json.dumps(config | {"id2label": names}))
+    seals.seal(copied)
     with pytest.raises(InputError, match=r"lacks 2 weights of this model, such as .*classifier"):
         variants.load(tiny_models["bert"], copied)
 
@@ -213,6 +215,7 @@ def test_damaged_adapter_is_refused(tiny_models, copied, file, damage):
     path.unlink()
     if damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    seals.seal(copied)
     with pytest.raises(InputError, match="does not load on this model") as caught:
         variants.load(tiny_models["bert"], copied)
     assert "\n" not in str(caught.value)

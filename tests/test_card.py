@@ -64,7 +64,7 @@ def write(tmp_path):
         files.write_json(config, tmp_path / "config.json")
         held = given.pop("quantization", None)
         saved = variants.Record(record["run_info"]["kind"], [], HUB, "right", 128, held)
-        files.write_json(asdict(saved), tmp_path / variants.RECORD)
+        files.write_json(asdict(saved), tmp_path / files.CLASSIFIER)
         options = {"seed": 3, "peft": {"r": 4, "target_modules": "all-linear"}}
         words = {"options": options, "train_rows": 1200, "max_length": 128, **given}
         card.write(tmp_path, record, **words)

@@ -386,7 +386,8 @@ def replaced(old: str, new: str) -> Callable[[Path], Any]:
         (PREDICTIONS, edited(probability_ham="much"), "has no predictions of these classes"),
         (PREDICTIONS, edited(probability_ham=None), "has empty places"),
         (PREDICTIONS, edited(id="row 1"), "has the row 'row 1' twice"),
-        (PREDICTIONS, edited(probability_ham=0.0), "metrics.json is not of the rows in"),
+        (PREDICTIONS, edited(probability_ham=0.0, probability_spam=1.0),
+         "metrics.json is not of the rows in"),
         ("../../../passport.json", lambda file: file.write_text('{"splits": 3}'), "is no passport"),
     ],
 )  # fmt: skip

@@ -83,7 +83,7 @@ def test_json_keeps_the_order_and_ends_in_a_newline(tmp_path):
 
 
 def test_json_refuses_nan_and_writes_nothing(tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(InputError, match="would hold a number that is not finite"):
         files.write_json({"loss": float("nan")}, tmp_path / "a.json")
     assert names(tmp_path) == []
 

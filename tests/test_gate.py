@@ -66,6 +66,7 @@ def deberta(make_tokens, tiny_models, tmp_path) -> tuple[Path, Path]:
     directory = make("deberta-v2", tmp_path / "deberta")
     for name in ("tokenizer.json", "tokenizer_config.json", "source.json"):
         shutil.copy(tiny_models["bert"] / name, directory)
+    seals.seal(directory)
     return directory, make_tokens("bert", count=60)
 
 

@@ -191,7 +191,7 @@ def test_what_is_missing_is_one_line(tmp_path):
     frame.iloc[1:].to_parquet(cell)
     assert "have not the same test rows (id 'test/0' is in one alone)" in complaint()
     cell.unlink()
-    assert "run the stage that writes it" in complaint()
+    assert "predictions.parquet is not there" in complaint()
     frame.to_parquet(cell)
     told = (made / "verdicts.json").read_text()
     (made / "verdicts.json").write_text(told.replace('"classes": ["a", "b"]', '"classes": ["a"]'))

@@ -115,7 +115,7 @@ def test_one_damaged_cell_is_named_and_all_others_are_reported(add, run):
     file = Path("results/sms/bert/base/seed1/metrics.json")
     file.write_text(file.read_text().replace('"collapsed": false', '"other": 0'))
     text = run()
-    reason = f"{file} lacks figures ('collapsed'): delete it and run again"
+    reason = f"{file} lacks figures ('collapsed'): delete {file} and run again"
     assert f"| sms/bert/base/seed1 | damaged | {reason} |\n" in text
     assert "| bert | base | 2 of 3 | 0.600 ± 0.141 (2 of 3 seeds) |" in text
     assert "|  | majority |  | 0.466 | 0.750 |" in text
@@ -126,7 +126,7 @@ def test_a_file_that_lacks_a_metric_is_damaged_and_not_the_config(run):
     assert (
         "| sms/baselines/majority | damaged | results/sms/baselines/majority/metrics.json" in text
     )
-    assert "('mcc'): delete it and run again" in text
+    assert "('mcc'): delete results/sms/" in text
 
 
 def test_an_unknown_metric_is_one_line(run):

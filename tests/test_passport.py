@@ -12,7 +12,7 @@ import pytest
 import passport
 import prepare_data
 import tokenize_data
-from common import files
+from common import files, seals
 from common.cli import InputError
 from common.data import passport as common_passport
 
@@ -230,6 +230,7 @@ def test_a_dataset_without_models_has_a_passport(prepare, write):
 def test_a_licence_is_named_with_who_says_so(prepare, write, source, words, line):
     data = prepare()
     files.write_json(source, data / "source.json")
+    seals.seal(data)
     written = write(data, more=words)
     assert f"- licence: {line}\n" in written.text
     origin = written.made["source"]["license_origin"]
@@ -319,7 +320,9 @@ def test_a_record_that_is_not_there_or_not_whole_is_one_line(
         with pytest.raises(InputError, match=f"{record} has no '{key}': another version wrote it"):
             write(data, tokens)
     (tmp_path / record).unlink()
-    with pytest.raises(InputError, match=f"{record} cannot be read .*: run the stage") as error:
+    with pytest.raises(
+        InputError, match=f"{record} cannot be read .*: delete .* and run again"
+    ) as error:
         write(data, tokens)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import plot
+from common import seals
 from common.cli import InputError
 from common.report import compared, costs, drawing, figures
 from common.report.compared import Dataset, Measure, Variant
@@ -70,6 +71,7 @@ def draw(tmp_path, small):
             writer = csv.DictWriter(file, [*FIELDS, "confusion_matrix"])
             writer.writeheader()
             writer.writerows(rows)
+        seals.seal_files([tmp_path / "table.csv"], tmp_path / "table.digests.json")
         files = tmp_path / "comparison.svg", tmp_path / "confusion.svg"
         plot.main([*words_of(tmp_path, small), *more])
         return files
@@ -200,7 +202,7 @@ def test_names_are_shown_as_they_are(draw):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (None, "is no comparison .*run `report`"),
+        (None, "cannot be read .*run the stage"),
         ("", "is no comparison"),
         ("dataset,model\nsms,bert\n", "has no column 'split'"),
         ("dataset,split,f1\nsms,test,0.5\n", "has no column 'macro_f1'"),
@@ -212,6 +214,7 @@ def test_a_table_that_is_none(tmp_path, small, content, complaint):
     table = tmp_path / "table.csv"
     if content is not None:
         table.write_text(content)
+        seals.seal_files([table], tmp_path / "table.digests.json")
     with pytest.raises(InputError, match=complaint) as caught:
         plot.main(words_of(tmp_path, small))
     assert "\n" not in str(caught.value)
@@ -221,7 +224,7 @@ def test_a_table_that_is_none(tmp_path, small, content, complaint):
 def test_mistake_ends_in_one_line(run_script, tmp_path, small):
     done = run_script("plot", *words_of(tmp_path, small))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/table.csv is no comparison")
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/table.csv cannot be read")
     assert "Traceback" not in done.stderr
 
 

@@ -15,6 +15,7 @@ import pytest
 import eval_lora
 import predict
 import train_lora
+from common import seals
 from common.cli import InputError
 from common.data import rows
 from predict import Text
@@ -317,7 +318,9 @@ def test_predicting_with_the_best(cell, tmp_path):
     model, adapter, expected, texts = cell
     results = adapter.parents[3]  # {dataset}/{model}/{variant}/{seed}/adapter
     line = f"{results.name},{model.name},lora,0,validation,0.9,0.1,100"
-    (tmp_path / "comparison.csv").write_text(f"{COLUMNS}\n{line}\n")
+    table = tmp_path / "comparison.csv"
+    table.write_text(f"{COLUMNS}\n{line}\n")
+    seals.seal_files([table], tmp_path / "comparison.digests.json")
     source = write_input(tmp_path / "new.txt", texts, [])
     predict.main(
         f"--input {source} --best macro_f1 --dataset {results.name} --results {results.parent} "

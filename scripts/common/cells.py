@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import cli
+from common import cli, seals
 from common.cli import InputError
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
@@ -80,6 +80,8 @@ def compared(results: Path) -> list[Cell]:
         InputError: there are none, or the table is not one of ours.
     """
     table = results / "comparison.csv"
+    if table.with_suffix(seals.SIDECAR).exists():  # not of a revision that kept the table alone
+        seals.check_file(table)
     found = listed(table) if table.exists() else on_disk(results)
     if not found:
         raise InputError(f"{results} holds no cell with {METRICS}: name a directory of results")

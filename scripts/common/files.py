@@ -15,6 +15,10 @@ from common.cli import InputError
 DIGEST = "digest"  # in a JSON file: of all else in it
 SOURCE = "source.json"  # in a directory of rows or of a model: where they came from
 PREPARATION = "preparation.json"  # in a directory of splits: what the rows are like, what was done
+STATISTICS = "statistics.json"  # in a directory of tokens: their lengths, where the rows came from
+CLASSIFIER = "classifier.json"  # in a directory of a trained cell: what it takes to use it
+MARKERS = (SOURCE, PREPARATION, STATISTICS, CLASSIFIER)  # a directory with one of them is ours
+SEAL = "digests.json"  # in a directory: of its other files, see common.seals
 
 
 @contextmanager
@@ -76,13 +80,21 @@ def remove(path: Path) -> None:
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Write JSON for people and programs: indented, keys in the order given, no NaN.
+    """Write JSON for people and programs: indented, keys in the order given.
 
     The last key of a mapping, DIGEST, tells what the others are like, so that ``read_json`` sees
     damage.
+
+    Raises:
+        InputError: a number is not finite.
     """
-    # As it will be read: texts as keys, lists for tuples.
-    content = json.loads(json.dumps(content, allow_nan=False))
+    try:  # as it will be read: texts as keys, lists for tuples
+        content = json.loads(json.dumps(content, allow_nan=False))
+    except ValueError as error:
+        raise InputError(
+            f"{path} would hold a number that is not finite, and is not written: look for the "
+            "cause in the log above"
+        ) from error
     if isinstance(content, dict):
         content |= {DIGEST: content_digest(content)}
     with written_aside(path) as aside:
@@ -115,22 +127,45 @@ def read_json(path: Path, keys: Collection[str] = ()) -> Any:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): run the stage that writes it"
-        ) from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): {remedy(path)}") from error
     except ValueError as error:  # of JSON and of UTF-8
         raise InputError(
-            f"{path} is no whole JSON file ({cli.one_line(error)}): delete it and run again"
+            f"{path} is no whole JSON file ({cli.one_line(error)}): {remedy(path)}"
         ) from error
     if isinstance(content, dict) and DIGEST in content:
         written = content.pop(DIGEST)
         if written != content_digest(content):
-            raise InputError(f"{path} was altered after it was written: delete it and run again")
+            raise InputError(f"{path} was altered after it was written: {remedy(path)}")
     if missing := [key for key in keys if key not in content]:
-        raise InputError(
-            f"{path} has no {missing[0]!r}: another version wrote it; run the stage that writes it"
-        )
+        raise InputError(f"{path} has no {missing[0]!r}: another version wrote it; {remedy(path)}")
     return content
+
+
+def remedy(*paths: Path) -> str:
+    """Return what to do about damaged or missing files: delete the outputs and run again.
+
+    A file inside a directory that one stage writes as a whole is not an output of its own: its
+    absence starts no job. There it is the directory that has to go.
+    """
+    outputs = dict.fromkeys(output_of(Path(path)) for path in paths)
+    if not any(output.exists() for output in outputs):
+        return "run the stage that writes it"
+    return f"delete {' and '.join(map(str, outputs))} and run again"
+
+
+def output_of(path: Path) -> Path:
+    """Return the directory that was written as a whole and holds a path; else the path itself."""
+    return next((each for each in (path, *path.parents) if is_whole(each)), path)
+
+
+def is_whole(directory: Path) -> bool:
+    """Return whether a directory bears the seal, or one of the files that mark ours.
+
+    Never one that holds the working directory, where a person may keep files of those names.
+    """
+    if Path.cwd().is_relative_to(directory.resolve()):
+        return False
+    return any((directory / name).exists() for name in (SEAL, *MARKERS))
 
 
 def read_source(directory: Path) -> dict[str, Any]:

@@ -11,55 +11,121 @@ from pathlib import Path
 
 from common import files
 from common.cli import InputError
+from common.files import SEAL
 
-SEAL = "digests.json"
 OF_PREDICTIONS = "predictions_digest"  # in metrics.json: of predictions.parquet beside it
+SIDECAR = (
+    ".digests.json"  # takes the place of a file's suffix: the digests of files written together
+)
+
+# By directory: its seal, and the size, times and inode of every sealed file when it was verified.
+# What several parts of a job use is read once, unless a file was touched since.
+_verified: dict[Path, tuple[object, ...]] = {}
 
 
 def seal(directory: Path) -> None:
-    """Write down what all files in a directory and below are like, as the last of them."""
+    """Write the digests of all files in a directory and below, as the last of them."""
     files.write_json(digests(inside(directory), directory), directory / SEAL)
 
 
 def check(directory: Path) -> None:
-    """Refuse a directory that is not as it was sealed; files that came later do not count.
+    """Raise if a directory is not as it was sealed; files that came later do not count.
 
-    One without a seal was not made by this project, and passes.
+    A directory that this project did not make has no seal, and passes: it has none of the files
+    that mark ours (``files.MARKERS``) either.
 
     Raises:
-        InputError: a file is missing or another one. It names the file.
+        InputError: a file is missing or another one, or the seal is missing or damaged. The line
+            names the file, and the directory that has to be deleted to have it made anew.
     """
     directory = Path(directory)
     if not (directory / SEAL).exists():
+        require_unmarked(directory)
         return
-    for name, sealed in files.read_json(directory / SEAL).items():
+    sealed = files.read_json(directory / SEAL)
+    before = state(directory, sealed)
+    if _verified.get(directory.resolve()) == before:
+        return
+    for name, written in sealed.items():
         path = directory / name
         try:
             found = digest(path)
         except OSError as error:
             raise damaged(path, f"it cannot be read ({error.strerror})") from error
-        if found != sealed:
+        if found != written:
             raise damaged(path, "it is not what was written")
+    _verified[directory.resolve()] = before
+
+
+def require_unmarked(directory: Path) -> None:
+    """Raise if a directory without a seal is one of ours: a copy broke off, or it was removed."""
+    if marked := [name for name in files.MARKERS if (directory / name).exists()]:
+        raise InputError(
+            f"{directory} has a {marked[0]} and no {SEAL}, so it is not whole: "
+            f"{files.remedy(directory)}"
+        )
+
+
+def state(directory: Path, sealed: dict[str, str]) -> tuple[object, ...]:
+    """Return what changes when a sealed file is written, replaced or removed."""
+    found: list[object] = [tuple(sorted(sealed.items()))]
+    for name in sealed:
+        path = directory / name
+        if path.exists():
+            status = path.stat()
+            found.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+        else:
+            found.append(None)
+    return tuple(found)
+
+
+def verified(directory: Path) -> dict[str, str]:
+    """Return the digests of the files of a directory, checked if it has a seal, else computed."""
+    check(directory)
+    if (directory / SEAL).exists():
+        return files.read_json(directory / SEAL)
+    return digests(inside(directory), directory)
+
+
+def seal_files(paths: Iterable[Path], sidecar: Path) -> None:
+    """Write the digests of files of one directory into a file beside them."""
+    files.write_json({path.name: digest(path) for path in paths}, sidecar)
+
+
+def check_file(path: Path) -> None:
+    """Raise if a file is not as ``seal_files`` found it.
+
+    Raises:
+        InputError: the file was altered, or the digests beside it are missing or damaged.
+    """
+    try:
+        found = digest(path)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): {files.remedy(path)}"
+        ) from error
+    if files.read_json(path.with_suffix(SIDECAR), [path.name])[path.name] != found:
+        raise damaged(path, "it is not what was written")
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """The error of a file that is not as it was sealed."""
-    return InputError(f"{path} is damaged: {why}; delete {path.parent} and run again")
+    """Return the error of a file that is not as it was sealed."""
+    return InputError(f"{path} is damaged: {why}; {files.remedy(path)}")
 
 
 def inside(directory: Path) -> list[Path]:
-    """All files of a directory and below, in order."""
+    """Return all files of a directory and below, in order."""
     paths = (path for path in directory.rglob("*") if path.is_file())
     return sorted(path for path in paths if path != directory / SEAL)
 
 
 def digests(paths: Iterable[Path], root: Path) -> dict[str, str]:
-    """The digest of each file, by its path below a directory."""
+    """Return the digest of each file, by its path below a directory."""
     return {str(path.relative_to(root)): digest(path) for path in paths}
 
 
 def digest(path: Path) -> str:
-    """The XXH3 digest of a file, of 128 bits: made at the speed of the memory, unlike a SHA-256."""
+    """Return the XXH3 digest of a file, of 128 bits: computed at the speed of the memory."""
     import xxhash
 
     with open(path, "rb") as file:

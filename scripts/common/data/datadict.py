@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common import cli, seals
+from common import cli, files, seals
 from common.cli import InputError
 
 
@@ -25,7 +25,7 @@ def load(directory: Path):
     try:
         return library().load_from_disk(directory)
     except (OSError, ValueError) as error:
-        raise InputError(f"{directory} is no saved dataset: delete it and run again") from error
+        raise InputError(f"{directory} is no saved dataset: {files.remedy(directory)}") from error
 
 
 def save(splits, directory: Path) -> None:

@@ -8,8 +8,6 @@ from common import files
 from common.data import datadict
 from common.data.encoding import TYPES
 
-STATISTICS = "statistics.json"
-
 
 @dataclass(frozen=True)
 class Tokens:
@@ -46,7 +44,7 @@ def load(directory: Path) -> Tokens:
     """
     splits = datadict.load(directory)
     names = ("pad_token_id", "max_length", "separator", "source")
-    statistics = files.read_json(directory / STATISTICS, names)
+    statistics = files.read_json(directory / files.STATISTICS, names)
     return Tokens(
         splits, datadict.class_names(splits), **{name: statistics[name] for name in names}
     )

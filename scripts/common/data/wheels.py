@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from common import files
 from common.cli import InputError
 
 
@@ -18,7 +19,7 @@ def opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(wheel) as archive:
             yield archive
     except zipfile.BadZipFile as error:
-        raise InputError(f"{wheel} is not a wheel ({error}): delete it and run again") from error
+        raise InputError(f"{wheel} is not a wheel ({error}): {files.remedy(wheel)}") from error
 
 
 def checked(member: str) -> PurePosixPath:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, seals
 from common.cli import InputError
 from common.model import models, quantization
 from common.model.models import Classifier
@@ -185,13 +185,15 @@ def load(base: Path, directory: Path, options: dict[str, Any], head: list[str], 
         seed: of the head that is drawn before the saved one takes its place.
 
     Raises:
-        InputError: the directory holds no adapter, one of another model, or not all of its weights.
+        InputError: the model is damaged, or the directory holds no adapter, one of another model,
+            or not all of its weights.
     """
     import peft
     import safetensors
     import transformers
 
     files.require_directory(base)
+    seals.check(base)
     models.quietly(transformers)
     transformers.set_seed(seed)
     try:
@@ -202,7 +204,8 @@ def load(base: Path, directory: Path, options: dict[str, Any], head: list[str], 
             model = peft.AutoPeftModelForSequenceClassification.from_pretrained(place, **options)
     except (OSError, *REFUSALS, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{directory} does not load on this model: {cli.one_line(error)}; train the cell again"
+            f"{directory} does not load on this model: {cli.one_line(error)}; "
+            f"{files.remedy(directory)}"
         ) from error
     require_complete(model, saved, directory)
     quantization.without_packing(model)

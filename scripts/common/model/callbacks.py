@@ -1,10 +1,13 @@
 """What happens between the steps of a training; imports torch, so import it late."""
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+
+from common.cli import InputError
 
 
 class BestEpoch(transformers.TrainerCallback):
@@ -51,6 +54,24 @@ class BestEpoch(transformers.TrainerCallback):
             self.trained[name].data.copy_(value)
         if self.best and hasattr(self.peft_config, "rank_pattern"):
             self.peft_config.rank_pattern = self.ranks
+
+
+class RequireFiniteLoss(transformers.TrainerCallback):
+    """Ends a training whose loss is not finite, when it is logged: no adapter is made of it.
+
+    Losses alone: in fp16 a gradient may overflow, and its step is left out.
+    """
+
+    LOSSES = ("loss", "eval_loss", "train_loss")
+
+    def on_log(self, args, state, control, logs, **_) -> None:  # noqa: ARG002
+        """Raise InputError if a loss of this line of the log is not finite."""
+        for name in self.LOSSES:
+            if name in logs and not math.isfinite(logs[name]):
+                raise InputError(
+                    f"training diverged: `{name}` is {logs[name]} at step {state.global_step}; "
+                    "lower `learning_rate`, or raise `warmup`"
+                )
 
 
 class AcceleratorMemory(transformers.TrainerCallback):

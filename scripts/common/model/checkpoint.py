@@ -200,7 +200,7 @@ def identity(options: dict[str, Any], inputs: dict[str, Path]) -> Identity:
 
     return {
         **options,
-        **{name: seals.digests(seals.inside(path), path) for name, path in inputs.items()},
+        **{name: seals.verified(path) for name, path in inputs.items()},
         "code": code(),
         "packages": records.meta_info([])["package_info"],
         "device": "cuda" if torch.cuda.is_available() else "cpu",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("validation", "test")  # nothing is ever fitted to these rows
+SUM_TOLERANCE = 1e-4  # of the sum of a row of probabilities
 
 Predict = Callable[[Any], dict[str, Any]]
 
@@ -65,11 +66,20 @@ def evaluate(
         metrics by split, with the block of ``of_clean_rows`` where rows are marked; and a frame
         with id, label, prediction (class names) and one column ``probability_{class}`` per class,
         in row order.
+
+    Raises:
+        InputError: a probability is none, as of logits that are not finite.
     """
     with startup.importing():
         from common.model.metrics import classification_metrics
 
     outcomes = {split: predict(splits[split]) for split in SPLITS}
+    for split, outcome in outcomes.items():
+        if problem := improper(outcome["probabilities"]):
+            raise InputError(
+                f"probabilities of the {split} rows {problem}: no metric is computed from them; "
+                "look for the cause in the log above"
+            )
     results = {}
     for split, outcome in outcomes.items():
         rows, labels = splits[split], splits[split]["label"]
@@ -81,6 +91,22 @@ def evaluate(
             "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
         }
     return results, tabulate(splits["test"], outcomes["test"]["probabilities"], names)
+
+
+def improper(probabilities: np.ndarray) -> str:
+    """Return what is wrong with probabilities of shape (rows, classes), such as "are not finite".
+
+    "" where each row is a distribution. A row may miss a sum of 1 by the rounding of float32.
+    """
+    import numpy as np
+
+    if not np.isfinite(probabilities).all():
+        return "are not finite"
+    if (probabilities < 0).any() or (probabilities > 1 + SUM_TOLERANCE).any():
+        return "lie outside of 0 to 1"
+    if (np.abs(probabilities.sum(axis=1) - 1) > SUM_TOLERANCE).any():
+        return "do not sum to 1"
+    return ""
 
 
 def of_clean_rows(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from common.cli import InputError
 from common.model.padding import Padding
 
 
@@ -16,13 +17,23 @@ def logits(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Any:
 
     Returns:
         A float32 tensor of shape (rows, classes), on the CPU.
+
+    Raises:
+        InputError: a logit is not finite.
     """
     import torch
 
     model.eval()
     with torch.inference_mode():
         inputs = {name: tensor.to(model.device) for name, tensor in padding.texts(rows).items()}
-        return model(**inputs).logits.float().cpu()
+        found = model(**inputs).logits.float().cpu()
+    if not found.isfinite().all():
+        raise InputError(
+            f"the logits of this {model.config.model_type} are not finite, and nothing is made of "
+            "them: its training diverged, or its precision is too low; train it with a lower "
+            "`learning_rate` or in fp32"
+        )
+    return found
 
 
 def on_device(model: Any) -> Any:

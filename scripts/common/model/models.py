@@ -77,8 +77,8 @@ def load_classifier(
         )
     except (AssertionError, OSError, ValueError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{directory} holds no classifier that loads: {cli.one_line(error)}; fetch or "
-            "train it again"
+            f"{directory} holds no classifier that loads: {cli.one_line(error)}; "
+            f"{files.remedy(directory)}, or choose another model"
         ) from error
     quantization.without_packing(model)
     # Both hold names; mismatched ones come with their shapes.
@@ -134,7 +134,7 @@ def head_modules(model, drawn: list[str]) -> list[str]:
         # As part of the head they would be trained in full, from nothing, and called an adapter.
         raise InputError(
             f"{model.name_or_path} lacks weights, or has them in other sizes than its config.json, "
-            f"of {len(lost)} modules, such as {lost[0]}: fetch it again, or choose another model"
+            f"of {len(lost)} modules, such as {lost[0]}: choose another model"
         )
     return [name for name in beside if has_parameters(model.get_submodule(name))] + sorted(inside)
 
@@ -175,6 +175,6 @@ def backbone_modules(model) -> Iterator[tuple[str, Any]]:
 def incomplete(directory: Path, names: Sequence[str]) -> InputError:
     """The error for a saved cell whose weights are missing or of another shape."""
     return InputError(
-        f"{directory} lacks {len(names)} weights of this model, such as {names[0]}: train the cell "
-        "again"
+        f"{directory} lacks {len(names)} weights of this model, such as {names[0]}: "
+        f"{files.remedy(directory)}"
     )

@@ -90,7 +90,7 @@ def train(
     """
     from common.fast.faster import faster
     from common.model import gate
-    from common.model.callbacks import AcceleratorMemory, BestEpoch
+    from common.model.callbacks import AcceleratorMemory, BestEpoch, RequireFiniteLoss
     from common.model.work import Work
 
     prepare(model, settings)
@@ -101,14 +101,13 @@ def train(
         trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
         trainer.checkpoints = checkpoints
         trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
-        for callback in callbacks:
+        for callback in (*callbacks, RequireFiniteLoss()):
             trainer.add_callback(callback)
         with faster(model, gate.probe(splits["train"]), padding) as used, work:
             taken = trainer.run()
     work.load_state(trainer.summed(work.state()))
     # Else the model would go on computing in the precision of its training, as no saved one does.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    require_finite(trainer.state.log_history)
     best.restore()
     for schedule in between_steps:
         schedule.finish()
@@ -235,20 +234,6 @@ def schedules(model) -> list[Any]:
     from common.model.callbacks import AdaLoraSchedule
 
     return [AdaLoraSchedule(model)] if method_of(model) == "ADALORA" else []
-
-
-def require_finite(log: list[dict[str, float]]) -> None:
-    """Refuse a training whose loss became infinite or no number.
-
-    Raises:
-        InputError: it names the step.
-    """
-    for entry in log:
-        if not all(math.isfinite(value) for value in entry.values()):
-            raise InputError(
-                f"training diverged: the loss is not finite at step {entry['step']}; lower "
-                "`learning_rate`, or raise `warmup`"
-            )
 
 
 def arguments(settings: Settings, seed: int, folder: str):

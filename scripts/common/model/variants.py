@@ -17,7 +17,6 @@ from common.model.padding import Padding
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"
-RECORD = "classifier.json"
 
 # Draws the head that the saved one must replace. No cell trains with it, so a cell that came
 # without its head cannot pass for a trained one.
@@ -101,7 +100,7 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
         model.config._name_or_path = name
         save_head(model, record.head, directory)
     prepared(tokenizer, record).save_pretrained(directory)
-    files.write_json(asdict(record), directory / RECORD)
+    files.write_json(asdict(record), directory / files.CLASSIFIER)
     seals.seal(directory)
     files.share(directory)
 
@@ -173,7 +172,8 @@ def load_head(model: Any, names: list[str], directory: Path) -> None:
         saved = safetensors.torch.load_file(directory / HEAD_WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(
-            f"{directory / HEAD_WEIGHTS} does not load: {cli.one_line(error)}; train the cell again"
+            f"{directory / HEAD_WEIGHTS} does not load: {cli.one_line(error)}; "
+            f"{files.remedy(directory)}"
         ) from error
     shapes = {name: value.shape for name, value in saved.items()}
     if wrong := [name for name in names if shapes.get(name) != model.get_parameter(name).shape]:
@@ -200,7 +200,9 @@ def config_of(directory: Path) -> dict[str, Any]:
     """
     config = files.read_json(directory / "config.json")
     if missing := [key for key in ("id2label", "pad_token_id") if config.get(key) is None]:
-        raise InputError(f"{directory / 'config.json'} has no {missing[0]}: train the cell again")
+        raise InputError(
+            f"{directory / 'config.json'} has no {missing[0]}: {files.remedy(directory)}"
+        )
     return config
 
 
@@ -210,7 +212,7 @@ def read_record(directory: Path) -> Record:
     Raises:
         InputError: the directory holds none, or one of another version.
     """
-    path = directory / RECORD
+    path = directory / files.CLASSIFIER
     if not path.exists():
         raise InputError(
             f"{directory} holds no trained model: name the adapter/ of a finished cell"
@@ -218,4 +220,6 @@ def read_record(directory: Path) -> Record:
     try:
         return Record(**files.read_json(path))
     except TypeError as error:
-        raise InputError(f"{path} is of another version ({error}): train the cell again") from error
+        raise InputError(
+            f"{path} is of another version ({error}): {files.remedy(directory)}"
+        ) from error

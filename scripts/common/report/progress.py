@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files
-from common.cells import METRICS, Cell
+from common.cells import METRICS, PREDICTIONS, Cell
 from common.cli import InputError
 from common.markdown import flat
 from common.statistics import checking
@@ -76,6 +76,8 @@ def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] 
     directory = results / cell.path
     try:
         record = checking.read_record(directory / METRICS, (*SHOWN, *metrics))
+        if (directory / PREDICTIONS).exists():
+            checking.check_predictions(directory, record)
         trained_anew = is_trained(cell) and (
             train_time(directory / RECORD) != train_time(directory / METRICS)
         )
@@ -97,7 +99,7 @@ def train_time(path: Path) -> float:
         return checking.number(record["train_info"]["train_time"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} has no time of a training ({cli.one_line(error)}): delete it and run again"
+            f"{path} has no time of a training ({cli.one_line(error)}): {files.remedy(path)}"
         ) from error
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common import cells, cli, seals
+from common import cells, cli, files
 from common.cli import InputError
 from common.model import evaluation
 from common.statistics import checking
@@ -85,27 +85,29 @@ def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
     """One predictions.parquet, by the ids of its rows.
 
     Raises:
-        InputError: it is missing, damaged, of other classes, lacks a value, names a row twice, or
-            its ids or labels are no texts.
+        InputError: it is missing, damaged, of other classes, lacks a value, names a row twice, its
+            ids or labels are no texts, or its probabilities are none.
     """
     try:
         frame = pd.read_parquet(path, columns=["id", "label", *columns(classes)])
         frame = frame.astype(dict.fromkeys(columns(classes), float))
     except FileNotFoundError as error:
-        raise InputError(f"{path} is not there: run the stage that writes it") from error
+        raise InputError(f"{path} is not there: {files.remedy(path)}") from error
     except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
         raise InputError(
             f"{path} has no predictions of these classes ({cli.one_line(error)}): "
-            "delete it and run again"
+            f"{files.remedy(path)}"
         ) from error
     if frame.isna().any(axis=None):
-        raise InputError(f"{path} has empty places: delete it and run again")
+        raise InputError(f"{path} has empty places: {files.remedy(path)}")
     for name in ("id", "label"):
         if pd.api.types.infer_dtype(frame[name]) != "string":
-            raise InputError(f"{path} holds no texts as {name!r}: delete it and run again")
+            raise InputError(f"{path} holds no texts as {name!r}: {files.remedy(path)}")
     if frame["id"].duplicated().any():
         twice = frame.loc[frame["id"].duplicated(), "id"].iloc[0]
-        raise InputError(f"{path} has the row {twice!r} twice: delete it and run again")
+        raise InputError(f"{path} has the row {twice!r} twice: {files.remedy(path)}")
+    if problem := evaluation.improper(frame[columns(classes)].to_numpy()):
+        raise InputError(f"{path} has probabilities that {problem}: {files.remedy(path)}")
     return frame.set_index("id")
 
 
@@ -140,7 +142,8 @@ def numbered(frame: pd.DataFrame, classes: list[str], path: Path) -> np.ndarray:
     if (numbers < 0).any():
         label, file = frame["label"].iloc[numbers.argmin()], path / "predictions.parquet"
         raise InputError(
-            f"{file} has the label {label!r}, no class of metrics.json: delete both and run again"
+            f"{file} has the label {label!r}, no class of metrics.json: "
+            f"{files.remedy(path / 'metrics.json', file)}"
         )
     return numbers
 
@@ -153,17 +156,12 @@ def check_figures(
     Raises:
         InputError: the file is not as it was written, or gives another confusion matrix.
     """
-    written = record.get(seals.OF_PREDICTIONS)
-    if written is not None and seals.digest(path / "predictions.parquet") != written:
-        raise InputError(
-            f"{path / 'predictions.parquet'} is damaged: it is not what was written; delete it and "
-            "run again"
-        )
+    checking.check_predictions(path, record)
     classes = probabilities.shape[1]
     pairs = labels * classes + probabilities.argmax(axis=1)
     matrix = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     if record["metrics"]["test"]["confusion_matrix"] != matrix.tolist():
         raise InputError(
-            f"{path}: metrics.json is not of the rows in predictions.parquet: delete both and run "
-            "again"
+            f"{path}: metrics.json is not of the rows in predictions.parquet: "
+            f"{files.remedy(path / 'metrics.json', path / 'predictions.parquet')}"
         )

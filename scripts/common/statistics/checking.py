@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cells, cli, files, seals
 from common.cli import InputError
 
 Record = dict[str, Any]
@@ -36,9 +36,31 @@ def read_record(path: Path, figures: Iterable[str] = ()) -> Record:
         check(record, figures)
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path} lacks figures ({cli.one_line(error)}): delete it and run again"
+            f"{path} lacks figures ({cli.one_line(error)}): {files.remedy(path)}"
         ) from error
     return record
+
+
+def check_predictions(directory: Path, record: Record) -> None:
+    """Raise if the predictions beside a metrics.json are not those that it was computed from.
+
+    Args:
+        directory: of the cell or baseline.
+        record: its metrics.json.
+
+    Raises:
+        InputError: predictions.parquet is missing, or not as it was written.
+    """
+    path, written = directory / cells.PREDICTIONS, record.get(seals.OF_PREDICTIONS)
+    try:
+        found = seals.digest(path)
+    except OSError as error:
+        metrics = directory / cells.METRICS
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): {files.remedy(metrics)}"
+        ) from error
+    if written not in (None, found):
+        raise seals.damaged(path, "it is not what was written")
 
 
 def check(record: Any, figures: Iterable[str]) -> None:
