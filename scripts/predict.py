@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from common import cli, files, gpus, startup
 from common.cli import InputError
 from common.data import rows
+from common.data.delimited import QUOTING
 from common.data.encoding import TYPES
 from common.data.rows import BadRow, Row
 
@@ -100,6 +101,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--id", help="column of the id; else the number of the line")
     parser.add_argument("--encoding", default="utf-8", help="of the input")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
+    parser.add_argument(
+        "--quoting", choices=QUOTING, default="auto", help="what a quote means in CSV and TSV"
+    )
     parser.add_argument(
         "--on-bad-rows", choices=["error", "skip"], default="error", help="end there, or go on"
     )
@@ -192,7 +196,8 @@ def rank(row: dict[str, str], metric: str) -> tuple:
 def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
     """The texts of the input, without the bad rows."""
     columns = {"text": args.text} | ({} if args.id is None else {"id": [args.id]})
-    found = rows.read(args.input, columns, rows.Layout(args.encoding, args.delimiter))
+    layout = rows.Layout(args.encoding, args.delimiter, args.quoting)
+    found = rows.read(args.input, columns, layout)
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files, seals
+from common.data.delimited import QUOTING
 
 if TYPE_CHECKING:
     from common.data.corpus import Corpus
@@ -36,6 +37,7 @@ SETTINGS = (
     "label",
     "labels",
     "filter",
+    "quoting",
     "on_bad_rows",
     "conflicting_labels",
     "leakage",
@@ -60,7 +62,8 @@ def main(argv: list[str] | None = None) -> None:
 
     seals.check(args.source)
     columns = examples.Columns(args.text, args.label, args.group, args.filter)
-    source = examples.read(args.source, columns, rows.Layout(args.encoding, args.delimiter))
+    layout = rows.Layout(args.encoding, args.delimiter, args.quoting)
+    source = examples.read(args.source, columns, layout)
     bad = rows.BadRows(args.on_bad_rows)
     with files.written_aside(args.output) as aside:
         aside.mkdir()
@@ -69,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         parts, names, actions, described = prepare(taken, left_out(source, bad), bad, args)
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
+        described["quoting"] = quoting_of(source)
         files.write_json(origin_of(args.source), aside / files.SOURCE)
         files.write_json(described, aside / files.PREPARATION)
         seals.seal(aside)
@@ -98,6 +102,9 @@ def parse(argv: list[str] | None):
     parser.add_argument("--source", required=True, type=Path, help="file or directory")
     parser.add_argument("--encoding", default="utf-8", help="of CSV, TSV and JSON lines")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
+    parser.add_argument(
+        "--quoting", choices=QUOTING, default="auto", help="what a quote means in CSV and TSV"
+    )
     parser.add_argument("--text", nargs="+", default=["text"], help="its column; of pairs, two")
     parser.add_argument("--label", default="label", help="column of the label")
     parser.add_argument("--group", help="column; rows of one value go to one split")
@@ -155,6 +162,15 @@ def origin_of(path: Path) -> dict[str, Any]:
         if isinstance(source, dict) and source.get("kind") in ("package", "hub", "path"):
             return source
     return {"kind": "path", "name": path.resolve().name}
+
+
+def quoting_of(source: dict[str, "Stream"]) -> dict[str, str] | None:
+    """Return how quotes were read, and why where the files decided it; None without CSV and TSV."""
+    layout = next((stream.layout for stream in source.values() if stream.layout), None)
+    if layout is None:
+        return None
+    applied = "none" if layout.quoting == "none" else "standard"
+    return {"applied": applied, "reason": layout.reason}
 
 
 def require_options(args: argparse.Namespace) -> None:

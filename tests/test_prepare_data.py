@@ -14,7 +14,7 @@ import pytest
 import prepare_data
 from common import files
 from common.cli import InputError
-from common.data import corpus
+from common.data import corpus, passport
 
 
 def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
@@ -252,7 +252,8 @@ def test_every_type_of_file_gives_the_same_splits(source, tmp_path):
     for name, delimiter in options.items():
         words = ["--delimiter", *delimiter] if delimiter else []
         made = prepare(tmp_path / name, tmp_path / f"out-{name}", *words)
-        assert made.described == expected
+        quoting = None if name in ("rows.jsonl", "rows.parquet") else expected["quoting"]
+        assert made.described == expected | {"quoting": quoting}
         assert made.source == {"kind": "path", "name": name}
 
 
@@ -593,3 +594,45 @@ def test_the_same_command_gives_the_same_files(source, tmp_path):
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(names) > 8
     assert all((first / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+GLUE = ['" it begins', *(f"text number {n}" for n in range(38)), 'and ends "']
+
+
+def write_tsv(path: Path, texts: list[str]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    labels = ["ham", "spam"]
+    lines = [f"{text}\t{labels[n % 2]}" for n, text in enumerate(texts)]
+    path.write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    return path
+
+
+def test_quotes_of_a_tsv_are_letters_where_they_do_not_balance(tmp_path, caplog):
+    """In every file of the source, as one of them shows; and it is on record."""
+    write_tsv(tmp_path / "data" / "train.tsv", GLUE)
+    write_tsv(tmp_path / "data" / "test.tsv", [f'"quoted {n}"' for n in range(10)])
+    made = prepare(tmp_path / "data", tmp_path / "out", "--no-near-duplicates", "--leakage", "warn")
+    assert set(made.texts["train"] + made.texts["validation"]) == set(GLUE)
+    assert made.texts["test"] == [f'"quoted {n}"' for n in range(10)]
+    reason = (
+        "with quotes around fields 1 records cannot be read, the first in train.tsv, line 2; with "
+        "quotes as letters 0"
+    )
+    assert made.described["quoting"] == {"applied": "none", "reason": reason}
+    assert made.described["settings"]["quoting"] == "auto"
+    assert f"quotes are read as letters (`quoting: none`): {reason}" in caplog.messages
+    assert passport.quoting(made.described["quoting"]) == [
+        f"Quotes in the file are letters of the texts: {reason}."
+    ]
+
+
+def test_how_quotes_are_read_is_on_record(source, tmp_path):
+    made = prepare(source, tmp_path / "a")
+    assert made.described["quoting"] == {"applied": "standard", "reason": ""}
+    assert passport.quoting(made.described["quoting"]) == []
+    made = prepare(source, tmp_path / "b", "--quoting", "none")
+    assert made.described["quoting"] == {"applied": "none", "reason": ""}
+    assert passport.quoting(made.described["quoting"]) == [
+        "Quotes in the file are letters of the texts, as configured."
+    ]
+    assert passport.quoting(None) == []

@@ -30,7 +30,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row |
             (``train.csv``, ``test.csv``); or a saved ``Dataset`` or ``DatasetDict``, whose class
             numbers become class names.
         columns: config key -> the columns that it names.
-        layout: encoding and delimiter.
+        layout: encoding, delimiter and quoting.
 
     Raises:
         InputError: what is there cannot be read so; one line names the place and the remedy. What
@@ -50,14 +50,14 @@ def streams(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Ro
     if not path.exists():
         raise InputError(f"{path} does not exist: set `path` to the data, relative to the workflow")
     if path.is_file():
-        return {"train": of_file(path, "train", columns, layout)}
+        return {"train": of_file(path, "train", columns, rows.settled([path], layout))}
     if not path.is_dir():
         raise InputError(f"{path} is neither a file nor a directory: set `path` to the data")
     if any((path / name).exists() for name in SAVED):
         return of_saved(path, columns)
-    return {
-        split: of_file(file, split, columns, layout) for split, file in named_files(path).items()
-    }
+    named = named_files(path)
+    layout = rows.settled(named.values(), layout)
+    return {split: of_file(file, split, columns, layout) for split, file in named.items()}
 
 
 def named_files(path: Path) -> dict[str, Path]:
@@ -105,6 +105,7 @@ def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[
         raise InputError(f"{path}: files of type {path.suffix!r} are not read; use {known}")
     stream = rows.read(path, columns, layout)
     stream.split = split
+    stream.layout = layout if layout.delimiter_of(path) else None
     return stream
 
 
