@@ -81,7 +81,7 @@ def named_files(path: Path) -> dict[str, Path]:
     return named
 
 
-def refuse_near_names(path: Path, names: Iterable[str]) -> None:
+def refuse_near_names(path: Path | str, names: Iterable[str]) -> None:
     """Refuse splits under names that would be passed over; tell of other names that are.
 
     Raises:
