@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from common import cli, files, seals
-from common.data import datadict, sources, wheels
+from common.data import datadict, wheels
 
 log = logging.getLogger("fetch_dataset")
 
@@ -133,7 +133,7 @@ def download(
 
     Raises:
         InputError: no such dataset, revision or subset, or no way to reach the hub; or no split
-            train, or one whose name stands for another, see ``sources.refuse_near_names``.
+            train, or one whose name stands for another, see ``datadict.refuse_near_names``.
     """
     import huggingface_hub
     from huggingface_hub.utils import httpx
@@ -171,14 +171,14 @@ def keep_splits(builder, hub: str) -> None:
     found = builder.config.data_files
     if not found:  # a builder that reads no files
         return
-    sources.refuse_near_names(hub, map(str, found))
-    kept = {split: files for split, files in found.items() if str(split) in sources.SPLITS}
+    datadict.refuse_near_names(hub, map(str, found))
+    kept = {split: files for split, files in found.items() if str(split) in datadict.SPLITS}
     if "train" not in map(str, kept):
         raise cli.InputError(
             f"{hub} has no split train, only {', '.join(map(str, found))}: choose another `subset`"
         )
     builder.config.data_files = type(found)(kept)
-    for split in [name for name in builder.info.splits or () if str(name) not in sources.SPLITS]:
+    for split in [name for name in builder.info.splits or () if str(name) not in datadict.SPLITS]:
         del builder.info.splits[split]
 
 

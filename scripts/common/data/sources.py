@@ -1,21 +1,15 @@
 """What a source of a dataset is: a file, a directory of files named by split, a saved dataset."""
 
-import logging
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.cli import InputError
-from common.data import batches, rows
+from common.data import batches, datadict, rows
+from common.data.datadict import SPLITS, refuse_near_names
 from common.data.rows import BadRow, Columns, Layout, Row, Stream
 
-log = logging.getLogger("sources")
-
-SPLITS = ("train", "validation", "test")
-MEANT = dict.fromkeys(("validation", "dev", "val", "valid", "eval"), "validation")
-MEANT |= {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SUFFIXES = tuple(suffix for suffix in rows.SUFFIXES if suffix != ".txt")  # which have no label
 SAVED = ("dataset_dict.json", "state.json")  # by which a saved dataset is known
 # What `datasets` raises for one that is not whole; Arrow's own errors are among them.
@@ -81,23 +75,6 @@ def named_files(path: Path) -> dict[str, Path]:
     return named
 
 
-def refuse_near_names(path: Path | str, names: Iterable[str]) -> None:
-    """Refuse splits under names that would be passed over; tell of other names that are.
-
-    Raises:
-        InputError: a name such as dev stands for validation, which would be drawn from train.
-    """
-    for name in names:
-        if meant := MEANT.get(re.split(r"[^a-z]", name.lower())[0]):
-            if name != meant:
-                raise InputError(
-                    f"{path} has a split {name!r}, which is none of {', '.join(SPLITS)}: rename it "
-                    f"to {meant}, or take it away"
-                )
-        else:
-            log.warning("%s: %r is no split, and is not read", path, name)
-
-
 def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
     """The rows of one file."""
     if path.suffix.lower() not in SUFFIXES:
@@ -111,8 +88,6 @@ def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[
 
 def of_saved(path: Path, columns: Columns) -> dict[str, Stream[Row | BadRow]]:
     """The splits of a directory that ``datasets`` saved, mapped into memory."""
-    from common.data import datadict
-
     datasets = datadict.library()
     try:
         loaded = datasets.load_from_disk(path)
