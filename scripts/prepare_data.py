@@ -51,6 +51,7 @@ SETTINGS = (
     "validation_rows",
     "test_rows",
 )
+CLASSES_SHOWN = 10  # of a split, in the log
 POLICIES = ("drop", "group", "warn", "error")
 
 
@@ -78,7 +79,8 @@ def main(argv: list[str] | None = None) -> None:
         seals.seal(aside)
         if args.csv:
             write_actions(actions, args.csv)
-    log.info("%s", described["splits"])
+    for line in summary(described):
+        log.info("%s", line)
 
 
 def good_rows(source: dict[str, "Stream"], split: str, bad: "BadRows") -> Iterator["Example"]:
@@ -162,6 +164,32 @@ def origin_of(path: Path) -> dict[str, Any]:
         if isinstance(source, dict) and source.get("kind") in ("package", "hub", "path"):
             return source
     return {"kind": "path", "name": path.resolve().name}
+
+
+def summary(described: dict[str, Any]) -> list[str]:
+    """Return lines on what was read, what of it was left out, and a line on each split."""
+    from common.data import duplicates
+
+    rows, dropped = described["rows"], described["rows_dropped"]
+    words = {kind: f"{kind} duplicates" for kind in duplicates.KINDS}
+    words["conflicting"] = "under conflicting labels"
+    left = {"filtered out": sum(rows["filtered_out"].values())}
+    left |= {words.get(reason, reason): count for reason, count in dropped.items()}
+    left["not drawn"] = sum(rows["not_drawn"].values())
+    good = sum(found["rows"] for found in described["found"].values())
+    out = [f"{reason} {count:,}" for reason, count in left.items() if count]
+    read = good + sum(rows["bad"].values()) + left["filtered out"]
+    lines = [f"{read:,} rows read; left out: {', '.join(out) or 'none'}"]
+    for split, part in described["splits"].items():
+        classes = [f"{name} {count:,}" for name, count in part["classes"].items()]
+        more = [f"{len(classes) - CLASSES_SHOWN} classes more"] * (len(classes) > CLASSES_SHOWN)
+        shown = ", ".join([*classes[:CLASSES_SHOWN], *more])
+        length = part["words"]
+        lines.append(
+            f"{split}: {part['rows']:,} rows ({shown}), {length['mean']:,} words on average, at "
+            f"most {length['max']:,}"
+        )
+    return lines
 
 
 def quoting_of(source: dict[str, "Stream"]) -> dict[str, str] | None:

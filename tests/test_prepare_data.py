@@ -636,3 +636,29 @@ def test_how_quotes_are_read_is_on_record(source, tmp_path):
         "Quotes in the file are letters of the texts, as configured."
     ]
     assert passport.quoting(None) == []
+
+
+def test_the_log_has_a_line_for_each_split(make_rows, tmp_path, caplog):
+    caplog.set_level("INFO", logger="prepare_data")
+    rows = make_rows(60)
+    source = write(tmp_path / "rows.csv", [*rows, *rows[:3], ("", "ham")])
+    prepare(source, tmp_path / "out", "--on-bad-rows", "skip", "--train-rows", 30)
+    told = [record.message for record in caplog.records if record.name == "prepare_data"]
+    assert told[0] == "64 rows read; left out: bad 1, exact duplicates 3, not drawn 13"
+    assert [line.partition(", ")[0] for line in told[1:]] == [
+        "train: 30 rows (ham 15", "validation: 5 rows (ham 3", "test: 12 rows (ham 6",
+    ]  # fmt: skip
+    assert all(len(line) < 100 for line in told)
+    assert all(" words on average, at most " in line for line in told[1:])
+
+
+def test_the_log_of_many_classes_names_the_first():
+    words = {"mean": 1234.5, "max": 20}
+    part = {"rows": 1200, "classes": {f"c{n}": 100 for n in range(12)}, "words": words}
+    described = {
+        "rows": {"filtered_out": {"train": 0}, "bad": {"train": 0}, "not_drawn": {"train": 0}},
+        "rows_dropped": {"bad": 0}, "found": {"train": {"rows": 1200}}, "splits": {"train": part},
+    }  # fmt: skip
+    read, train = prepare_data.summary(described)
+    assert read == "1,200 rows read; left out: none"
+    assert train.endswith("c9 100, 2 classes more), 1,234.5 words on average, at most 20")
