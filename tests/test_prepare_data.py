@@ -662,3 +662,15 @@ def test_the_log_of_many_classes_names_the_first():
     read, train = prepare_data.summary(described)
     assert read == "1,200 rows read; left out: none"
     assert train.endswith("c9 100, 2 classes more), 1,234.5 words on average, at most 20")
+
+
+def test_the_list_of_actions_holds_nothing_of_the_source(make_rows, tmp_path):
+    """It names rows by number, so that no text, label or group is a formula in a spreadsheet."""
+    rows = [(f"=cmd|{text}", f"@{label}", "+group") for text, label in make_rows(40)]
+    rows += [*rows[:3], ("=cmd|twice", "@ham", "+one"), ("=cmd|twice", "@spam", "+two")]
+    lines = [",".join(row) for row in rows]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,author", *lines]) + "\n")
+    prepare(tmp_path / "rows.csv", tmp_path / "out", "--csv", tmp_path / "leakage.csv")
+    content = (tmp_path / "leakage.csv").read_text()
+    assert content.count("\n") == 1 + 3 + 2
+    assert not set("=@+|") & set(content)
