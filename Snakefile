@@ -50,11 +50,11 @@ onstart:
 
 
 onsuccess:
-    progress.look()
+    progress.end()
 
 
 onerror:
-    progress.look()
+    progress.end()
 
 
 rule all:

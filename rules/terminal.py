@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -77,11 +77,15 @@ class Progress(logging.Handler):
         self.broken = self.silent = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Follow what a record says; a mistake in here is told once and ends nothing."""
+        """Follow what a record says."""
+        self.guarded(lambda: self.follow(record))
+
+    def guarded(self, step: Callable[[], None]) -> None:
+        """Take a step; a mistake in here is told once and ends nothing."""
         if self.broken:
             return
         try:
-            self.follow(record)
+            step()
         except Exception as error:
             self.broken = True
             self.write(f"warning: no progress is shown from here: {type(error).__name__}: {error}")
@@ -96,7 +100,7 @@ class Progress(logging.Handler):
         elif event == LogEvent.JOB_FINISHED:
             self.finish(found["job_id"])
         elif event == LogEvent.JOB_STARTED:  # with --quiet, no job is said to be finished
-            self.look()
+            self.find_finished()
         elif event == LogEvent.JOB_ERROR:
             self.running.pop(found["jobid"], None)
             self.fail(found)
@@ -125,7 +129,11 @@ class Progress(logging.Handler):
             self.running[found["jobid"]] = Job(found["rule_name"], cell, outputs, time.time())
             self.begun = self.begun or time.time()
 
-    def look(self) -> None:
+    def end(self) -> None:
+        """Tell of what was done last; called when the run is over."""
+        self.guarded(self.find_finished)
+
+    def find_finished(self) -> None:
         """Find the running jobs that are over, by what they wrote."""
         for number, job in [*self.running.items()]:
             if all(written_since(path, job.started) for path in job.outputs):

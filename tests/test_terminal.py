@@ -151,7 +151,7 @@ def test_without_the_word_of_snakemake_a_job_is_over_when_its_files_are_there(ru
     run.say(LogEvent.JOB_STARTED, jobs=[1])
     assert run.lines() == []
     os.utime(Path("results", NAMES[2], "metrics.json"), (run.now + 1, run.now + 1))
-    run.progress.look()
+    run.progress.end()
     run.say(LogEvent.JOB_FINISHED, job_id=1)
     assert len(run.lines()) == 1
 
@@ -179,6 +179,7 @@ def test_a_job_that_fails_tells_the_last_line_of_its_log(run, log, expected):
 def test_a_mistake_in_here_is_told_once_and_ends_nothing(run):
     run.say(LogEvent.JOB_INFO, jobid=1)  # without the other fields
     run.say(LogEvent.JOB_INFO, jobid=1)
+    run.progress.end()
     assert run.lines() == ["warning: no progress is shown from here: KeyError: 'log'"]
 
 
