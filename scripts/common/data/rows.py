@@ -48,12 +48,14 @@ class Layout:
         quoting: of CSV, one of ``delimited.QUOTING``. What AUTO means for tabs as delimiters is
             seen from the files, see ``settled``.
         reason: why ``quoting`` is what it is, where it was seen from the files; else "".
+        decided: whether the files were looked at for it.
     """
 
     encoding: str = "utf-8"
     delimiter: str | None = None
     quoting: str = delimited.AUTO
     reason: str = ""
+    decided: bool = False
 
     def delimiter_of(self, path: Path) -> str | None:
         """The delimiter of a file; None of a type that has none."""
@@ -262,7 +264,7 @@ def settled(paths: Iterable[Path], layout: Layout) -> Layout:
     Raises:
         InputError: the files can be read both ways, and have other rows then.
     """
-    if layout.quoting != delimited.AUTO:
+    if layout.quoting != delimited.AUTO or layout.decided:
         return layout
     standard = none = 0
     where = ""
@@ -277,13 +279,13 @@ def settled(paths: Iterable[Path], layout: Layout) -> Layout:
             standard, none = standard + found.standard, none + found.none
             where = where or (f"{path.name}, line {found.first}" if found.standard else "")
     if none >= standard:
-        return layout
+        return replace(layout, decided=True)
     reason = (
         f"with quotes around fields {standard} records cannot be read, the first in {where}; with "
         f"quotes as letters {none}"
     )
     log.warning("quotes are read as letters (`quoting: none`): %s", reason)
-    return replace(layout, quoting=delimited.NONE, reason=reason)
+    return replace(layout, quoting=delimited.NONE, reason=reason, decided=True)
 
 
 def evidence(path: Path, layout: Layout) -> delimited.Evidence:
