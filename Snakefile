@@ -1,7 +1,9 @@
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 from rules.config import check_file, complete, save
 from rules.expand import expand
+from rules.terminal import Progress, shorten
 
 min_version("9.25")
 
@@ -36,8 +38,23 @@ include: "rules/report.smk"
 include: "rules/predict.smk"
 
 
+if workflow.is_main_process:
+    progress = Progress(config["metrics"], config["report"]["metrics"][0], workflow.local_exec)
+    logger.addHandler(progress)
+
+
 onstart:
     save(complete_config, "results/config.yaml")
+    shorten(logger, workflow.local_exec)
+    progress.obey(logger)
+
+
+onsuccess:
+    progress.end()
+
+
+onerror:
+    progress.end()
 
 
 rule all:

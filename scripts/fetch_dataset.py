@@ -8,7 +8,8 @@
 
 Only data is read: hub datasets that need code of their own to load are refused by the library. With
 HF_HUB_OFFLINE=1 the rows come from the hub's cache on this machine, at the same revision; fill it
-with `hf download OWNER/NAME --repo-type dataset --revision REVISION`. Where the rows came from
+with `hf download OWNER/NAME --repo-type dataset --revision REVISION`. The splits train, validation
+and test are downloaded and saved, no others. Where the rows came from
 stands in the directory's source.json, and under what licence, where the package or the card says.
 """
 
@@ -117,7 +118,7 @@ def card_license(hub: str, commit: str | None) -> str | None:
 def download(
     hub: str, revision: str | None, subset: str | None, cache: Path
 ) -> tuple[str | None, Any]:
-    """All splits of a hub dataset, at one commit.
+    """The splits of a hub dataset that are read, at one commit.
 
     Args:
         hub: dataset id.
@@ -131,7 +132,8 @@ def download(
         The commit, and a ``datasets.DatasetDict``.
 
     Raises:
-        InputError: no such dataset, revision or subset, or no way to reach the hub.
+        InputError: no such dataset, revision or subset, or no way to reach the hub; or no split
+            train, or one whose name stands for another, see ``datadict.refuse_near_names``.
     """
     import huggingface_hub
     from huggingface_hub.utils import httpx
@@ -148,13 +150,36 @@ def download(
             # Resolved first, so that what is recorded is what is loaded even if a branch moves.
             commit = resolve(hub, revision)
             place = {"path": hub, "revision": commit}
-        return commit, datasets.load_dataset(**place, name=subset, cache_dir=str(cache))
+        builder = datasets.load_dataset_builder(**place, name=subset, cache_dir=str(cache))
+        keep_splits(builder, hub)
+        builder.download_and_prepare()
+        return commit, builder.as_dataset()
     except (*refusals, httpx.HTTPError) as error:
         raise cli.InputError(
             f"cannot load dataset {hub!r} at revision {revision!r} from the hub: "
             f"{cli.one_line(error)}; check the id, revision and subset, the network, and HF_TOKEN "
             "for a gated one"
         ) from error
+
+
+def keep_splits(builder, hub: str) -> None:
+    """Let the builder of a hub dataset download and prepare the splits that are read, alone.
+
+    The library prepares every split that the config of the builder has files for. The number of
+    rows that the dataset card promises is checked for those that are left.
+    """
+    found = builder.config.data_files
+    if not found:  # a builder that reads no files
+        return
+    datadict.refuse_near_names(hub, map(str, found))
+    kept = {split: files for split, files in found.items() if str(split) in datadict.SPLITS}
+    if "train" not in map(str, kept):
+        raise cli.InputError(
+            f"{hub} has no split train, only {', '.join(map(str, found))}: choose another `subset`"
+        )
+    builder.config.data_files = type(found)(kept)
+    for split in [name for name in builder.info.splits or () if str(name) not in datadict.SPLITS]:
+        del builder.info.splits[split]
 
 
 def resolve(hub: str, revision: str | None) -> str | None:

@@ -25,7 +25,15 @@ from common.report.figures import COLOURS, INK
 
 log = logging.getLogger("passport")
 
-PREPARED = ("settings", "found", "conflicting_labels", "duplicates", "splits", "by_splits")
+PREPARED = (
+    "settings",
+    "quoting",
+    "found",
+    "conflicting_labels",
+    "duplicates",
+    "splits",
+    "by_splits",
+)
 TOKENIZED = ("max_length", "tokenizer", "histogram_edges", "splits")
 WIDTH_INCHES, BAR_INCHES, PANEL_INCHES, MARGIN_INCHES = 8.5, 0.26, 1.2, 0.9
 NAME_LETTERS = 40

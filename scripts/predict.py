@@ -12,9 +12,12 @@ With the best trained cell of a dataset, judged on its validation rows:
 
 The input is CSV, TSV, JSON lines, Parquet or plain lines (.txt), and is read as it is classified:
 it may be larger than the memory. The output has id, prediction and a probability for each class.
+Ids and labels are written as they are; with --escape-formulas, those that a spreadsheet would take
+for a formula begin with an apostrophe.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import logging
@@ -26,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from common import cli, files, gpus, seals, startup
 from common.cli import InputError
 from common.data import rows
+from common.data.delimited import QUOTING
 from common.data.encoding import TYPES
 from common.data.rows import BadRow, Row
 
@@ -36,6 +40,8 @@ log = logging.getLogger("predict")
 
 OUTPUTS = (".csv", ".jsonl")
 CHUNK_ROWS = 4096  # read, classified and written at a time
+# What a cell begins with that a spreadsheet takes for a formula; as of OWASP, "CSV injection".
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 LOWER_IS_BETTER = ("loss",)
 OF_BEST = ("dataset", "comparison", "results", "models_dir")
 
@@ -87,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         files.written_aside(args.output) as aside,
         open(aside, "w", encoding="utf-8", newline="") as output,
     ):
-        write = writer(output, args.output.suffix, labels)
+        write = writer(output, args.output.suffix, labels, args.escape_formulas)
         count = predict(chunks, classify, labels, write)
     log.info("%d rows in %s; %d bad rows left out", count, args.output, bad.count)
 
@@ -100,6 +106,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--id", help="column of the id; else the number of the line")
     parser.add_argument("--encoding", default="utf-8", help="of the input")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
+    parser.add_argument(
+        "--quoting", choices=QUOTING, default="auto", help="what a quote means in CSV and TSV"
+    )
     parser.add_argument(
         "--on-bad-rows", choices=["error", "skip"], default="error", help="end there, or go on"
     )
@@ -117,12 +126,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     gpus.add_option(parser)
+    parser.add_argument(
+        "--escape-formulas", action=argparse.BooleanOptionalAction, default=False,
+        help="of a .csv for spreadsheets: ids and labels that look like formulas become text",
+    )  # fmt: skip
     parser.add_argument("--output", required=True, type=Path, help=".csv or .jsonl file to write")
     args = parser.parse_args(argv)
     needed = ("model",) if args.adapter else OF_BEST
     if missing := [name for name in needed if getattr(args, name) is None]:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
         parser.error(f"--{'adapter' if args.adapter else 'best'} needs {options} too")
+    if args.escape_formulas and args.output.suffix == ".jsonl":
+        parser.error("--escape-formulas is for .csv: no spreadsheet opens JSON lines")
     rows.require_text_columns(args.text)
     return args
 
@@ -193,7 +208,8 @@ def rank(row: dict[str, str], metric: str) -> tuple:
 def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
     """The texts of the input, without the bad rows."""
     columns = {"text": args.text} | ({} if args.id is None else {"id": [args.id]})
-    found = rows.read(args.input, columns, rows.Layout(args.encoding, args.delimiter))
+    layout = rows.Layout(args.encoding, args.delimiter, args.quoting)
+    found = rows.read(args.input, columns, layout)
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
 
@@ -299,19 +315,40 @@ def predict(
     return count
 
 
-def writer(output: IO[str], suffix: str, labels: list[str]) -> Callable[[list[Any]], Any]:
-    """A function that writes one row: id, prediction, and the probability of each class."""
+def writer(
+    output: IO[str], suffix: str, labels: list[str], escape_formulas: bool = False
+) -> Callable[[list[Any]], Any]:
+    """A function that writes one row: id, prediction, and the probability of each class.
+
+    Args:
+        output: to write to.
+        suffix: of the file, which tells its type.
+        labels: the class names in order.
+        escape_formulas: write ids and labels so that a spreadsheet takes them for text.
+    """
     columns = ["id", "prediction", *(f"probability_{label}" for label in labels)]
     if suffix == ".csv":
         lines = csv.writer(output, lineterminator="\n")
         lines.writerow(columns)
-        return lines.writerow
+        if not escape_formulas:
+            return lines.writerow
+        return lambda values: lines.writerow([*map(without_formula, values[:2]), *values[2:]])
 
     def write(values: list[Any]) -> None:
         named = dict(zip(columns, values, strict=True))
         output.write(json.dumps(named, ensure_ascii=False) + "\n")
 
     return write
+
+
+def without_formula(value: Any) -> Any:
+    """A value that a spreadsheet takes for no formula; a number is none, whatever its sign."""
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files, seals
+from common.data.delimited import QUOTING
 
 if TYPE_CHECKING:
     from common.data.corpus import Corpus
@@ -36,6 +37,7 @@ SETTINGS = (
     "label",
     "labels",
     "filter",
+    "quoting",
     "on_bad_rows",
     "conflicting_labels",
     "leakage",
@@ -49,6 +51,7 @@ SETTINGS = (
     "validation_rows",
     "test_rows",
 )
+CLASSES_SHOWN = 10  # of a split, in the log
 POLICIES = ("drop", "group", "warn", "error")
 
 
@@ -60,7 +63,8 @@ def main(argv: list[str] | None = None) -> None:
 
     seals.check(args.source)
     columns = examples.Columns(args.text, args.label, args.group, args.filter)
-    source = examples.read(args.source, columns, rows.Layout(args.encoding, args.delimiter))
+    layout = rows.Layout(args.encoding, args.delimiter, args.quoting)
+    source = examples.read(args.source, columns, layout)
     bad = rows.BadRows(args.on_bad_rows)
     with files.written_aside(args.output) as aside:
         aside.mkdir()
@@ -69,12 +73,14 @@ def main(argv: list[str] | None = None) -> None:
         parts, names, actions, described = prepare(taken, left_out(source, bad), bad, args)
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
+        described["quoting"] = quoting_of(source)
         files.write_json(origin_of(args.source), aside / files.SOURCE)
         files.write_json(described, aside / files.PREPARATION)
         seals.seal(aside)
         if args.csv:
             write_actions(actions, args.csv)
-    log.info("%s", described["splits"])
+    for line in summary(described):
+        log.info("%s", line)
 
 
 def good_rows(source: dict[str, "Stream"], split: str, bad: "BadRows") -> Iterator["Example"]:
@@ -98,6 +104,9 @@ def parse(argv: list[str] | None):
     parser.add_argument("--source", required=True, type=Path, help="file or directory")
     parser.add_argument("--encoding", default="utf-8", help="of CSV, TSV and JSON lines")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")
+    parser.add_argument(
+        "--quoting", choices=QUOTING, default="auto", help="what a quote means in CSV and TSV"
+    )
     parser.add_argument("--text", nargs="+", default=["text"], help="its column; of pairs, two")
     parser.add_argument("--label", default="label", help="column of the label")
     parser.add_argument("--group", help="column; rows of one value go to one split")
@@ -155,6 +164,41 @@ def origin_of(path: Path) -> dict[str, Any]:
         if isinstance(source, dict) and source.get("kind") in ("package", "hub", "path"):
             return source
     return {"kind": "path", "name": path.resolve().name}
+
+
+def summary(described: dict[str, Any]) -> list[str]:
+    """Return lines on what was read, what of it was left out, and a line on each split."""
+    from common.data import duplicates
+
+    rows, dropped = described["rows"], described["rows_dropped"]
+    words = {kind: f"{kind} duplicates" for kind in duplicates.KINDS}
+    words["conflicting"] = "under conflicting labels"
+    left = {"filtered out": sum(rows["filtered_out"].values())}
+    left |= {words.get(reason, reason): count for reason, count in dropped.items()}
+    left["not drawn"] = sum(rows["not_drawn"].values())
+    good = sum(found["rows"] for found in described["found"].values())
+    out = [f"{reason} {count:,}" for reason, count in left.items() if count]
+    read = good + sum(rows["bad"].values()) + left["filtered out"]
+    lines = [f"{read:,} rows read; left out: {', '.join(out) or 'none'}"]
+    for split, part in described["splits"].items():
+        classes = [f"{name} {count:,}" for name, count in part["classes"].items()]
+        more = [f"{len(classes) - CLASSES_SHOWN} classes more"] * (len(classes) > CLASSES_SHOWN)
+        shown = ", ".join([*classes[:CLASSES_SHOWN], *more])
+        length = part["words"]
+        lines.append(
+            f"{split}: {part['rows']:,} rows ({shown}), {length['mean']:,} words on average, at "
+            f"most {length['max']:,}"
+        )
+    return lines
+
+
+def quoting_of(source: dict[str, "Stream"]) -> dict[str, str] | None:
+    """Return how quotes were read, and why where the files decided it; None without CSV and TSV."""
+    layout = next((stream.layout for stream in source.values() if stream.layout), None)
+    if layout is None:
+        return None
+    applied = "none" if layout.quoting == "none" else "standard"
+    return {"applied": applied, "reason": layout.reason}
 
 
 def require_options(args: argparse.Namespace) -> None:

@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> None:
         files.remove(aside / CACHE)
         files.write_json(statistics, aside / files.STATISTICS)
         seals.seal(aside)
-    log.info("%s", statistics)
+    for line in summary(statistics):
+        log.info("%s", line)
 
 
 def use_threads(count: int) -> None:
@@ -118,6 +119,17 @@ def describe(splits, encoder: encoding.Encoder) -> dict[str, Any]:
             for split, rows in splits.items()
         },
     }
+
+
+def summary(statistics: dict[str, Any]) -> list[str]:
+    """Return a line on the tokens of each split."""
+    longest = statistics["max_length"]
+    return [
+        f"{split}: {part['rows']:,} rows, {part['tokens']:,} tokens; whole texts of "
+        f"{part['lengths']['mean']:,} on average, at most {part['lengths']['max']:,}; "
+        f"{100 * part['truncated_share']:.2f} % are longer than {longest:,} and lose their end"
+        for split, part in statistics["splits"].items()
+    ]
 
 
 def column(rows, name: str):

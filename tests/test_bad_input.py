@@ -16,6 +16,7 @@ import predict
 import prepare_data
 from common.cli import InputError
 from common.data import examples, passport, rows
+from common.data.delimited import REMEDY
 
 WORDS = [chr(97 + n) * 3 for n in range(26)] + ["one", "two", "three", "four"]
 GOOD = [(f"see you {w}", "ham") if n % 2 else (f"win {w}", "spam") for n, w in enumerate(WORDS)]
@@ -96,12 +97,10 @@ BAD_ROWS = {
     "a NUL byte": Bad("a.tsv", after_third("nul\0,ham").replace(",", "\t"), ", line 4, column "
         "'text': a NUL byte (the only bad row): take it out, or set `encoding`, perhaps to utf-16",
         [(4, "text", "a NUL byte")]),
-    "a quote never closed": Bad("a.csv", CSV + '"open,ham\nmore,ham\n', ", line 32: bad quoting "
-        "(unexpected end of data), up to line 33 (the only bad row): close each quote, and double "
-        "those inside", [(32, None, "bad quoting")]),
+    "a quote never closed": Bad("a.csv", after_third('"open,ham'), ", line 4: bad quoting (a quote "
+        f"that is not closed) (the only bad row): {REMEDY}", [(4, None, "bad quoting")]),
     "a quote inside": Bad("a.csv", after_third('"say "hi" now",ham'), ", line 4: bad quoting (',' "
-        "expected after '\"') (the only bad row): close each quote, and double those inside",
-        [(4, None, "bad quoting")]),
+        f"expected after '\"') (the only bad row): {REMEDY}", [(4, None, "bad quoting")]),
     "no text": Bad("a.csv", after_third(",ham"), EMPTY, [(4, "text", "empty")]),
     "a blank text": Bad("a.csv", after_third(' \t\u3000,ham'), EMPTY, [(4, "text", "empty")]),
     "no label": Bad("a.csv", after_third("a,", 'b," "'), ", line 4, column 'label': empty (the "
@@ -171,6 +170,17 @@ def test_predict_finds_the_same_bad_rows(case):
     with pytest.raises(InputError) as error:
         list(predict.read(options, rows.BadRows("error", at_once=True)))
     assert str(error.value).startswith(f"{path}{bad.told.partition(' (the ')[0]}; ")
+
+
+def test_predict_reads_the_quotes_of_a_tsv_as_letters(tmp_path):
+    texts = ['" it begins', *(text for text, _ in GOOD), 'it ends "']
+    path = tmp_path / "new.tsv"
+    path.write_text("\n".join(["text\tid", *(f"{text}\t{n}" for n, text in enumerate(texts))]))
+    line = f"--input {path} --model m --adapter a --output o"
+    for more, expected in (("", texts), ("--quoting none", texts), ("--quoting standard", None)):
+        options = predict.parse(f"{line} {more}".split())
+        found = [row.text for row in predict.read(options, rows.BadRows("error", at_once=True))]
+        assert (found == expected) if expected else len(found) == 1
 
 
 REFUSED: dict[str, tuple[str, str | bytes | Callable[[Path], object], str, str]] = {

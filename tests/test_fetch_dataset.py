@@ -246,6 +246,74 @@ def test_offline_a_subset_is_chosen(hub, tmp_path, run_script):
     assert "train" in load(tmp_path / "out")  # a failure leaves what was there
 
 
+CARD = """---
+dataset_info:
+  features:
+  - {name: text, dtype: string}
+  - {name: label, dtype: string}
+  splits:
+  - {name: train, num_examples: 2}
+  - {name: test, num_examples: %d}
+  - {name: unsupervised, num_examples: 50000}
+configs:
+- config_name: default
+  data_files:
+  - {split: train, path: train.csv}
+  - {split: test, path: test.csv}
+  - {split: unsupervised, path: unsupervised.csv}
+---
+"""
+
+
+def fetched(folder: Path, cache: Path, files: dict[str, str]) -> tuple[dict, list[str]]:
+    """What is loaded of a dataset in a folder, and the data files that were read for it."""
+    import datasets
+
+    folder.mkdir()
+    cache.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    builder = datasets.load_dataset_builder(str(folder), cache_dir=str(cache))
+    fetch_dataset.keep_splits(builder, "org/mail")
+    builder.download_and_prepare()
+    loaded = {split: list(rows["text"]) for split, rows in builder.as_dataset().items()}
+    return loaded, [
+        Path(file).name for files in builder.config.data_files.values() for file in files
+    ]
+
+
+def test_splits_that_are_not_read_are_neither_loaded_nor_saved(tmp_path, caplog):
+    rows = {f"{split}.csv": ROWS for split in ("train", "test")}
+    files = rows | {"unsupervised.csv": "no rows, but", "README.md": CARD % 2}
+    loaded, read = fetched(tmp_path / "mail", tmp_path / "cache", files)
+    assert loaded == {split: ["hello", "win cash"] for split in ("train", "test")}
+    assert read == ["train.csv", "test.csv"]
+    assert "org/mail: 'unsupervised' is no split, and is not read" in caplog.messages
+
+
+def test_the_rows_of_the_splits_that_are_read_are_counted_as_before(tmp_path):
+    import datasets
+
+    files = {f"{split}.csv": ROWS for split in ("train", "test", "unsupervised")}
+    with pytest.raises(datasets.exceptions.DatasetsError, match="test"):
+        fetched(tmp_path / "mail", tmp_path / "cache", files | {"README.md": CARD % 3})
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (["train", "dev"], "org/mail has a split 'dev', which is none of train, validation, test"),
+        (["all"], "org/mail has no split train, only all: choose another `subset`"),
+    ],
+)
+def test_splits_under_other_names_are_refused(found, expected):
+    config = SimpleNamespace(data_files={split: ["rows.csv"] for split in found})
+    builder = SimpleNamespace(config=config, info=SimpleNamespace(splits=None))
+    with pytest.raises(InputError) as error:
+        fetch_dataset.keep_splits(builder, "org/mail")
+    assert str(error.value).startswith(expected)
+
+
 def cache_arrow(root: Path) -> None:
     """What `datasets` keeps of org/mail once it has loaded it, at whatever revision that was."""
     import datasets
@@ -281,7 +349,7 @@ def test_online_the_revision_is_asked_for_and_no_older_answer_taken(tmp_path, mo
     cache_arrow(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf" / "datasets"))
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
-    load_dataset = datasets.load_dataset
+    load_dataset = datasets.load_dataset_builder
     asked: dict[str, str] = {}
 
     def unreachable(**options: str):
@@ -291,7 +359,7 @@ def test_online_the_revision_is_asked_for_and_no_older_answer_taken(tmp_path, mo
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
         return load_dataset(**options)
 
-    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    monkeypatch.setattr(datasets, "load_dataset_builder", unreachable)
     message = refusal("--hub", "org/mail", "--revision", OLD, "--output", tmp_path / "out")
     assert "cannot load dataset 'org/mail'" in message
     assert (asked["path"], asked["revision"]) == ("org/mail", OLD)
@@ -308,7 +376,18 @@ def test_online_what_is_recorded_is_what_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
     answer = SimpleNamespace(sha=NEW)
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: answer)
-    monkeypatch.setattr(datasets, "load_dataset", lambda **words: asked.update(words) or rows)
+    builder = SimpleNamespace(
+        config=SimpleNamespace(data_files={"train": ["rows.csv"]}),
+        info=SimpleNamespace(splits=None),
+        download_and_prepare=lambda: None,
+        as_dataset=lambda: rows,
+    )
+
+    def load(**words):
+        asked.update(words)
+        return builder
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", load)
 
     def card(*_, **words):
         asked["card"] = words["revision"]

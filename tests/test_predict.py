@@ -1,6 +1,7 @@
 """New text is classified as the test rows were, whatever the size of its file."""
 
 import csv
+import io
 import json
 import logging
 import shutil
@@ -192,6 +193,34 @@ def test_texts_and_ids_are_as_they_are_written(tmp_path):
         (3, "n", "neither text nor number"),
         (4, "n", "missing"),
     ]
+
+
+HOSTILE = ["=cmd|' /C calc'!A0", "+a", "-a", "@a", "\ta", "\uff1d1"]
+HARMLESS = ["a=b", "-5", "+4.5e3", "'x", 7, -1.5]
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+def test_what_looks_like_a_formula_is_text_if_asked_for(escaped):
+    output = io.StringIO()
+    write = predict.writer(output, ".csv", ["=1+1", "b"], escaped)
+    for name in HOSTILE + HARMLESS:
+        write([name, "=1+1", 0.25, -0.75])
+    header, *lines = csv.reader(io.StringIO(output.getvalue(), newline=""))
+    assert header == ["id", "prediction", "probability_=1+1", "probability_b"]
+    mark = "'" * escaped
+    assert [line[0] for line in lines] == [*(mark + n for n in HOSTILE), *map(str, HARMLESS)]
+    assert {tuple(line[1:]) for line in lines} == {(f"{mark}=1+1", "0.25", "-0.75")}
+
+
+def test_formulas_are_escaped_where_the_option_says_so(command, tmp_path, capsys):
+    source = write_input(tmp_path / "new.csv", ["win cash", "call me"], ["=1+1", "@b"])
+    for option, expected in (("--no-escape-formulas", "=1+1"), ("--escape-formulas", "'=1+1")):
+        predict.main(command(source, "--id", "n", option))
+        assert pd.read_csv(tmp_path / "out.csv")["id"][0] == expected
+    with pytest.raises(SystemExit):
+        words = command(source, "--escape-formulas", "--output", tmp_path / "a.jsonl")
+        predict.main(words)
+    assert "--escape-formulas is for .csv" in capsys.readouterr().err
 
 
 def test_max_length_is_that_of_the_cell(command, tmp_path):

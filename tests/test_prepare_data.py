@@ -14,7 +14,7 @@ import pytest
 import prepare_data
 from common import files
 from common.cli import InputError
-from common.data import corpus
+from common.data import corpus, passport
 
 
 def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
@@ -252,7 +252,8 @@ def test_every_type_of_file_gives_the_same_splits(source, tmp_path):
     for name, delimiter in options.items():
         words = ["--delimiter", *delimiter] if delimiter else []
         made = prepare(tmp_path / name, tmp_path / f"out-{name}", *words)
-        assert made.described == expected
+        quoting = None if name in ("rows.jsonl", "rows.parquet") else expected["quoting"]
+        assert made.described == expected | {"quoting": quoting}
         assert made.source == {"kind": "path", "name": name}
 
 
@@ -593,3 +594,83 @@ def test_the_same_command_gives_the_same_files(source, tmp_path):
     names = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert len(names) > 8
     assert all((first / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+GLUE = ['" it begins', *(f"text number {n}" for n in range(38)), 'and ends "']
+
+
+def write_tsv(path: Path, texts: list[str]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    labels = ["ham", "spam"]
+    lines = [f"{text}\t{labels[n % 2]}" for n, text in enumerate(texts)]
+    path.write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    return path
+
+
+def test_quotes_of_a_tsv_are_letters_where_they_do_not_balance(tmp_path, caplog):
+    """In every file of the source, as one of them shows; and it is on record."""
+    write_tsv(tmp_path / "data" / "train.tsv", GLUE)
+    write_tsv(tmp_path / "data" / "test.tsv", [f'"quoted {n}"' for n in range(10)])
+    made = prepare(tmp_path / "data", tmp_path / "out", "--no-near-duplicates", "--leakage", "warn")
+    assert set(made.texts["train"] + made.texts["validation"]) == set(GLUE)
+    assert made.texts["test"] == [f'"quoted {n}"' for n in range(10)]
+    reason = (
+        "with quotes around fields 1 records cannot be read, the first in train.tsv, line 2; with "
+        "quotes as letters 0"
+    )
+    assert made.described["quoting"] == {"applied": "none", "reason": reason}
+    assert made.described["settings"]["quoting"] == "auto"
+    assert f"quotes are read as letters (`quoting: none`): {reason}" in caplog.messages
+    assert passport.quoting(made.described["quoting"]) == [
+        f"Quotes in the file are letters of the texts: {reason}."
+    ]
+
+
+def test_how_quotes_are_read_is_on_record(source, tmp_path):
+    made = prepare(source, tmp_path / "a")
+    assert made.described["quoting"] == {"applied": "standard", "reason": ""}
+    assert passport.quoting(made.described["quoting"]) == []
+    made = prepare(source, tmp_path / "b", "--quoting", "none")
+    assert made.described["quoting"] == {"applied": "none", "reason": ""}
+    assert passport.quoting(made.described["quoting"]) == [
+        "Quotes in the file are letters of the texts, as configured."
+    ]
+    assert passport.quoting(None) == []
+
+
+def test_the_log_has_a_line_for_each_split(make_rows, tmp_path, caplog):
+    caplog.set_level("INFO", logger="prepare_data")
+    rows = make_rows(60)
+    source = write(tmp_path / "rows.csv", [*rows, *rows[:3], ("", "ham")])
+    prepare(source, tmp_path / "out", "--on-bad-rows", "skip", "--train-rows", 30)
+    told = [record.message for record in caplog.records if record.name == "prepare_data"]
+    assert told[0] == "64 rows read; left out: bad 1, exact duplicates 3, not drawn 13"
+    assert [line.partition(", ")[0] for line in told[1:]] == [
+        "train: 30 rows (ham 15", "validation: 5 rows (ham 3", "test: 12 rows (ham 6",
+    ]  # fmt: skip
+    assert all(len(line) < 100 for line in told)
+    assert all(" words on average, at most " in line for line in told[1:])
+
+
+def test_the_log_of_many_classes_names_the_first():
+    words = {"mean": 1234.5, "max": 20}
+    part = {"rows": 1200, "classes": {f"c{n}": 100 for n in range(12)}, "words": words}
+    described = {
+        "rows": {"filtered_out": {"train": 0}, "bad": {"train": 0}, "not_drawn": {"train": 0}},
+        "rows_dropped": {"bad": 0}, "found": {"train": {"rows": 1200}}, "splits": {"train": part},
+    }  # fmt: skip
+    read, train = prepare_data.summary(described)
+    assert read == "1,200 rows read; left out: none"
+    assert train.endswith("c9 100, 2 classes more), 1,234.5 words on average, at most 20")
+
+
+def test_the_list_of_actions_holds_nothing_of_the_source(make_rows, tmp_path):
+    """It names rows by number, so that no text, label or group is a formula in a spreadsheet."""
+    rows = [(f"=cmd|{text}", f"@{label}", "+group") for text, label in make_rows(40)]
+    rows += [*rows[:3], ("=cmd|twice", "@ham", "+one"), ("=cmd|twice", "@spam", "+two")]
+    lines = [",".join(row) for row in rows]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,author", *lines]) + "\n")
+    prepare(tmp_path / "rows.csv", tmp_path / "out", "--csv", tmp_path / "leakage.csv")
+    content = (tmp_path / "leakage.csv").read_text()
+    assert content.count("\n") == 1 + 3 + 2
+    assert not set("=@+|") & set(content)

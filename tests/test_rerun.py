@@ -129,6 +129,7 @@ EDITS = [
     ),
     code_edit("common/data/datadict", {"fetch_dataset": 1, **PREPARED}),
     code_edit("common/data/lines", PREPARED),
+    code_edit("common/data/delimited", PREPARED),
     code_edit("common/data/rows", PREPARED),
     code_edit("common/data/batches", PREPARED),
     code_edit("common/data/sources", PREPARED),

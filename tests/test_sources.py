@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from common.cli import InputError
-from common.data import lines, sources
+from common.data import lines, rows, sources
 from common.data.rows import BadRow, Layout, Row
 
 KEYS = {"text": ["text"], "label": ["label"]}
@@ -219,3 +219,19 @@ def test_files_that_are_no_splits_are_told_of(tmp_path, caplog):
     write(tmp_path / "glossary.csv")
     assert list(read(tmp_path)) == ["train"]
     assert "'glossary' is no split, and is not read" in caplog.text
+
+
+def test_each_file_of_tabs_is_looked_at_once_for_its_quotes(tmp_path, monkeypatch):
+    looked: list[str] = []
+    evidence = rows.evidence
+
+    def look(path: Path, layout: Layout):
+        looked.append(path.name)
+        return evidence(path, layout)
+
+    monkeypatch.setattr(rows, "evidence", look)
+    for name in ("train.tsv", "test.tsv", "validation.csv"):
+        sign = "," if name.endswith(".csv") else "\t"
+        write(tmp_path / name, f"text{sign}label\na{sign}b\n")
+    assert len(read(tmp_path)) == 3
+    assert sorted(looked) == ["test.tsv", "train.tsv"]

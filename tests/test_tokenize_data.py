@@ -155,6 +155,18 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
     }
 
 
+def test_the_log_has_a_line_for_each_split(save_splits, tiny_models, tmp_path, caplog):
+    caplog.set_level("INFO", logger="tokenize_data")
+    data = save_splits(train=[LONG] * 3 + ["win cash"], test=["win"])
+    tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)
+    assert [record.message for record in caplog.records if record.name == "tokenize_data"] == [
+        "train: 4 rows, 28 tokens; whole texts of 10.0 on average, at most 12; 75.00 % are longer "
+        "than 8 and lose their end",
+        "test: 1 rows, 3 tokens; whole texts of 3.0 on average, at most 3; 0.00 % are longer than "
+        "8 and lose their end",
+    ]
+
+
 def test_source_and_length_are_read_back(save_splits, tiny_models, tmp_path):
     data = save_splits(train=["win cash", "see you"])
     tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)

@@ -135,7 +135,14 @@ def test_adding_a_rank_trains_the_new_cells_alone(work, snakemake):
     config.write_text(config.read_text().replace("r: [2, 4]", "r: [2, 3, 4]"))
     old = work / "results/news/bert/lora-r2/seed0/training.json"
     before = old.stat().st_mtime_ns
-    snakemake("--cores", "2", cwd=work)
+    said = snakemake("--cores", "2", cwd=work).stdout
+    lines = [line for line in said.splitlines() if "cells and baselines done: " in line]
+    assert ["20 of 20" in line for line in lines] == [False] * 3 + [True]
+    assert sum("news/bert/lora-r3/seed0, validation macro_f1 0." in line for line in lines) == 1
+    assert (
+        sum(line.endswith(" train_lora news/bert/lora-r3/seed0") for line in said.splitlines()) == 1
+    )
+    assert "jobid" not in said
     assert old.stat().st_mtime_ns == before
     table = pd.read_csv(work / "results/comparison.csv")
     assert sorted(table["rank"].dropna().unique()) == [2, 3, 4]
@@ -146,7 +153,9 @@ def test_a_missing_column_is_one_line_and_leaves_nothing(tiny_workflow, snakemak
     config = work / "config/config.yaml"
     config.write_text(config.read_text().replace("news.csv}", "news.csv}\n    text: body"))
     said = snakemake("--cores", "2", "--until", "prepare_data", cwd=work, status=1).stdout
-    assert "error: data/news.csv has no column 'body': set `text` to one of 'text', 'label'" in said
+    problem = "data/news.csv has no column 'body': set `text` to one of 'text', 'label'"
+    assert f"error: {problem}" in said
+    assert f" prepare_data failed: {problem} (results/news/prepare_data.log)\n" in said
     assert "Traceback" not in said
     assert not (work / "results/news/data").exists()
     assert not (work / "results/news/leakage.csv").exists()

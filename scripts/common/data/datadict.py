@@ -1,9 +1,18 @@
-"""Saved splits: a ``datasets.DatasetDict`` in Arrow, read and written without progress bars."""
+"""Splits and their names: a ``datasets.DatasetDict`` in Arrow, read and written without bars."""
 
+import logging
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from common import cli, files, seals
 from common.cli import InputError
+
+log = logging.getLogger("datadict")
+
+SPLITS = ("train", "validation", "test")
+MEANT = dict.fromkeys(("validation", "dev", "val", "valid", "eval"), "validation")
+MEANT |= {"train": "train", "training": "train", "test": "test", "testing": "test"}
 
 
 def library():
@@ -44,3 +53,20 @@ def texts(rows) -> list[str]:
 def class_names(splits) -> list[str]:
     """The class names of a dataset, in the order of its class numbers."""
     return splits["train"].features["label"].names
+
+
+def refuse_near_names(path: Path | str, names: Iterable[str]) -> None:
+    """Refuse splits under names that would be passed over; tell of other names that are.
+
+    Raises:
+        InputError: a name such as dev stands for validation, which would be drawn from train.
+    """
+    for name in names:
+        if meant := MEANT.get(re.split(r"[^a-z]", name.lower())[0]):
+            if name != meant:
+                raise InputError(
+                    f"{path} has a split {name!r}, which is none of {', '.join(SPLITS)}: rename it "
+                    f"to {meant}, or take it away"
+                )
+        else:
+            log.warning("%s: %r is no split, and is not read", path, name)

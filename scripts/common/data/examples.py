@@ -69,7 +69,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Examp
     Args:
         path: of the source, see ``sources.read``.
         columns: what the columns are for.
-        layout: encoding and delimiter.
+        layout: encoding, delimiter and quoting.
 
     Raises:
         InputError: as of ``sources.read``; and as the rows are asked for: a split has no rows, or

@@ -56,6 +56,7 @@ def markdown(passport: Passport, classes: str, lengths: str) -> str:
         source_lines(passport["source"]),
         "## Rows in",
         rows_line(passport["rows"], passport["found"]),
+        *quoting(passport["quoting"]),
         rows_table(passport["found"]),
         table(["what is odd", *passport["found"]], odd_rows(passport["found"])),
         "Of a length, the mean, the median, the 95th percentile and the maximum are given.",
@@ -159,6 +160,14 @@ def odd_rows(parts: dict[str, Passport]) -> list[list[str]]:
     rows = [[name, *(f"{count[name]:,}" for count in counts)] for name in counts[0]]
     in_order = ["yes" if part["sorted_by_label"] else "no" for part in parts.values()]
     return [*rows, ["sorted by label, so that the first rows are of one class", *in_order]]
+
+
+def quoting(quoting: Passport | None) -> list[str]:
+    """A sentence on quotes that were read as letters."""
+    if quoting is None or quoting["applied"] != "none":
+        return []
+    reason = f": {quoting['reason']}" if quoting["reason"] else ", as configured"
+    return [f"Quotes in the file are letters of the texts{shown(reason)}."]
 
 
 def bad_rows(bad: Passport) -> list[str]:

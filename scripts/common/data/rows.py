@@ -9,13 +9,15 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from common import cli
 from common.cli import InputError
+from common.data import delimited
+from common.data.delimited import Problem
 from common.data.lines import FIELD_CHARACTERS, Lines, LongLineError, opened
 
 log = logging.getLogger("rows")
@@ -43,10 +45,22 @@ class Layout:
     Attributes:
         encoding: of text files; a byte-order mark at the start is no text.
         delimiter: of CSV, one character; None for that of the file's type.
+        quoting: of CSV, one of ``delimited.QUOTING``. What AUTO means for tabs as delimiters is
+            seen from the files, see ``settled``.
+        reason: why ``quoting`` is what it is, where it was seen from the files; else "".
+        decided: whether the files were looked at for it.
     """
 
     encoding: str = "utf-8"
     delimiter: str | None = None
+    quoting: str = delimited.AUTO
+    reason: str = ""
+    decided: bool = False
+
+    def delimiter_of(self, path: Path) -> str | None:
+        """The delimiter of a file; None of a type that has none."""
+        own = DELIMITERS.get(path.suffix.lower())
+        return own if own is None or self.delimiter is None else self.delimiter
 
 
 class Row(NamedTuple):
@@ -86,6 +100,7 @@ class Stream(Generic[T]):
         where: the file, or the split of a saved dataset.
         unit: what the number of a row counts, "line" or "row".
         split: of a dataset; None for other rows.
+        layout: of a CSV or TSV that belongs to a source, how it is read; else None.
         filtered_out: rows that were read and do not meet the filters.
     """
 
@@ -93,6 +108,7 @@ class Stream(Generic[T]):
         self, rows: Iterable[T], where: str, unit: str = "line", split: str | None = None
     ) -> None:
         self.rows, self.where, self.unit, self.split = iter(rows), where, unit, split
+        self.layout: Layout | None = None
         self.filtered_out = 0
 
     def __iter__(self) -> Iterator[T]:
@@ -103,7 +119,9 @@ class Stream(Generic[T]):
 
     def of(self, rows: Iterable[U]) -> "Stream[U]":
         """Other rows of the same place."""
-        return Stream(rows, self.where, self.unit, self.split)
+        other: Stream[U] = Stream(rows, self.where, self.unit, self.split)
+        other.layout = self.layout
+        return other
 
 
 def read(path: Path, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
@@ -115,7 +133,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
         path: its suffix, in any case, tells the type.
         columns: config key -> the columns that it names. Each must be there once; others may
             repeat, as in exports of spreadsheets.
-        layout: encoding and delimiter.
+        layout: encoding, delimiter and quoting.
 
     Raises:
         InputError: as the rows are asked for: the file as a whole cannot be read so; one line says
@@ -138,6 +156,7 @@ def records(path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadR
             found = batches.parquet_batches(path, columns)
             yield from batches.batch_rows(found, needed(columns))
             return
+        layout = settled([path], layout)
         with opened(path, layout.encoding, newline="" if suffix in DELIMITERS else None) as stream:
             yield from readers.get(suffix, read_csv)(Lines(stream), path, columns, layout)
     except PermissionError as error:
@@ -210,17 +229,14 @@ def json_row(number: int, line: str, names: list[str], layout: Layout) -> Row | 
 
 def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadRow]:
     """A row for each record under the header; quoted fields may go over several lines."""
-    delimiter = DELIMITERS[path.suffix.lower()] if layout.delimiter is None else layout.delimiter
-    if len(delimiter) != 1 or delimiter in '"\r\n\0':
-        raise InputError(f"{path}: {delimiter!r} cannot be a delimiter; mend `delimiter`")
-    csv.field_size_limit(FIELD_CHARACTERS)
-    found = csv_records(csv.reader(lines, delimiter=delimiter, strict=True), lines)
+    delimiter = require_delimiter(path, layout)
+    found = delimited.records(lines, delimiter, layout.quoting)
     header = csv_header(next(found, None), path, columns, layout, delimiter)
     wanted = [(name, header.index(name)) for name in needed(columns)]
     width = len(header)
     for line, fields in found:
-        if isinstance(fields, str):
-            yield BadRow(line, None, fields, "close each quote, and double those inside")
+        if isinstance(fields, Problem):
+            yield BadRow(line, None, fields.text, fields.remedy)
         elif problem := unreadable("".join(fields), layout):
             yield BadRow(line, column_of(fields, header, layout), *problem)
         elif len(fields) != width:
@@ -230,31 +246,65 @@ def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iter
             yield Row(line, {name: fields[place] for name, place in wanted})
 
 
+def require_delimiter(path: Path, layout: Layout) -> str:
+    """The delimiter of a file, refused where it cannot be one."""
+    delimiter = layout.delimiter_of(path) or ""
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise InputError(f"{path}: {delimiter!r} cannot be a delimiter; mend `delimiter`")
+    return delimiter
+
+
+def settled(paths: Iterable[Path], layout: Layout) -> Layout:
+    """The layout, with what a quote means in files whose delimiter is a tab.
+
+    Such files come with and without quotes around fields: pandas writes them, and in those of GLUE
+    a quote is a letter. All files of a source are read alike: with quotes as letters where that
+    leaves fewer lines that cannot be read, which is told.
+
+    Raises:
+        InputError: the files can be read both ways, and have other rows then.
+    """
+    if layout.quoting != delimited.AUTO or layout.decided:
+        return layout
+    standard = none = 0
+    where = ""
+    for path in paths:
+        if layout.delimiter_of(path) == delimited.TAB:
+            found = evidence(path, layout)
+            if found.ambiguous:
+                raise InputError(
+                    f"{path}, line {found.ambiguous}: a quote that is closed on a later line: one "
+                    "text of several lines, or a letter? Set `quoting` to standard or to none"
+                )
+            standard, none = standard + found.standard, none + found.none
+            where = where or (f"{path.name}, line {found.first}" if found.standard else "")
+    if none >= standard:
+        return replace(layout, decided=True)
+    reason = (
+        f"with quotes around fields {standard} records cannot be read, the first in {where}; with "
+        f"quotes as letters {none}"
+    )
+    log.warning("quotes are read as letters (`quoting: none`): %s", reason)
+    return replace(layout, quoting=delimited.NONE, reason=reason, decided=True)
+
+
+def evidence(path: Path, layout: Layout) -> delimited.Evidence:
+    """What the lines of a file say about its quotes; of one that cannot be read, nothing."""
+    try:
+        with opened(path, layout.encoding, newline="") as stream:
+            return delimited.evidence(delimited.Counted(stream, delimited.TAB))
+    except (OSError, UnicodeError, InputError):  # of which `records` tells
+        return delimited.Evidence()
+
+
 def column_of(fields: list[str], header: list[str], layout: Layout) -> str | None:
     """The column that cannot be read; None where the row has not the columns of the header."""
     places = [place for place, field in enumerate(fields) if unreadable(field, layout)]
     return header[places[0]] if len(fields) == len(header) else None
 
 
-def csv_records(reader: Any, lines: Lines) -> Iterator[tuple[int, list[str] | str]]:
-    """The line that each record begins on, and its fields or, as a string, what is wrong."""
-    while True:
-        line = lines.number + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except (csv.Error, LongLineError) as error:
-            kind = str(error) if isinstance(error, LongLineError) else f"bad quoting ({error})"
-            to = "" if lines.number == line else f", up to line {lines.number}"
-            yield line, f"{kind}{to}"
-        else:
-            if fields:
-                yield line, fields
-
-
 def csv_header(
-    record: tuple[int, list[str] | str] | None,
+    record: delimited.Record | None,
     path: Path,
     columns: Columns,
     layout: Layout,
@@ -270,10 +320,10 @@ def csv_header(
             f"{path} has no header, the file is empty: bring rows under a line of column names"
         )
     header = record[1]
-    if isinstance(header, str) or (len(header) == 1 and header != needed(columns)):
+    if isinstance(header, Problem) or (len(header) == 1 and header != needed(columns)):
         refuse_delimiter(path, columns, layout, delimiter)
-    if isinstance(header, str):
-        raise InputError(f"{path}, header: {header}; close each quote, or set `delimiter`")
+    if isinstance(header, Problem):
+        raise InputError(f"{path}, header: {header.text}; close each quote, or set `delimiter`")
     if problem := unreadable("".join(header), layout):
         raise InputError(f"{path}, header: {'; '.join(filter(None, problem))}")
     require_columns(header, str(path), columns)

@@ -1,21 +1,15 @@
 """What a source of a dataset is: a file, a directory of files named by split, a saved dataset."""
 
-import logging
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from common import cli
 from common.cli import InputError
-from common.data import batches, rows
+from common.data import batches, datadict, rows
+from common.data.datadict import SPLITS, refuse_near_names
 from common.data.rows import BadRow, Columns, Layout, Row, Stream
 
-log = logging.getLogger("sources")
-
-SPLITS = ("train", "validation", "test")
-MEANT = dict.fromkeys(("validation", "dev", "val", "valid", "eval"), "validation")
-MEANT |= {"train": "train", "training": "train", "test": "test", "testing": "test"}
 SUFFIXES = tuple(suffix for suffix in rows.SUFFIXES if suffix != ".txt")  # which have no label
 SAVED = ("dataset_dict.json", "state.json")  # by which a saved dataset is known
 # What `datasets` raises for one that is not whole; Arrow's own errors are among them.
@@ -30,7 +24,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row |
             (``train.csv``, ``test.csv``); or a saved ``Dataset`` or ``DatasetDict``, whose class
             numbers become class names.
         columns: config key -> the columns that it names.
-        layout: encoding and delimiter.
+        layout: encoding, delimiter and quoting.
 
     Raises:
         InputError: what is there cannot be read so; one line names the place and the remedy. What
@@ -50,14 +44,14 @@ def streams(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Ro
     if not path.exists():
         raise InputError(f"{path} does not exist: set `path` to the data, relative to the workflow")
     if path.is_file():
-        return {"train": of_file(path, "train", columns, layout)}
+        return {"train": of_file(path, "train", columns, rows.settled([path], layout))}
     if not path.is_dir():
         raise InputError(f"{path} is neither a file nor a directory: set `path` to the data")
     if any((path / name).exists() for name in SAVED):
         return of_saved(path, columns)
-    return {
-        split: of_file(file, split, columns, layout) for split, file in named_files(path).items()
-    }
+    named = named_files(path)
+    layout = rows.settled(named.values(), layout)
+    return {split: of_file(file, split, columns, layout) for split, file in named.items()}
 
 
 def named_files(path: Path) -> dict[str, Path]:
@@ -81,23 +75,6 @@ def named_files(path: Path) -> dict[str, Path]:
     return named
 
 
-def refuse_near_names(path: Path, names: Iterable[str]) -> None:
-    """Refuse splits under names that would be passed over; tell of other names that are.
-
-    Raises:
-        InputError: a name such as dev stands for validation, which would be drawn from train.
-    """
-    for name in names:
-        if meant := MEANT.get(re.split(r"[^a-z]", name.lower())[0]):
-            if name != meant:
-                raise InputError(
-                    f"{path} has a split {name!r}, which is none of {', '.join(SPLITS)}: rename it "
-                    f"to {meant}, or take it away"
-                )
-        else:
-            log.warning("%s: %r is no split, and is not read", path, name)
-
-
 def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
     """The rows of one file."""
     if path.suffix.lower() not in SUFFIXES:
@@ -105,13 +82,12 @@ def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[
         raise InputError(f"{path}: files of type {path.suffix!r} are not read; use {known}")
     stream = rows.read(path, columns, layout)
     stream.split = split
+    stream.layout = layout if layout.delimiter_of(path) else None
     return stream
 
 
 def of_saved(path: Path, columns: Columns) -> dict[str, Stream[Row | BadRow]]:
     """The splits of a directory that ``datasets`` saved, mapped into memory."""
-    from common.data import datadict
-
     datasets = datadict.library()
     try:
         loaded = datasets.load_from_disk(path)
