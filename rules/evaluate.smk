@@ -52,7 +52,11 @@ rule eval_base:
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_base"),
-        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+        flags=flags(
+            "evaluation",
+            "datasets/{dataset}/evaluation",
+            "models/{model}/head",
+        ),
     shell:
         """
         python {params.script:q} {params.flags:q} \\

@@ -30,7 +30,7 @@ rule train_lora:
         checkpoint_seconds=config["execution"]["checkpoint_seconds"],
     params:
         **code("train_lora"),
-        flags=flags(*TRAINING, "variants/{variant}"),
+        flags=flags(*TRAINING, "variants/{variant}", "models/{model}/head"),
     shell:
         """
         python {params.script:q} {params.flags:q} \\

@@ -6,13 +6,14 @@
         --metrics results/sms-spam/minilm/base/seed0/metrics.json
 
 The figures are those of a random head, and swing widely from seed to seed: never show one alone. A
-head that came with the model, for as many classes, is kept; the record says so.
+head that came with the model is used if its classes are those of the dataset, by their names or as
+--classes declares; the record says so.
 """
 
 import logging
 
 from common import cli, files, gpus, startup
-from common.model import evaluation
+from common.model import evaluation, models
 
 log = logging.getLogger("eval_base")
 
@@ -21,12 +22,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
     gpus.add_option(parser)
+    models.add_head_options(parser)
     parser.add_argument("--seed", type=cli.whole(0), default=0, help="of the head")
     args = parser.parse_args(argv)
     cli.go_offline()
     gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
-    from common.model import gate, models, prediction, records
+    from common.model import gate, prediction, records
 
     clock = records.Clock()
     with startup.importing():
@@ -37,7 +39,10 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     source = files.read_source(args.model)
     data = tokens.load(args.tokens)
-    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed)
+    classifier = models.load_classifier(
+        args.model, data.labels, data.pad_token_id, args.seed, classes=args.classes
+    )
+    classifier.log_head(log)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
     padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
     positive = evaluation.class_number(args.positive_label, data.labels)
@@ -48,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
         "train_info": {
             "num_trainable_params": 0,
             "num_total_params": total,
-            "pretrained_head": classifier.pretrained_head,
+            **classifier.head_record(),
             "status": records.NOT_TRAINED,
         },
         "meta_info": records.meta_info(data.labels, source, data.source),
@@ -56,8 +61,6 @@ def main(argv: list[str] | None = None) -> None:
         "metrics": results,
     }
     evaluation.write(record, predictions, args.metrics, args.predictions)
-    if classifier.pretrained_head:
-        log.warning("the head came with the model, trained: see that its classes are in this order")
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 

@@ -30,7 +30,7 @@ from common import cli, files, gpus, seals, startup
 from common.cli import InputError
 from common.data import rows
 from common.data.delimited import QUOTING
-from common.data.encoding import TYPES
+from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
 from common.data.rows import BadRow, Row
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def predict(
     """Classify and write row after row, a chunk at a time; returns how many there were."""
     from tqdm import tqdm
 
-    count = 0
+    count, known, unknown = 0, 0, 0
     with tqdm(desc="rows", unit="row", disable=not cli.watched()) as bar:
         for texts, tokens in chunks:
             probabilities = classify(tokens)["probabilities"]
@@ -311,7 +311,14 @@ def predict(
             for row, number, values in zip(texts, best, probabilities.tolist(), strict=True):
                 write([row.id, labels[number], *values])
             count += len(texts)
+            known += sum(tokens["length"])
+            unknown += sum(tokens["unknown"])
             bar.update(len(texts))
+    if unknown > UNUSUAL_UNKNOWN_SHARE * known:
+        log.warning(
+            "%.1f %% of the tokens are unknown to the model: see that it is made for this language",
+            100 * unknown / known,
+        )
     return count
 
 

@@ -142,6 +142,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
         **{column: train.get(key) for column, key in TRAINING.items()},
         "trainable_share": trainable / total if total else None,
         "pretrained_head": train.get("pretrained_head"),
+        "head_origin": train.get("head_origin"),
         "classes": json.dumps(record["meta_info"]["dataset_info"]["labels"]),
         "confusion_matrix": json.dumps(evaluation["confusion_matrix"]),
         "published": False,

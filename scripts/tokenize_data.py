@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files, seals, startup
+from common.cli import InputError
 from common.data import encoding, lengths
 
 log = logging.getLogger("tokenize_data")
 
 CACHE = "cache"  # in the directory written aside: gone before the directory takes its place
-WHOLE, PAIR = "whole_length", "text_pair"
+WHOLE, UNKNOWN, PAIR = "whole_length", "unknown", "text_pair"
 BATCH_ROWS = 100  # tokenizers hold some 180 bytes a token of a batch, and texts may be long
 
 
@@ -30,6 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--max-length", type=cli.whole(1), default=128, help="tokens of each text")
+    parser.add_argument(
+        "--max-unknown-share", type=float, default=0.5,
+        help="of the tokens of a split, that may stand for what the vocabulary lacks",
+    )  # fmt: skip
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     args = parser.parse_args(argv)
@@ -47,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         encoder = encoder_of(tokenizer, args.model, args.max_length, data)
         splits = tokenize(data, encoder, aside / CACHE)
         statistics = describe(splits, encoder) | {"source": source}
-        datadict.save(splits.remove_columns(WHOLE), aside)
+        check_unknown(statistics, args.max_unknown_share, args.model)
+        datadict.save(splits.remove_columns([WHOLE, UNKNOWN]), aside)
         files.remove(aside / CACHE)
         files.write_json(statistics, aside / files.STATISTICS)
         seals.seal(aside)
@@ -78,8 +84,9 @@ def tokenize(splits, encoder: encoding.Encoder, cache: Path):
         cache: a directory to make, for a file per split.
 
     Returns:
-        ``DatasetDict`` of id, label, input_ids, length (tokens) and whole_length (tokens of the
-        text before it was cut); and token_type_ids, if the encoder makes them.
+        ``DatasetDict`` of id, label, input_ids, length (tokens), whole_length (tokens of the text
+        before it was cut) and unknown (tokens that the vocabulary lacks); and token_type_ids, if
+        the encoder makes them.
     """
 
     def encode(batch: dict[str, list]) -> dict[str, list]:
@@ -101,6 +108,7 @@ def describe(splits, encoder: encoding.Encoder) -> dict[str, Any]:
     Lengths are in tokens; the edges of their histogram are the same for all splits.
     """
     whole = {split: column(rows, WHOLE) for split, rows in splits.items()}
+    added = encoder.tokenizer.num_special_tokens_to_add(pair=encoder.separator is not None)
     edges = lengths.bin_edges(max(int(found.max()) for found in whole.values()))
     return {
         "max_length": encoder.max_length,
@@ -112,6 +120,7 @@ def describe(splits, encoder: encoding.Encoder) -> dict[str, Any]:
             split: {
                 "rows": len(rows),
                 "tokens": int(column(rows, "length").sum()),
+                "unknown_share": unknown_share(rows, added),
                 "truncated_share": round(float((whole[split] > encoder.max_length).mean()), 4),
                 "lengths": lengths.summary(whole[split]),
                 "histogram": lengths.histogram(whole[split], edges),
@@ -121,13 +130,43 @@ def describe(splits, encoder: encoding.Encoder) -> dict[str, Any]:
     }
 
 
+def unknown_share(rows, added: int) -> float:
+    """Return the share of unknown tokens among those of the texts, rounded to four decimals.
+
+    Args:
+        rows: of a split.
+        added: special tokens that the tokenizer adds to each row; they do not count.
+    """
+    of_texts = int(column(rows, "length").sum()) - added * len(rows)
+    return round(int(column(rows, UNKNOWN).sum()) / max(of_texts, 1), 4)
+
+
+def check_unknown(statistics: dict[str, Any], maximum: float, model: Path) -> None:
+    """Warn of splits with many unknown tokens.
+
+    Raises:
+        InputError: there are so many that a model could not tell the texts apart.
+    """
+    for split, part in statistics["splits"].items():
+        share = part["unknown_share"]
+        said = f"{100 * share:.1f} % of the tokens of the {split} texts are unknown to {model}"
+        if share > maximum:
+            raise InputError(
+                f"{said}: its vocabulary lacks their script or words; choose a model for this "
+                f"language, or raise `max_unknown_share` above {share}"
+            )
+        if share > encoding.UNUSUAL_UNKNOWN_SHARE:
+            log.warning("%s: see that it is a model for this language", said)
+
+
 def summary(statistics: dict[str, Any]) -> list[str]:
     """Return a line on the tokens of each split."""
     longest = statistics["max_length"]
     return [
         f"{split}: {part['rows']:,} rows, {part['tokens']:,} tokens; whole texts of "
         f"{part['lengths']['mean']:,} on average, at most {part['lengths']['max']:,}; "
-        f"{100 * part['truncated_share']:.2f} % are longer than {longest:,} and lose their end"
+        f"{100 * part['truncated_share']:.2f} % are longer than {longest:,} and lose their end; "
+        f"{100 * part['unknown_share']:.2f} % of the tokens are unknown"
         for split, part in statistics["splits"].items()
     ]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files, gpus, processes, startup
-from common.model import variants
+from common.model import models, variants
 from common.model.quantization import BITS
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--kind", choices=variants.KINDS, default="adapter", help="what is trained")
     parser.add_argument("--peft", type=peft_config, default={}, help="literal PEFT config, as JSON")
     parser.add_argument("--quantization", choices=BITS, help="hold the backbone in so many bits")
+    models.add_head_options(parser)
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="at its highest")
     parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training rows")
     parser.add_argument("--max-steps", type=cli.whole(1), help="end after so many steps instead")
@@ -155,20 +156,23 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     import torch
 
     from common.data import tokens
-    from common.model import forward, gate, models, quantization, training
+    from common.model import forward, gate, quantization, training
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)
-    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, args.seed, held)
+    classifier = models.load_classifier(
+        args.model, data.labels, data.pad_token_id, args.seed, held, args.classes
+    )
+    classifier.log_head(log)
     head = list(classifier.head_parameters())
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
     padding, gap = gate.choose_padding(model, data.splits["train"], data.pad_token_id)
     train_info = training.train(model, data.splits, padding, settings, args.seed, checkpoints)
     train_info |= variants.count_parameters(model, classifier, args.kind)
-    train_info["pretrained_head"] = classifier.pretrained_head
+    train_info |= classifier.head_record()
     logits = forward.logits(model, gate.rows(data.splits["validation"]), padding)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
     record = variants.Record(

@@ -13,6 +13,8 @@ import transformers
 
 import eval_base
 import eval_lora
+import prepare_data
+import tokenize_data
 import train_lora
 from common import files, seals
 from common.cli import InputError
@@ -120,6 +122,8 @@ def test_record_has_the_three_blocks(evaluated, tiny_models):
         "num_trainable_params": 0,
         "num_total_params": total,
         "pretrained_head": False,
+        "head_origin": "drawn",
+        "head_own_classes": [],
         "status": "not trained",
     }
     assert record["run_info"]["options"]["seed"] == 3
@@ -185,3 +189,39 @@ def test_mistake_ends_in_one_line(command, run_script, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/none")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("labels", [("ham", "spam"), ("spam", "ham")])
+def test_a_model_with_a_head_of_its_own_is_right_by_the_names_of_its_classes(
+    make_tokens, tiny_models, tmp_path, write_csv, labels
+):
+    """Trained where ham comes first, it is as good, and is trained on, where spam does."""
+    first = make_tokens("bert", count=200)
+    words = f"--model {tiny_models['bert']} --tokens {first} --kind full --learning-rate 1e-2"
+    places = f"--output {tmp_path}/model --record {tmp_path}/training.json --epochs 3"
+    train_lora.main(f"{words} {places}".split())
+    shutil.copy(tiny_models["bert"] / files.SOURCE, tmp_path / "model")
+    seals.seal(tmp_path / "model")
+    source = write_csv(tmp_path / "rows.csv", 200)
+    prepare_data.main(
+        ["--source", str(source), "--output", f"{tmp_path}/data", "--labels", *labels]
+    )
+    inputs = f"--model {tmp_path}/model --tokens {tmp_path}/tokens"
+    tokenize_data.main(
+        f"--data {tmp_path}/data --model {tmp_path}/model --max-length 16 "
+        f"--output {tmp_path}/tokens".split()
+    )
+    made = f"--metrics {tmp_path}/base.json --predictions {tmp_path}/base.parquet"
+    eval_base.main(f"{inputs} {made}".split())
+    base = json.loads((tmp_path / "base.json").read_text())
+    assert base["metrics"]["test"]["accuracy"] > 0.9
+    assert base["train_info"]["head_origin"] == "matched"
+    cell = f"--output {tmp_path}/cell --record {tmp_path}/cell.json"
+    train_lora.main([*f"{inputs} {cell} --max-steps 1 --learning-rate 1e-6".split(),
+                     "--peft", '{"r": 2}'])  # fmt: skip
+    made = f"--metrics {tmp_path}/lora.json --predictions {tmp_path}/lora.parquet"
+    eval_lora.main(
+        f"{inputs} --adapter {tmp_path}/cell --training {tmp_path}/cell.json {made}".split()
+    )
+    found, expected = (pd.read_parquet(tmp_path / f"{n}.parquet") for n in ("lora", "base"))
+    pd.testing.assert_frame_equal(found, expected, rtol=0, atol=1e-3)

@@ -1,7 +1,9 @@
 """Pretrained models as classifiers: heads, layers, what does not load."""
 
 import json
+import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from common import seals
 from common.cli import InputError
-from common.model import models
+from common.model import forward, models
+from common.model.padding import Padding
+from tests.architectures import ARCHITECTURES, PAD, make, rows
 
 LABELS = ["ham", "spam", "other"]
 
@@ -57,16 +61,75 @@ def test_a_pooler_that_the_checkpoint_lacks_is_part_of_the_head(tiny_models, tmp
     assert classifier.head == ["classifier", "bert.pooler.dense"]
 
 
-def test_a_head_that_came_with_the_model_is_kept_and_told_of(tiny_models, tmp_path):
-    first = models.load_classifier(tiny_models["bert"], LABELS, 0, 0)
-    assert not first.pretrained_head
-    first.model.save_pretrained(tmp_path)
-    again = models.load_classifier(tmp_path, LABELS, 0, 1)
-    assert again.pretrained_head
-    assert torch.equal(
-        parameters(again)["classifier.weight"], parameters(first)["classifier.weight"]
+@pytest.fixture
+def with_head(tmp_path) -> Callable[..., Path]:
+    """A tiny model with a head for LABELS in their order, under these class names."""
+
+    def save(architecture: str, names: list[str] = LABELS) -> Path:
+        base = make(architecture, tmp_path / "base")
+        model = models.load_classifier(base, LABELS, PAD, 0).model
+        model.config.id2label = dict(enumerate(names))
+        model.save_pretrained(tmp_path / "model")
+        return tmp_path / "model"
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("architecture", "declared"),
+    [(name, name in ("bert", "gpt2")) for name in ARCHITECTURES],
+)
+def test_classes_of_a_head_that_came_with_the_model_go_by_name(with_head, architecture, declared):
+    """A published financial classifier has positive, negative, neutral; datasets sort theirs."""
+    names = ["LABEL_0", "LABEL_1", "LABEL_2"] if declared else [f" {n.upper()}" for n in LABELS]
+    directory = with_head(architecture, names)
+    first = models.load_classifier(directory, names, PAD, 1)
+    sorted_labels = sorted(LABELS)
+    assert sorted_labels != LABELS
+    second = models.load_classifier(
+        directory, sorted_labels, PAD, 2, classes=LABELS if declared else None
     )
-    assert not models.load_classifier(tmp_path, LABELS[:2], 0, 1).pretrained_head
+    assert (first.pretrained_head, second.pretrained_head) == (True, True)
+    assert second.head_origin == ("declared" if declared else "matched")
+    assert second.own_classes == names
+    assert list(second.model.config.id2label.values()) == sorted_labels
+    by_name = [LABELS.index(label) for label in sorted_labels]
+    batch = [rows(4, 3)[0]]
+    found, expected = (forward.logits(each.model, batch, Padding(PAD)) for each in (second, first))
+    assert torch.allclose(found, expected[:, by_name], rtol=0, atol=1e-5)
+    assert not torch.allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_a_head_whose_classes_are_others_by_name_is_drawn_anew(with_head, caplog):
+    directory = with_head("bert", ["LABEL_0", "LABEL_1", "LABEL_2"])
+    first, again, other = (models.load_classifier(directory, LABELS, PAD, s) for s in (0, 0, 1))
+    assert (first.pretrained_head, first.head_origin) == (False, "redrawn")
+    assert first.drawn == ["classifier.bias", "classifier.weight"]
+    weights = [parameters(each)["classifier.weight"] for each in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    own = load_file(directory / "model.safetensors")
+    assert not torch.equal(weights[0], own["classifier.weight"])
+    backbone = "bert.encoder.layer.0.output.dense.weight"
+    assert torch.equal(parameters(first)[backbone], own[backbone])
+    first.log_head(logging.getLogger("test"))
+    (line,) = caplog.messages
+    assert "a trained head for LABEL_0, LABEL_1, LABEL_2, which are not the classes" in line
+    assert "set `head: {classes: [...]}`" in line
+
+
+def test_classes_that_differ_by_case_alone_go_by_their_very_names():
+    assert models.class_order(["a", "A"], ["A", "a"]) == [1, 0]
+    assert models.class_order(["a", "A"], ["a", "b"]) is None
+    assert models.class_order(["Pos", "neg "], ["neg", "pos"]) == [1, 0]
+
+
+def test_declared_classes_that_are_not_those_of_the_dataset_are_refused(with_head, tiny_models):
+    directory = with_head("bert")
+    with pytest.raises(InputError, match=r"`head.classes` is a, b, c, and the classes of the data"):
+        models.load_classifier(directory, LABELS, PAD, 0, classes=["a", "b", "c"])
+    with pytest.raises(InputError, match=r"has no trained head for 3: take `classes` out"):
+        models.load_classifier(tiny_models["bert"], LABELS, PAD, 0, classes=LABELS)
 
 
 def test_a_head_for_other_classes_is_drawn_anew(tiny_models, tmp_path):

@@ -117,7 +117,7 @@ def test_output_is_written_chunk_by_chunk_while_the_input_is_read(monkeypatch):
         ahead.append(len(read) - len(written))
 
     bad = rows.BadRows("error", at_once=True)
-    encode: dict[str, list] = {"input_ids": [[1]] * 10, "length": [1] * 10}
+    encode: dict[str, list] = {"input_ids": [[1]] * 10, "length": [1] * 10, "unknown": [0] * 10}
     chunks = predict.tokenized(rows.Stream(endless(), "x"), lambda _: encode, bad)
     assert predict.predict(chunks, classify, ["a", "b"], write) == 1000
     assert max(ahead) < 10
@@ -135,7 +135,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     args = predict.parse(f"--input {source} --model m --adapter a --output o".split())
 
     def encode(texts):
-        return {"input_ids": [[1] for _ in texts], "length": [1 for _ in texts]}
+        ones = [1 for _ in texts]
+        return {"input_ids": [[1] for _ in texts], "length": ones, "unknown": [0 for _ in texts]}
 
     def classify(tokens):
         return {"probabilities": np.full((len(tokens["length"]), 2), 0.5)}

@@ -187,7 +187,15 @@ COLUMNS = [
     *("adapter_parameters",),
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
     *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
-    *("trainable_share", "pretrained_head", "classes", "confusion_matrix", "published", "source"),
+    *(
+        "trainable_share",
+        "pretrained_head",
+        "head_origin",
+        "classes",
+        "confusion_matrix",
+        "published",
+        "source",
+    ),
     *("macro_f1_low", "macro_f1_high"),
 ]
 

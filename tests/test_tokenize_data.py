@@ -47,7 +47,7 @@ def tokenize(data: Path, model: Path, output: Path, *words: object):
     """The tokens of a dataset, as a `DatasetDict`."""
     import datasets
 
-    places = ["--data", data, "--model", model, "--output", output]
+    places = ["--data", data, "--model", model, "--output", output, "--max-unknown-share", 1]
     tokenize_data.main([str(word) for word in (*places, *words)])
     return datasets.load_from_disk(output)
 
@@ -86,6 +86,7 @@ def test_marks_of_clean_rows_are_carried_on(save_splits, tiny_models, tmp_path):
     marked = datasets.load_from_disk(data).map(lambda row: {"clean": row["text"] != "cash"})
     datadict.save(marked, tmp_path / "marked")
     shutil.copy(data / "source.json", tmp_path / "marked")
+    seals.seal(tmp_path / "marked")
     tokens = tokenize(tmp_path / "marked", tiny_models["bert"], tmp_path / "tokens")
     assert list(tokens["test"]["clean"]) == [True, False]
 
@@ -139,6 +140,7 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
             "train": {
                 "rows": 4,
                 "tokens": 4 + 8 + 3 + 3,
+                "unknown_share": 0.0,
                 "truncated_share": 0.25,
                 "lengths": {"mean": 5.5, "median": 3.5, "p95": 10.8, "max": 12},
                 "histogram": [0, 0, 2, 1, 0, 0, 0, 0, 0, 1],
@@ -146,6 +148,7 @@ def test_statistics_tell_what_was_done(save_splits, tiny_models, tmp_path):
             "test": {
                 "rows": 1,
                 "tokens": 3,
+                "unknown_share": 0.0,
                 "truncated_share": 0.0,
                 "lengths": {"mean": 3.0, "median": 3.0, "p95": 3.0, "max": 3},
                 "histogram": [0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
@@ -161,9 +164,9 @@ def test_the_log_has_a_line_for_each_split(save_splits, tiny_models, tmp_path, c
     tokenize(data, tiny_models["bert"], tmp_path / "tokens", "--max-length", 8)
     assert [record.message for record in caplog.records if record.name == "tokenize_data"] == [
         "train: 4 rows, 28 tokens; whole texts of 10.0 on average, at most 12; 75.00 % are longer "
-        "than 8 and lose their end",
+        "than 8 and lose their end; 0.00 % of the tokens are unknown",
         "test: 1 rows, 3 tokens; whole texts of 3.0 on average, at most 3; 0.00 % are longer than "
-        "8 and lose their end",
+        "8 and lose their end; 0.00 % of the tokens are unknown",
     ]
 
 
@@ -405,3 +408,23 @@ def test_numbers_are_whole_ones(option, value, capsys):
     with pytest.raises(SystemExit):
         tokenize_data.main(["--data", "d", "--model", "m", "--output", "o", f"{option}={value}"])
     assert f"argument {option}: '{value}' is no whole number from 1" in capsys.readouterr().err
+
+
+def test_unknown_tokens_are_counted_and_too_many_refused(
+    save_splits, tiny_models, tmp_path, caplog
+):
+    """Texts in a script that the vocabulary lacks: a comparison would run through at chance."""
+    known, foreign = "win free cash prize", "здравствуй мир снова привет"
+    mixed = save_splits(train=[known] * 8 + [foreign], validation=[known], test=[known])
+    with caplog.at_level("WARNING"):
+        tokenize(mixed, tiny_models["bert"], tmp_path / "mixed", "--max-unknown-share", 0.5)
+    splits = files.read_json(tmp_path / "mixed/statistics.json")["splits"]
+    assert splits["train"]["unknown_share"] == round(4 / 36, 4)
+    assert splits["test"]["unknown_share"] == 0
+    (line,) = caplog.messages
+    assert line.startswith("11.1 % of the tokens of the train texts are unknown to ")
+    strange = save_splits(train=[foreign, foreign], validation=[known], test=[known])
+    with pytest.raises(InputError, match=r"100\.0 % of the tokens of the train texts are unknown"):
+        tokenize(strange, tiny_models["bert"], tmp_path / "strange", "--max-unknown-share", 0.9)
+    assert not (tmp_path / "strange").exists()
+    tokenize(strange, tiny_models["bert"], tmp_path / "strange")

@@ -395,8 +395,8 @@ def relabel_a_row(path: Path) -> None:
 
 def turn_an_answer(path: Path) -> None:
     frame = pd.read_parquet(path)
-    frame.loc[5, "probability_ham"] = 1 - frame.loc[5, "probability_ham"]
-    frame.loc[5, "probability_spam"] = 1 - frame.loc[5, "probability_ham"]
+    turned = 1 - frame[["probability_ham", "probability_spam"]]
+    frame.loc[5, turned.columns] = turned.loc[5]
     frame.to_parquet(path, index=False)
 
 

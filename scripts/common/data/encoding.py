@@ -9,6 +9,7 @@ from typing import Any
 from common import cli, files, seals
 from common.cli import InputError
 
+UNUSUAL_UNKNOWN_SHARE = 0.05  # of the tokens of texts, that the vocabulary lacks: a warning
 TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart by it
 
 
@@ -99,13 +100,17 @@ class Encoder:
 
         Returns:
             input_ids (a list per text), with types token_type_ids (as long), length (tokens) and
-            whole_length (tokens of the text before it was cut, special ones included).
+            whole_length (tokens of the text before it was cut, special ones included) and unknown
+            (tokens that stand for what the vocabulary lacks).
         """
         known = self.tokenizer
         special = set(known.all_special_ids) - {known.unk_token_id}
         seconds = None if pairs is None else [f"{self.separator}{text}" for text in pairs]
         rows = self.encodings(texts, seconds, self.max_length)
-        tokens = {"input_ids": [plain_ids(row, special, known.unk_token_id) for row in rows]}
+        tokens: dict[str, list] = {
+            "input_ids": [plain_ids(row, special, known.unk_token_id) for row in rows]
+        }
+        tokens["unknown"] = [ids.count(known.unk_token_id) for ids in tokens["input_ids"]]
         if self.types:
             tokens[TYPES] = [row.type_ids for row in rows]
         return tokens | {

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
+from common.data.encoding import UNUSUAL_UNKNOWN_SHARE
 from common.markdown import code, shown, table
 
 BAD_ROWS_SHOWN = 20
@@ -98,10 +99,12 @@ def tokens_parts(models: dict[str, Passport], picture: str) -> list[str]:
     """How long the texts are for each model, and how many of them it does not see to the end."""
     if not models:
         return ["No model is compared on this dataset."]
-    header = ["model", "split", "mean", "median", "p95", "max", "max_length", "truncated"]
+    header = ["model", "split", "mean", "median", "p95", "max", "max_length"]
+    header += ["truncated", "unknown"]
     return [
         "Lengths of the whole texts, in tokens of each model. A text longer than its `max_length` "
-        "is truncated: the model does not see its end.",
+        "is truncated: the model does not see its end. Unknown tokens stand for what a vocabulary "
+        "lacks: where they are many, a model cannot tell the texts apart.",
         table(header, tokens_rows(models)),
         f"![Lengths in tokens by model and split, with a line where texts are cut]"
         f"({quote(picture)})",
@@ -117,10 +120,16 @@ def tokens_rows(models: dict[str, Passport]) -> list[list[Any]]:
             *(plain(length) for length in part["lengths"].values()),
             f"{model['max_length']:,}",
             percent(part["truncated_share"]),
+            unknown(part["unknown_share"]),
         ]
         for name, model in models.items()
         for split, part in model["splits"].items()
     ]
+
+
+def unknown(share: float) -> str:
+    """Return the share of unknown tokens, marked where it is unusual."""
+    return percent(share) + (" **!**" if share > UNUSUAL_UNKNOWN_SHARE else "")
 
 
 def plain(number: float) -> str:

@@ -4,6 +4,8 @@ Works for any architecture that ``AutoModelForSequenceClassification`` knows; wh
 them is read off the model, not off a table of names.
 """
 
+import argparse
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,12 @@ from typing import Any
 from common import cli, files, seals
 from common.cli import InputError
 from common.model import quantization
+
+# Where the head of a classifier comes from, before it is trained.
+DRAWN = "drawn"  # from the seed: the model has none, or one for another number of classes
+MATCHED = "matched"  # with the model, whose class names are those of the dataset
+DECLARED = "declared"  # with the model, whose classes the config names
+REDRAWN = "redrawn"  # from the seed: the model has one whose class names are others
 
 
 @dataclass(frozen=True)
@@ -22,17 +30,42 @@ class Classifier:
         model: the ``PreTrainedModel``, in fp32 on the CPU.
         head: names of the modules that are not pretrained, such as ``score`` or ``classifier``:
             they must be trained and saved whatever the variant.
-        drawn: names of the weights that the directory lacked and that were drawn from the seed.
+        drawn: names of the weights that were drawn from the seed: the directory lacked them, or had
+            them for other classes.
+        head_origin: one of DRAWN, MATCHED, DECLARED and REDRAWN.
+        own_classes: of a head that came with the model, its class names in its own order; else [].
     """
 
     model: Any
     head: list[str]
     drawn: list[str]
+    head_origin: str
+    own_classes: list[str]
 
     @property
     def pretrained_head(self) -> bool:
-        """Whether the head came with the model, for as many classes: no seed draws it."""
+        """Whether the head came with the model, for the same classes: no seed draws it."""
         return not self.drawn
+
+    def head_record(self) -> dict[str, Any]:
+        """Return what train_info says of the head before its training."""
+        return {
+            "pretrained_head": self.pretrained_head,
+            "head_origin": self.head_origin,
+            "head_own_classes": self.own_classes,
+        }
+
+    def log_head(self, log: logging.Logger) -> None:
+        """Log where the head comes from, if the model brought one of its own."""
+        brought = f"the model brought a trained head for {', '.join(self.own_classes)}"
+        if self.head_origin == REDRAWN:
+            log.warning(
+                "%s, which are not the classes of this dataset by name: a new head was drawn; if "
+                "they mean the same, set `head: {classes: [...]}` of the model to the dataset's "
+                "name for each of them, in this order", brought,
+            )  # fmt: skip
+        elif self.pretrained_head:
+            log.info("%s: it is used, its classes put in the order of the dataset", brought)
 
     def head_parameters(self) -> dict[str, Any]:
         """The parameters of the head, by their full names."""
@@ -43,14 +76,27 @@ class Classifier:
         }
 
 
+def add_head_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the stages that use a head which a model may have brought."""
+    parser.add_argument(
+        "--classes", nargs="+", help="label of each output of the model's own head, in its order"
+    )
+
+
 def load_classifier(
     directory: Path,
     labels: Sequence[str],
     pad_token_id: int,
     seed: int,
     quantized: dict[str, Any] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Classifier:
     """A pretrained model with a classification head, drawn from ``seed`` where it has none.
+
+    A head that the model brought is used if its classes are those of the dataset, whatever their
+    order: by name (case does not count), or as ``classes`` declares. Its outputs are put in the
+    order of ``labels``. Otherwise it is drawn anew, since numbers alone do not tell which class is
+    which.
 
     Args:
         directory: config and safetensors weights, as ``fetch_model`` leaves them.
@@ -58,9 +104,12 @@ def load_classifier(
         pad_token_id: the token that the model skips when it looks for the end of a text.
         seed: set before the model is made, so that equal seeds draw equal heads.
         quantized: as ``quantization.options`` gives it; None: weights in fp32.
+        classes: the label of each output of a head that the model brought, in the model's order;
+            None: its own names count.
 
     Raises:
-        InputError: the directory holds no model that loads as a classifier.
+        InputError: the directory holds no model that loads as a classifier, or ``classes`` are not
+            the labels, or declared for a model that brought no such head.
     """
     import safetensors
     import transformers
@@ -83,7 +132,114 @@ def load_classifier(
     quantization.without_packing(model)
     # Both hold names; mismatched ones come with their shapes.
     drawn = sorted([*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])])
-    return Classifier(model, head_modules(model, drawn), drawn)
+    head = head_modules(model, drawn)
+    if drawn:
+        if classes:
+            raise InputError(
+                f"`head.classes` names {len(classes)} classes, and {directory} has no trained head "
+                f"for {len(labels)}: take `classes` out"
+            )
+        return Classifier(model, head, drawn, DRAWN, [])
+    own = own_classes(directory, len(labels))
+    order = class_order(classes or own, labels)
+    if classes and order is None:
+        raise InputError(
+            f"`head.classes` is {', '.join(classes)}, and the classes of the dataset are "
+            f"{', '.join(labels)}: name each of them once, in the order of the model's own "
+            f"classes, {', '.join(own)}"
+        )
+    if order is None or not reorder(model, head, order):
+        redraw(model, head, seed)
+        drawn = sorted(name for name in dict(model.named_parameters())
+                       if name.startswith(tuple(f"{module}." for module in head)))  # fmt: skip
+        return Classifier(model, head, drawn, REDRAWN, own)
+    return Classifier(model, head, [], DECLARED if classes else MATCHED, own)
+
+
+def own_classes(directory: Path, count: int) -> list[str]:
+    """Return the class names of a model in its own order, LABEL_0 and so on where it has none."""
+    names = files.read_json(directory / "config.json").get("id2label") or {}
+    return [str(names.get(str(number), f"LABEL_{number}")) for number in range(count)]
+
+
+def class_order(own: Sequence[str], labels: Sequence[str]) -> list[int] | None:
+    """Return the number of each label among a model's own classes; None where they do not match.
+
+    Args:
+        own: class names, in the order of the outputs of the head.
+        labels: class names of the dataset, in its order.
+    """
+    folded = [[name.strip().casefold() for name in each] for each in (own, labels)]
+    for names, wanted in ((list(own), list(labels)), folded):
+        if len(set(names)) == len(names) and sorted(names) == sorted(wanted):
+            return [names.index(label) for label in wanted]
+    return None
+
+
+def reorder(model: Any, head: list[str], order: list[int]) -> bool:
+    """Put the outputs of a head in another order; return whether that could be done.
+
+    The layer that gives the outputs is the last linear one of the head with as many of them. A
+    forward pass before and after shows that it is: architectures name and nest it differently.
+
+    Args:
+        model: a classifier.
+        head: names of its head modules.
+        order: for each output, the number that it had.
+    """
+    import torch
+
+    if order == sorted(order):
+        return True
+    layers = [
+        layer
+        for name in head
+        for layer in model.get_submodule(name).modules()
+        if isinstance(layer, torch.nn.Linear) and layer.out_features == len(order)
+    ]
+    for layer in reversed(layers):
+        if not layer.weight.is_floating_point():
+            continue  # held in 4 or 8 bits
+        before = probe_logits(model)
+        rearrange(layer, order)
+        if torch.allclose(probe_logits(model), before[:, order], rtol=1e-4, atol=1e-5):
+            return True
+        rearrange(layer, [order.index(number) for number in range(len(order))])  # as it was
+    return False
+
+
+def rearrange(layer: Any, order: list[int]) -> None:
+    """Put the outputs of a linear layer in another order, in place."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias):
+            if parameter is not None:
+                parameter.copy_(parameter[order].clone())
+
+
+def probe_logits(model: Any) -> Any:
+    """Return the logits of one made-up text, shape (1, classes)."""
+    import torch
+
+    end = model.config.eos_token_id
+    end = end[0] if isinstance(end, list) else end
+    known = range(min(8, model.config.get_text_config().vocab_size))
+    ids = [number for number in known if number != end] + [0 if end is None else end]
+    tokens = torch.tensor([ids], device=model.device)
+    model.eval()
+    with torch.inference_mode():
+        return model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits.float()
+
+
+def redraw(model: Any, head: list[str], seed: int) -> None:
+    """Draw the weights of the modules of a head from a seed, in place."""
+    import transformers
+
+    transformers.set_seed(seed)
+    fresh = type(model)(model.config)  # draws all weights, as a model without a head would
+    for name in head:
+        model.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
 
 
 def loading_options(

@@ -191,7 +191,10 @@ def clean_line(rows: "pd.DataFrame") -> list[str]:
 def marks(group: "pd.DataFrame") -> str:
     """Notes beside the name of a variant: a base that is no coin, and seeds that collapsed."""
     own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
-    return (" (head of the model)" if own.all() else "") + collapse(group)
+    redrawn = group["kind"].ne("baseline") & group["head_origin"].eq("redrawn")
+    said = " (head of the model)" if own.all() else ""
+    said += " (new head: the model's own is for other classes)" if redrawn.all() else ""
+    return said + collapse(group)
 
 
 def collapse(group: "pd.DataFrame") -> str:
