@@ -19,6 +19,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS go to snakemake
+	@$(BIN)/python -m rules.config $(CONFIG) # before Snakemake reads it, with tracebacks
 	@echo "Comparing as $(or $(CONFIG),config/config.yaml) says, into results/comparison.md"
 	@$(BIN)/snakemake $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 

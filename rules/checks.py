@@ -13,6 +13,10 @@ from rules.explain import ConfigError, suggestion
 # Names beside those of the user, in the directory of a dataset and in that of a model.
 RESERVED = {"models": {"data", "baselines", "predictions"}, "variants": {"tokens", "base"}}
 
+# Of the files that the rules write beside such directories; tests/test_config.py goes through them.
+SUFFIXES = (".csv", ".html", ".json", ".log", ".md", ".parquet", ".partial", ".svg", ".tex", ".tsv",
+            ".whl", ".yaml")  # fmt: skip
+
 Config = dict[str, Any]
 
 
@@ -34,11 +38,28 @@ def check(config: Config) -> None:
 
 
 def check_names(config: Config) -> None:
-    """Refuse names that the workflow uses for directories of its own."""
-    for kind, reserved in RESERVED.items():
-        if taken := sorted(reserved & config[kind].keys()):
+    """Refuse names that stand for a file or directory of the workflow, or for each other.
+
+    Outputs, logs and benchmarks lie beside the directories that are named by the user.
+    """
+    for section in ("datasets", "models", "variants", "predictions"):
+        names = list(config[section])
+        if taken := sorted(RESERVED.get(section, set()) & set(names)):
             raise ConfigError(
-                f"{kind}: the name {taken[0]!r} is the workflow's own; choose another"
+                f"{section}: the name {taken[0]!r} is the workflow's own; choose another"
+            )
+        if ending := [name for name in names if name.lower().endswith(SUFFIXES)]:
+            suffix = Path(ending[0]).suffix
+            raise ConfigError(
+                f"{section}: the name {ending[0]!r} ends in {suffix}, as files of the workflow do; "
+                "choose another"
+            )
+        folded = [name.casefold() for name in names]
+        if len(set(folded)) < len(folded):
+            twice = [name for name in names if folded.count(name.casefold()) > 1]
+            raise ConfigError(
+                f"{section}: {' and '.join(map(repr, twice))} differ by case alone, and are one "
+                "directory on some systems; rename one"
             )
 
 
@@ -54,6 +75,11 @@ def check_splits(config: Config) -> None:
                 "and `leakage: group` moves it with its duplicates; choose one"
             )
         for key in ("test", "validation"):
+            if body[key] >= 1 and body[key] % 1:
+                raise ConfigError(
+                    f"datasets.{name}.{key}: {body[key]:g} is neither a share below 1 nor a whole "
+                    "number of rows"
+                )
             if body["split_by"] == "hash" and body[key] >= 1:
                 raise ConfigError(
                     f"datasets.{name}.{key}: {body[key]:g} rows, and a split by hash takes a "
@@ -100,6 +126,17 @@ def check_paths(config: Config) -> None:
             raise ConfigError(
                 f"{place}: {path!r} does not exist; paths are relative to {Path.cwd().name}/"
             )
+        if path and (braced := with_braces(Path(path))):
+            raise ConfigError(
+                f"{place}: {str(braced)!r} has braces in its name, which Snakemake takes for "
+                "wildcards; rename it"
+            )
+
+
+def with_braces(path: Path) -> Path | None:
+    """Return the path, or one below it, that has braces in its name; None if none has."""
+    inside = path.rglob("*") if path.is_dir() else ()
+    return next((each for each in (path, *inside) if set("{}") & set(str(each))), None)
 
 
 def check_predictions(config: Config) -> None:
@@ -143,10 +180,12 @@ def check_variants(config: Config) -> None:
 def check_training(config: Config) -> None:
     """Refuse settings of training that do not go with each other, or with a cell's PEFT method."""
     for dataset, model, name, variant in trained(config):
-        sections = (config, config["datasets"][dataset], config["models"][model], variant)
-        training: Config = {}
-        for section in sections:
-            training |= section.get("training", {})
+        training = training_of(config, dataset, model, variant)
+        if training["warmup"] > 1 and training["warmup"] % 1:
+            raise ConfigError(
+                f"training.warmup: {training['warmup']:g} of {model}/{name} is neither a share of "
+                "the steps below 1 nor a whole number of steps"
+            )
         if training["batch_size"] % training["gpus"]:
             raise ConfigError(
                 f"training.gpus: the `batch_size` of {model}/{name} is {training['batch_size']}, "
@@ -157,6 +196,20 @@ def check_training(config: Config) -> None:
             raise ConfigError(
                 f"variants.{name}: {clash}; set them apart in `training` of the variant"
             )
+
+
+def training_of(config: Config, dataset: str, model: str, variant: Config) -> Config:
+    """Return the settings of training of a cell: a later section overrides an earlier one."""
+    sections = (config, config["datasets"][dataset], config["models"][model], variant)
+    return {key: value for part in sections for key, value in part.get("training", {}).items()}
+
+
+def trained_on(config: Config) -> dict[str, int]:
+    """Return by dataset, model and variant how many GPUs, or processes, a training takes."""
+    return {
+        f"{dataset}/{model}/{name}": training_of(config, dataset, model, variant)["gpus"]
+        for dataset, model, name, variant in trained(config)
+    }
 
 
 def check_pairs(config: Config) -> None:

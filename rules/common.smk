@@ -55,14 +55,17 @@ def section_at(path: str, wildcards) -> dict:
 
 
 def option(key: str, value) -> list[str]:
-    """One setting as words: `--key value`, `--key a b`, `--key` or `--no-key`; None is left out."""
+    """Return one setting as words: `--key=value`, one for each of a list, or `--[no-]key`.
+
+    With the equals sign a value may be empty or begin with a dash. None is left out.
+    """
     name = key.replace("_", "-")
     if value is None or value == [] or isinstance(value, dict):
         return []
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
     values = value if isinstance(value, list) else [value]
-    return [f"--{name}", *map(str, values)]
+    return [f"--{name}={each}" for each in values]
 
 
 def source(section: str):

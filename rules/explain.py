@@ -1,5 +1,6 @@
 """What the schema says, in words: the one line that a mistake in the configuration ends in."""
 
+import datetime
 import difflib
 from typing import Any
 
@@ -20,7 +21,7 @@ def explain(error: jsonschema.ValidationError, config: Config) -> str:
     place = ".".join(map(str, error.absolute_path)) or "top level"
     if error.validator == "additionalProperties":
         known = sorted(error.schema["properties"])
-        key = sorted(set(error.instance) - set(known))[0]
+        key = min(map(str, set(error.instance) - set(known)))
         return f"{place}: unknown key {key!r}{suggestion(key, known)}; known: {', '.join(known)}"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
@@ -30,9 +31,37 @@ def explain(error: jsonschema.ValidationError, config: Config) -> str:
     if error.validator == "oneOf":
         return f"{place}: {explain_source(error)}"
     if "propertyNames" in error.absolute_schema_path:
-        return f"{place}: bad name {error.instance!r}; a name is made of {describe(error.schema)}"
+        made_of = describe(error.schema)
+        return f"{place}: bad name {shortened(error.instance)}; a name is made of {made_of}"
     allowed = describe({**error.schema, "description": error.schema.get("description", "")})
-    return f"{place}: {error.instance!r} is not allowed; {allowed}"
+    return f"{place}: {shortened(error.instance)} is not allowed; {allowed}{unquoted(error)}"
+
+
+def unquoted(error: jsonschema.ValidationError) -> str:
+    """Return a hint where YAML made something else of a text without quotes; else ""."""
+    wanted = {
+        name for choice in (error.schema, *error.schema.get("anyOf", [])) for name in types(choice)
+    }
+    if "string" in wanted and isinstance(error.instance, bool | int | float):
+        return f"; YAML reads it as {kind(error.instance)}: put it in quotes"
+    if isinstance(error.instance, bool) and wanted & {"integer", "number"}:
+        return "; YAML reads yes, no, on and off as true and false"
+    return ""
+
+
+def kind(value: Any) -> str:
+    """Return what YAML made of a value, in words, such as "a date"."""
+    if isinstance(value, bool):
+        return "true or false"
+    kinds = {int: "a number", float: "a number", bytes: "binary data", set: "a set",
+             type(None): "null", datetime.date: "a date", datetime.datetime: "a date"}  # fmt: skip
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def shortened(value: Any) -> str:
+    """Return a value as Python writes it, at most 200 characters of it."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def explain_source(error: jsonschema.ValidationError) -> str:

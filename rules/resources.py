@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rules.explain import ConfigError
+
 Config = dict[str, Any]
 
 MB = 1_000_000
@@ -52,6 +54,26 @@ def minutes(directory: str, asked: int | None, attempt: int) -> int:
     """
     needed = asked or START_MINUTES + model_mb(directory) / MB_PER_MINUTE
     return round(needed * attempt)
+
+
+def check_gpus(threads: int, asked: dict[str, int]) -> None:
+    """Raise ConfigError if a training takes more GPUs than this machine has.
+
+    Without a GPU it is done in as many processes on the CPU, for which there must be cores.
+
+    Args:
+        threads: of the CPU in each process.
+        asked: the GPUs of each training, by its name.
+    """
+    found = gpus_here()
+    here = found or max(1, (os.cpu_count() or 1) // threads)
+    for name, count in asked.items():
+        if count > 1 and count > here:
+            what = f"{found} GPUs" if found else f"no GPU, and cores for {here} processes"
+            raise ConfigError(
+                f"training.gpus: {name} takes {count}, and this machine has {what}; lower it, or "
+                "run it where there are more"
+            )
 
 
 def gpus_here() -> int:

@@ -85,7 +85,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = cli.parser(__doc__)
     parser.add_argument("--a", required=True, help="results before: directory or git revision")
     parser.add_argument("--b", default="results", help="results after; by default results")
-    parser.add_argument("--metrics", nargs="+", default=["macro_f1", "accuracy"], help="to compare")
+    parser.add_argument(
+        "--metrics",
+        action=cli.Collect,
+        nargs="+",
+        default=["macro_f1", "accuracy"],
+        help="to compare",
+    )
     parser.add_argument("--output", type=Path, help="Markdown file to write, beside printing it")
     args = parser.parse_args(argv)
     require_metrics(args.metrics)

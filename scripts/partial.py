@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
-    parser.add_argument("--metrics", nargs="+", default=["macro_f1", "accuracy"], help="to show")
+    parser.add_argument(
+        "--metrics", action=cli.Collect, nargs="+", default=["macro_f1", "accuracy"], help="to show"
+    )
     parser.add_argument("--results", default="results", type=Path, help="directory of all results")
     parser.add_argument("--resources", default="resources", type=Path, help="what was fetched")
     parser.add_argument("--output", default="results/partial.md", type=Path, help="Markdown file")

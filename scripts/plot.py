@@ -39,7 +39,9 @@ OF_VERDICTS = {  # by the option that names its file, what draws a figure of the
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--csv", required=True, type=Path, help="comparison.csv of the report")
-    parser.add_argument("--metrics", nargs="+", default=["macro_f1"], help="the first is drawn")
+    parser.add_argument(
+        "--metrics", action=cli.Collect, nargs="+", default=["macro_f1"], help="the first is drawn"
+    )
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--verdicts", required=True, type=Path, help="JSON file of `verdicts`")
     for name in ("comparison", "confusion", *OF_VERDICTS):

@@ -102,7 +102,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; what each option means is described once more in config/README.md."""
     parser = cli.parser(__doc__)
     parser.add_argument("--input", required=True, type=Path, help=", ".join(rows.SUFFIXES))
-    parser.add_argument("--text", nargs="+", default=["text"], help="its column; of pairs, two")
+    parser.add_argument(
+        "--text", action=cli.Collect, nargs="+", default=["text"], help="its column; of pairs, two"
+    )
     parser.add_argument("--id", help="column of the id; else the number of the line")
     parser.add_argument("--encoding", default="utf-8", help="of the input")
     parser.add_argument("--delimiter", help="of CSV; by default that of the file's type")

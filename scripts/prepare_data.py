@@ -107,11 +107,15 @@ def parse(argv: list[str] | None):
     parser.add_argument(
         "--quoting", choices=QUOTING, default="auto", help="what a quote means in CSV and TSV"
     )
-    parser.add_argument("--text", nargs="+", default=["text"], help="its column; of pairs, two")
+    parser.add_argument(
+        "--text", action=cli.Collect, nargs="+", default=["text"], help="its column; of pairs, two"
+    )
     parser.add_argument("--label", default="label", help="column of the label")
     parser.add_argument("--group", help="column; rows of one value go to one split")
-    parser.add_argument("--labels", nargs="+", help="class names in order")
-    parser.add_argument("--filter", nargs="+", default=[], help="keep rows with COLUMN=VALUE")
+    parser.add_argument("--labels", action=cli.Collect, nargs="+", help="class names in order")
+    parser.add_argument(
+        "--filter", action=cli.Collect, nargs="+", default=[], help="keep rows with COLUMN=VALUE"
+    )
     parser.add_argument("--on-bad-rows", choices=["error", "skip"], default="error")
     parser.add_argument("--leakage", choices=POLICIES, default="drop", help="of duplicates")
     near = parser.add_mutually_exclusive_group()

@@ -57,7 +57,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
-    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=["macro_f1", "accuracy"])
+    parser.add_argument(
+        "--metrics",
+        action=cli.Collect,
+        nargs="+",
+        choices=METRICS,
+        default=["macro_f1", "accuracy"],
+    )
     parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
     parser.add_argument("--verdicts", required=True, type=Path, help="verdicts.json")
     parser.add_argument("--csv", required=True, type=Path, help="CSV file to write")

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--max-length", type=cli.whole(1), default=128, help="tokens of each text")
     parser.add_argument(
-        "--max-unknown-share", type=float, default=0.5,
+        "--max-unknown-share", type=cli.finite(0), default=0.5,
         help="of the tokens of a split, that may stand for what the vocabulary lacks",
     )  # fmt: skip
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")

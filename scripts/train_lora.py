@@ -99,14 +99,20 @@ def parse(argv: list[str] | None):
     parser.add_argument("--peft", type=peft_config, default={}, help="literal PEFT config, as JSON")
     parser.add_argument("--quantization", choices=BITS, help="hold the backbone in so many bits")
     models.add_head_options(parser)
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="at its highest")
-    parser.add_argument("--epochs", type=float, default=1.0, help="passes over the training rows")
+    parser.add_argument("--learning-rate", type=cli.finite(), default=1e-3, help="at its highest")
+    parser.add_argument(
+        "--epochs", type=cli.finite(), default=1.0, help="passes over the training rows"
+    )
     parser.add_argument("--max-steps", type=cli.whole(1), help="end after so many steps instead")
     parser.add_argument("--batch-size", type=cli.whole(1), default=8, help="rows per step")
-    parser.add_argument("--weight-decay", type=float, default=0.0, help="of AdamW")
-    parser.add_argument("--warmup", type=float, default=0.1, help="share of steps, or steps from 1")
+    parser.add_argument("--weight-decay", type=cli.finite(), default=0.0, help="of AdamW")
+    parser.add_argument(
+        "--warmup", type=cli.finite(), default=0.1, help="share of steps, or steps from 1"
+    )
     parser.add_argument("--scheduler", choices=SCHEDULERS, default="linear", help="after warm-up")
-    parser.add_argument("--max-grad-norm", type=float, default=1.0, help="clip gradients to it")
+    parser.add_argument(
+        "--max-grad-norm", type=cli.finite(), default=1.0, help="clip gradients to it"
+    )
     parser.add_argument(
         "--backbone-dropout",
         action=argparse.BooleanOptionalAction,
@@ -122,7 +128,9 @@ def parse(argv: list[str] | None):
     parser.add_argument("--class-weights", choices=["none", "balanced"], default="none")
     parser.add_argument("--keep", choices=["last", "best"], default="last", help="which epoch")
     parser.add_argument("--patience", type=cli.whole(1), help="epochs without a lower loss")
-    parser.add_argument("--lora-plus-ratio", type=float, help="learning rate of B over that of A")
+    parser.add_argument(
+        "--lora-plus-ratio", type=cli.finite(), help="learning rate of B over that of A"
+    )
     parser.add_argument("--seed", type=cli.whole(0), default=0, help="of everything that is drawn")
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     gpus.add_option(parser)

@@ -1,6 +1,10 @@
 """A mistake in the configuration ends in one line that says what, where, and what is allowed."""
 
+import datetime
 import json
+import math
+import os
+import random
 import re
 import subprocess
 import sys
@@ -11,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
-from rules import config, expand, explain
+from rules import checks, config, expand, explain
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("config/*.yaml")) + sorted(ROOT.glob("config/recipes/*.yaml"))
@@ -20,8 +24,8 @@ CONFIGS.remove(ROOT / "config" / "schema.yaml")
 
 def minimal() -> dict:
     return {
-        "datasets": {"sms": {"source": {"path": "."}}},
-        "models": {"bert": {"source": {"path": "."}}},
+        "datasets": {"sms": {"source": {"path": "config"}}},
+        "models": {"bert": {"source": {"path": "config"}}},
         "variants": {"lora": {"r": [4, 8], "lora_alpha": 16}},
     }
 
@@ -569,6 +573,7 @@ def test_a_pair_that_cannot_be_right_is_refused(tmp_path, monkeypatch, bring):
     """Wherever the model is, as long as it is here; tests/test_matrix.py has all pairs."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "config").mkdir()
     made = minimal()
     made["models"]["bert"]["source"] = bring(tmp_path)
     made["variants"]["prompt"] = {"peft_type": "prompt_tuning", "num_virtual_tokens": 4}
@@ -601,3 +606,183 @@ def test_settings_that_clash_are_found_wherever_they_stand(place):
     assert "variants.prefix: `gradient_checkpointing` drops" in message(made)
     made["variants"]["prefix"]["training"] = {"gradient_checkpointing": False}
     config.complete(made, [])
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "said"),
+    [
+        ("datasets", "report.html", "ends in .html"),
+        ("datasets", "verdicts.json", "ends in .json"),
+        ("models", "leakage.csv", "ends in .csv"),
+        ("models", "prepare_data.LOG", "ends in .LOG"),
+        ("variants", "a.svg", "ends in .svg"),
+        ("models", "data", "the workflow's own"),
+        ("variants", "base", "the workflow's own"),
+        ("models", "bert\n", "bad name 'bert\\n'"),
+        ("models", "b" * 101, "bad name"),
+        ("models", "BERT", "'bert' and 'BERT' differ by case alone"),
+    ],
+)
+def test_names_of_files_and_directories_of_the_workflow_are_refused(section, name, said):
+    made = minimal()
+    body = next(iter(made[section].values()))
+    made[section][name] = body
+    assert said in message(made)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt-350m", "MiniLM-L6.v2", "a_b", "0"])
+def test_usual_names_are_taken(name):
+    made = minimal()
+    made["models"][name] = made["models"].pop("bert")
+    assert name in config.complete(made, [])["models"]
+
+
+def test_no_file_of_the_rules_can_have_a_name_of_the_user():
+    """Files beside directories of the user have suffixes that are refused."""
+    rules_text = "".join(file.read_text() for file in ROOT.glob("rules/*.smk"))
+    paths = re.findall(r'"((?:results|resources)/[^"]*)"', rules_text)
+    last = {Path(path).name for path in paths}
+    assert len(last) > 30
+    files = {name for name in last if "." in name.rpartition("}")[2]}
+    assert {Path(name).suffix for name in files} <= set(checks.SUFFIXES)
+    own = {name for name in last - files if "{" not in name}
+    reserved = set().union(*checks.RESERVED.values())
+    assert own - {"adapter"} <= reserved  # adapter/ lies in the directory of a seed
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("datasets/sms/train_rows", 1e30, "too large"),
+        ("datasets/sms/train_rows", math.inf, "no finite number"),
+        ("datasets/sms/test", math.nan, "no finite number"),
+        ("datasets/sms/test", 5.5, "neither a share below 1 nor a whole number of rows"),
+        ("training/warmup", 2.5, "neither a share of the steps below 1 nor a whole number"),
+        ("training/learning_rate", math.inf, "no finite number"),
+        ("training/batch_size", 8.5, "integer"),
+        ("training/batch_size", True, "reads yes, no, on and off as true and false"),
+        ("training/gpus", 1_000_000, "at most 1024"),
+        ("variants/lora/lora_alpha", math.nan, "no finite number"),
+        ("variants/lora/rank_pattern", {"a": math.inf}, "variants.lora.rank_pattern.a: inf"),
+        ("variants/lora/rank_pattern", {1: 2, "b": 3}, "YAML reads the key 1 as a number"),
+        ("variants/lora/note", datetime.date(2026, 1, 1), "as a date; put it in quotes"),
+        ("variants/lora/note", b"x", "as binary data; put it in quotes"),
+        ("published", [REFERENCE | {"metrics": {"loss": math.inf}}], "no finite number"),
+        ("datasets/sms/labels", [False, True], "reads it as true or false: put it in quotes"),
+        ("datasets/sms/label", 5, "reads it as a number: put it in quotes"),
+        ("seeds", [False, 1], "reads yes, no, on and off as true and false"),
+        ("datasets", {False: {"source": {"path": "config"}}}, "the key False as true or false"),
+        ("training", {1: 2, "x": 3}, "YAML reads the key 1 as a number"),
+    ],
+)
+def test_what_yaml_or_arithmetic_makes_of_a_value_is_told(place, value, said):
+    assert said in message(changed(place, value))
+
+
+def test_whole_numbers_may_be_written_with_a_point():
+    made = changed("training/batch_size", 8.0) | {"seeds": [1.0]}
+    made["variants"]["lora"]["r"] = [4.0, 8]
+    made["datasets"]["sms"]["test"] = 64.0
+    done = config.complete(made, [])
+    found = [done["training"]["batch_size"], *done["seeds"], *done["variants"]["lora"]["r"]]
+    assert found == [8, 1, 4, 8]
+    assert all(type(number) is int for number in found)
+    assert "lora-r4" in expand.expand(done)["variants"]
+
+
+FILES = {
+    "not UTF-8": (b"seeds: [0]\n# \xff\n", "is not UTF-8"),
+    "a date that there is not": (b"seeds: 2026-02-31\n", "is not YAML"),
+    "itself": (b"a: &a [*a]\n", "contains itself"),
+    "itself, in a mapping": (b"a: &a {b: *a}\n", "contains itself"),
+    "a thousand levels": (b"a: " + b"[" * 1000 + b"]" * 1000, "nests too deeply"),
+    "nine levels of nine aliases": (
+        b"a0: &a0 [0, 0]\n"
+        + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9))
+                   for n in range(1, 10)),
+        "values, aliases spelled out",
+    ),
+    "a merge of what is no mapping": (b"a: {<<: 3}\n", "is not YAML"),
+    "a key twice beside a merge": (b"x: &x {b: 1}\na: {<<: *x, c: 1, c: 2}\n", "'c' stands twice"),
+    "a list": (b"- a\n", "is no mapping"),
+    "a tag": (b"a: !!python/object:os.system {}\n", "is not YAML"),
+    "a list for a key": (b"? [a]\n: b\n", "is not YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "said"), FILES.values(), ids=FILES)
+def test_a_file_that_is_no_plain_yaml_is_one_line(tmp_path, content, said):
+    (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(explain.ConfigError) as end:
+        config.check_file(tmp_path / "c.yaml")
+    assert said in str(end.value)
+    assert "\n" not in str(end.value)
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."])
+def test_a_config_that_cannot_be_read_is_one_line(tmp_path, name):
+    with pytest.raises(explain.ConfigError, match="cannot be read"):
+        config.check_file(tmp_path / name)
+
+
+def test_merge_keys_are_understood_and_may_be_overridden(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\n")
+    config.check_file(path)
+
+
+def test_a_mutated_config_is_one_line_or_a_config(tmp_path):
+    """Characters and lines of the default config, changed at random."""
+    draw = random.Random(0)
+    text = (ROOT / "config/config.yaml").read_text()
+    lines = [line for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
+    pieces = ["no", "1e5", ".nan", "-.inf", "2026-01-01", "{}", "[]", "*a", "&a", "<<: *a",
+              "? ", ": ", "\t", "'", '"', "{", "[", "0x1F", "12:30", "~", "- "]  # fmt: skip
+    path, refused = tmp_path / "c.yaml", 0
+    for _ in range(300):
+        mutant = list(lines)
+        for _ in range(draw.randint(1, 3)):
+            number = draw.randrange(len(mutant))
+            line = mutant[number]
+            cut = draw.randint(0, len(line))
+            mutant[number] = draw.choice(
+                [line[:cut] + draw.choice(pieces) + line[cut:], line[:cut], line[cut:],
+                 f"{line.partition(':')[0]}: {draw.choice(pieces)}"]
+            )  # fmt: skip
+        path.write_text("\n".join(mutant) + "\n")
+        try:
+            config.check_file(path)
+            expand.expand(config.complete(yaml.safe_load(path.read_text()), [path]))
+        except explain.ConfigError as end:
+            assert "\n" not in str(end), "\n".join(mutant)
+            refused += 1
+    assert refused > 150
+
+
+@pytest.mark.parametrize("place", ["datasets/sms/source", "models/bert/source"])
+def test_braces_in_a_path_are_refused(tmp_path, monkeypatch, place):
+    """Snakemake would take them for wildcards, and read another file."""
+    monkeypatch.chdir(tmp_path)
+    Path("config").mkdir()
+    Path("data").mkdir()
+    Path("data/{dataset}.csv").write_text("text,label\n")
+    for path in ("data/{dataset}.csv", "data"):
+        assert "has braces in its name" in message(changed(place, {"path": path}))
+
+
+def test_a_directory_with_braces_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a {x}").mkdir()
+    monkeypatch.chdir(tmp_path / "a {x}")
+    with pytest.raises(explain.ConfigError, match="has braces in its name"):
+        config.complete(minimal(), [])
+
+
+def test_our_rules_come_before_an_installed_package_of_that_name(tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/__init__.py").write_text("raise SystemExit('another package')")
+    code = "import rules.config; print(rules.config.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n{code}"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(ROOT / "rules/config.py"), done.stderr

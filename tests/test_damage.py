@@ -349,14 +349,14 @@ def test_a_directory_of_others_has_no_seal_and_passes(tmp_path):
 @pytest.mark.parametrize("marker", files.MARKERS)
 def test_a_directory_of_ours_that_lost_its_seal_is_refused(tmp_path, marker):
     (tmp_path / "a").write_text("1")
-    (tmp_path / marker).write_text("{}")
+    files.write_json({}, tmp_path / marker)
     with pytest.raises(InputError, match=f"and no digests.json.*delete {tmp_path} and run again"):
         seals.check(tmp_path)
 
 
 def test_no_remedy_deletes_the_directory_that_one_works_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("source.json").write_text("{}")
+    files.write_json({}, Path("source.json"))
     Path("metrics.json").write_text("{}")
     assert files.remedy(Path("metrics.json")) == "delete metrics.json and run again"
 

@@ -87,6 +87,7 @@ def test_nothing_is_fitted_to_test_rows(data, evaluate, tmp_path, baseline):
     )
     datadict.save(datasets.DatasetDict({**splits, "test": other}), tmp_path / "other")
     shutil.copy(data / "source.json", tmp_path / "other")
+    seals.seal(tmp_path / "other")
     after, _ = evaluate(baseline, rows=tmp_path / "other")
     timings = ("eval_seconds", "eval_samples_per_second")
     old, new = (
@@ -144,6 +145,7 @@ def test_marked_rows_give_every_metric_twice(data, evaluate, tmp_path):
     for name, content in (("marked", marked), ("alone", datasets.DatasetDict(alone))):
         datadict.save(content.remove_columns([] if name == "marked" else "clean"), tmp_path / name)
         shutil.copy(data / "source.json", tmp_path / name)
+        seals.seal(tmp_path / name)
     both, expected = (evaluate("majority", rows=tmp_path / n)[0] for n in ("marked", "alone"))
     plain = evaluate("majority")[0]["metrics"]["test"]
     found = both["metrics"]["test"]
@@ -162,6 +164,7 @@ def test_a_split_without_a_clean_row_says_so(data, evaluate, tmp_path):
     }
     datadict.save(datasets.DatasetDict(marked), tmp_path / "none")
     shutil.copy(data / "source.json", tmp_path / "none")
+    seals.seal(tmp_path / "none")
     assert evaluate("majority", rows=tmp_path / "none")[0]["metrics"]["test"]["clean"] == {
         "rows": 0,
         "classes": {"ham": 0, "spam": 0},
@@ -178,6 +181,7 @@ def test_clean_rows_that_lack_a_class_have_no_metrics(data, evaluate, tmp_path):
     }
     datadict.save(datasets.DatasetDict(marked), tmp_path / "ham")
     shutil.copy(data / "source.json", tmp_path / "ham")
+    seals.seal(tmp_path / "ham")
     count = list(splits["test"]["label"]).count(ham)
     found = evaluate("tfidf", rows=tmp_path / "ham")[0]["metrics"]["test"]
     assert found["clean"] == {"rows": count, "classes": {"ham": count, "spam": 0}}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from common import seals
 from common.cli import InputError
 from common.model import adapters, models, quantization, variants
 from tests.architectures import make
@@ -31,6 +32,7 @@ def base(request, tiny_models, make_tokens, tmp_path_factory) -> tuple[Path, Pat
     for file in ("tokenizer.json", "tokenizer_config.json", "source.json"):
         shutil.copy(tiny_models[name] / file, directory)
     make(name, directory, **WIDE[name])
+    seals.seal(directory)
     return directory, make_tokens(name, ("ham", "spam", "other"), 90)
 
 

@@ -157,7 +157,7 @@ EDITS = [
     code_edit("common/report/diagrams", {"plot": 1}),
     code_edit("common/model/models", {"eval_base": 4, **TRAINED}),
     code_edit("common/model/quantization", {"eval_base": 4, **TRAINED}),
-    code_edit("common/data/tokens", TOKENIZED),
+    code_edit("common/data/tokens", {"eval_base": 4, **TRAINED}),
     code_edit("common/data/encoding", TOKENIZED),
     code_edit("common/model/adapters", TRAINED),
     code_edit("common/model/training", TRAINED),

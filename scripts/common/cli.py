@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that ``--help`` answers at once.
 import argparse
 import errno
 import logging
+import math
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ REFUSALS = {
     errno.EEXIST: "move away the file that stands where a directory is needed",
     errno.EISDIR: "move away the directory that stands where a file is needed",
 }
+LARGEST_NUMBER = 2**53  # of an option
 SIGNALLED = 128  # added to the number of a signal, it is the exit status of what it ended
 
 
@@ -101,11 +103,40 @@ def refusal(error: BaseException | None) -> str:
     return ""
 
 
+class Collect(argparse.Action):
+    """The values of an option that may be named several times: `--x a b`, or `--x=a --x=-b`.
+
+    The first time, they take the place of the default.
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: ARG002
+        """Take the values of one naming of the option."""
+        before = getattr(namespace, self.dest)
+        known = [] if before is self.default or before is None else before
+        setattr(namespace, self.dest, [*known, *values])
+
+
+def finite(minimum: float = -math.inf) -> Callable[[str], float]:
+    """Return the type of an option: finite numbers from ``minimum``."""
+
+    def convert(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number >= minimum):
+            bound = f" from {minimum:g}" if minimum > -math.inf else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is no finite number{bound}")
+        return number
+
+    return convert
+
+
 def whole(minimum: int) -> Callable[[str], int]:
     """The type of an option: whole numbers from ``minimum``."""
 
     def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < minimum:
+        if not text.isdecimal() or not minimum <= int(text) <= LARGEST_NUMBER:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {minimum}")
         return int(text)
 

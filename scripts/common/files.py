@@ -159,13 +159,27 @@ def output_of(path: Path) -> Path:
 
 
 def is_whole(directory: Path) -> bool:
-    """Return whether a directory bears the seal, or one of the files that mark ours.
+    """Return whether a directory bears the seal, or a file that marks it as one of ours.
 
     Never one that holds the working directory, where a person may keep files of those names.
     """
     if Path.cwd().is_relative_to(directory.resolve()):
         return False
-    return any((directory / name).exists() for name in (SEAL, *MARKERS))
+    return (directory / SEAL).exists() or bool(marked(directory))
+
+
+def marked(directory: Path) -> list[str]:
+    """Return the names of the files by which a directory is known as one of ours.
+
+    A person's own source.json has no digest of its content.
+    """
+    paths = (directory / name for name in MARKERS)
+    return [path.name for path in paths if path.is_file() and is_digested(path)]
+
+
+def is_digested(path: Path) -> bool:
+    """Return whether ``write_json`` wrote a file."""
+    return f'"{DIGEST}": "'.encode() in path.read_bytes()
 
 
 def read_source(directory: Path) -> dict[str, Any]:

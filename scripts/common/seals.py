@@ -59,9 +59,9 @@ def check(directory: Path) -> None:
 
 def require_unmarked(directory: Path) -> None:
     """Raise if a directory without a seal is one of ours: a copy broke off, or it was removed."""
-    if marked := [name for name in files.MARKERS if (directory / name).exists()]:
+    if names := files.marked(directory):
         raise InputError(
-            f"{directory} has a {marked[0]} and no {SEAL}, so it is not whole: "
+            f"{directory} has a {names[0]} and no {SEAL}, so it is not whole: "
             f"{files.remedy(directory)}"
         )
 

@@ -79,7 +79,10 @@ class Classifier:
 def add_head_options(parser: argparse.ArgumentParser) -> None:
     """Add the option of the stages that use a head which a model may have brought."""
     parser.add_argument(
-        "--classes", nargs="+", help="label of each output of the model's own head, in its order"
+        "--classes",
+        action=cli.Collect,
+        nargs="+",
+        help="label of each output of the model's own head, in its order",
     )
 
 
