@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rules.cells import pairs
-from rules.digest import code_params
 
 SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
+# For what rules and scripts share; first, so that no installed package named `common` is taken.
+sys.path.insert(0, str(SCRIPTS.resolve()))
+
+from rules.digest import code_params
 
 # `python` in a shell block is the one that runs Snakemake, whether or not its environment is
 # activated. With --use-conda the environment of the rule still comes first.

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,7 +68,7 @@ class ResumableTrainer(transformers.Trainer):
         Raises:
             StoppedError: the process was asked to end, and there is a checkpoint.
         """
-        path, self._loaded = self.checkpoints.latest() if self.checkpoints else (None, {})
+        path, self._loaded = self.last_checkpoint()
         self._before = self._loaded.get("taken", {"seconds": 0.0, "peak_memory_bytes": 0})
         self._started = time.perf_counter()
         with ExitStack() as stack:
@@ -76,6 +77,18 @@ class ResumableTrainer(transformers.Trainer):
                 self.add_callback(SaveWhenDue(self, self.checkpoints, asked))
             self.train(resume_from_checkpoint=str(path) if path else None)
         return self.taken()
+
+    def last_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
+        """Return the directory of the checkpoint to go on from, and its state; None and {}: none.
+
+        The first process looks before the others do: it renames what cannot be used.
+        """
+        if not self.checkpoints:
+            return None, {}
+        is_first = self.args.process_index == 0
+        found = self.checkpoints.latest() if is_first else None
+        self.accelerator.wait_for_everyone()
+        return found or self.checkpoints.latest()
 
     def taken(self) -> dict[str, Any]:
         """What training took until now."""
