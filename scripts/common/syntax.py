@@ -30,9 +30,15 @@ NEUTRAL: dict[str, frozenset[str] | None] = {
     "common/startup.py": None,
     "common/gpus.py": None,
     "common/cli.py": frozenset(
-        {"InputError", "REFUSALS", "SIGNALLED", "StoppedError", "refusal", "run", "watched"}
+        {"END_SECONDS", "InputError", "REFUSALS", "SIGNALLED", "StoppedError", "WATCH_SECONDS",
+         "WORKFLOW", "children", "end_with_workflow", "namespace", "process_name", "refusal", "run",
+         "wait_for_end", "watched"}
     ),
-    "common/files.py": frozenset({"remove", "require_directory", "share", "sync", "written_aside"}),
+    "common/files.py": frozenset(
+        {"LEFT", "LEFT_SECONDS", "PARTIAL", "PUT_ATTEMPTS", "WORK", "is_left", "machine",
+         "own_name", "put", "remove", "remove_leftovers", "require_directory", "share", "sync",
+         "workspace", "written_aside"}
+    ),
     "common/seals.py": frozenset({"check", "damaged"}),
     "common/parallel.py": frozenset({"end_with_parent"}),
     "common/processes.py": frozenset(
@@ -256,7 +262,8 @@ def names(statement: ast.stmt) -> tuple[str, ...]:
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return (statement.name,)
     if isinstance(statement, ast.Assign):
-        return tuple(target.id for target in statement.targets if isinstance(target, ast.Name))
+        inside = (each for target in statement.targets for each in ast.walk(target))
+        return tuple(each.id for each in inside if isinstance(each, ast.Name))
     return ()
 
 

@@ -74,6 +74,8 @@ class Checkpoints:
         is kept. One of this training that was set aside earlier comes back. None and {} where there
         is none.
         """
+        if self.directory.is_dir():
+            files.remove_leftovers(self.directory)
         found = self.first_readable()
         for kind in (OTHER, DAMAGED):
             for less in self.inside(kind)[1:]:

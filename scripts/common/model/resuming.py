@@ -33,6 +33,7 @@ log = logging.getLogger("resuming")
 
 # What a scheduler of jobs, or a person, ends a job with, some time before it is killed.
 STOPS = (signal.SIGTERM, signal.SIGINT)
+ONE_ASK_SECONDS = 2  # within them, Ctrl-C of a terminal and Snakemake, which passes it on, are one
 # Of the Trainer: sums of losses since the last line of its log, and since the beginning.
 SUMS = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged", "current_flos")
 FIRST_STEP = "_initial_global_step"
@@ -307,13 +308,16 @@ class SaveWhenDue(transformers.TrainerCallback):
 def asked_to_stop() -> Iterator[list[int]]:
     """Note signals that ask this process to end, in place of ending at once."""
     asked: list[int] = []
+    first = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread of a process is told of signals
         return
 
     def note(received: int, _: Any) -> None:
-        if asked:
+        nonlocal first
+        if asked and time.monotonic() - first > ONE_ASK_SECONDS:
             raise KeyboardInterrupt  # asked twice: at once, then
+        first = first or time.monotonic()
         asked.append(received)
 
     before = {each: signal.signal(each, note) for each in STOPS}
