@@ -15,7 +15,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -216,7 +216,7 @@ class ResumableTrainer(transformers.Trainer):
         if checkpoint:
             set_random_state(self._loaded["processes"][self.args.process_index]["random"])
 
-    def require_called(self, hooks: dict[str, tuple[str, ...]]) -> None:
+    def require_called(self, hooks: Iterable[str]) -> None:
         """Refuse to go on where the Trainer has not called each of these hooks.
 
         Raises:
