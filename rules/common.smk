@@ -8,13 +8,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rules.cells import pairs
-from rules.digest import code_params
 
 SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
+# For what rules and scripts share; first, so that no installed package named `common` is taken.
+sys.path.insert(0, str(SCRIPTS.resolve()))
+
+from common import cli
+from rules.digest import code_params
+from rules.stopping import end_jobs_on_interrupt
 
 # `python` in a shell block is the one that runs Snakemake, whether or not its environment is
 # activated. With --use-conda the environment of the rule still comes first.
 os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+
+# Jobs end with this process, if it is killed too: see cli.end_with_workflow. The Snakemake of a job
+# of Slurm comes here again, and names itself.
+os.environ[cli.WORKFLOW] = cli.process_name(os.getpid())
+end_jobs_on_interrupt()
 
 
 def one_of(names) -> str:

@@ -17,6 +17,8 @@ rule predict:
     threads: config["execution"]["threads"]
     resources:
         gpu=1,
+        mem_mb=prediction_memory,
+        runtime=prediction_runtime,
         jobs_per_gpu=config["execution"]["jobs_per_gpu"],
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:

@@ -4,11 +4,11 @@ None of it changes a result, so a change reruns nothing.
 """
 
 import os
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from common import gpus
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -77,12 +77,15 @@ def check_gpus(threads: int, asked: dict[str, int]) -> None:
 
 
 def gpus_here() -> int:
-    """How many GPUs this process may use: those named to CUDA, else all that the driver shows."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return sum(name.strip() not in ("", "-1") for name in chosen.split(","))
-    try:
-        shown = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    except OSError:
-        return 0
-    return len(shown.stdout.splitlines()) if shown.returncode == 0 else 0
+    """Return how many GPUs the jobs of this process may use, as they count themselves."""
+    return len(gpus.visible())
+
+
+def gpu_share(count: int, jobs_per_gpu: int) -> int:
+    """Return what a training asks of the scheduler's pool of GPUs, one for each job on each GPU.
+
+    Args:
+        count: GPUs of the training; of several, it has each for itself.
+        jobs_per_gpu: that may compute on one.
+    """
+    return 1 if count == 1 else count * jobs_per_gpu

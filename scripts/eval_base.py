@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
     padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
     positive = evaluation.class_number(args.positive_label, data.labels)
-    with prediction.Predictor(classifier.model, padded, args.batch_tokens) as predict:
+    with prediction.Predictor(
+        classifier.model, padded, args.batch_tokens, args.jobs_per_gpu
+    ) as predict:
         results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args)) | {"peft_config": None},

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
     positive = evaluation.class_number(args.positive_label, data.labels)
-    with prediction.Predictor(model, padding, args.batch_tokens) as predict:
+    with prediction.Predictor(model, padding, args.batch_tokens, args.jobs_per_gpu) as predict:
         results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
         "run_info": suite.whole_run(

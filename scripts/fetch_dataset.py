@@ -16,7 +16,6 @@ stands in the directory's source.json, and under what licence, where the package
 import email
 import logging
 import re
-import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,10 +41,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="the directory to write")
     args = parser.parse_args(argv)
     with (
-        tempfile.TemporaryDirectory(prefix="dataset-") as cache,
+        files.workspace(args.output) as cache,
         files.written_aside(args.output) as aside,
     ):
-        files.write_json(bring(args, aside, Path(cache)), aside / files.SOURCE)
+        files.write_json(bring(args, aside, cache), aside / files.SOURCE)
         seals.seal(aside)
     log.info("%s: %d bytes", args.output, files.size_bytes(args.output))
 

@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="the directory to write")
     args = parser.parse_args(argv)
     with (
-        tempfile.TemporaryDirectory(prefix="model-") as folder,
+        files.workspace(args.output) as folder,
         files.written_aside(args.output) as aside,
     ):
-        origin, source = locate(args, Path(folder))
+        origin, source = locate(args, folder)
         bring(origin, aside, source["name"], args.file)
         files.write_json({**source, "weights_sha256": weights_sha256(aside)}, aside / files.SOURCE)
         seals.seal(aside)

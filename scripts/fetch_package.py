@@ -11,7 +11,6 @@ import logging
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from common import cli, files
@@ -27,8 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sha256", required=True, help="SHA-256 of the wheel")
     parser.add_argument("--output", required=True, type=Path, help="the wheel to write")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
-        wheel = download(args.requirement, Path(folder))
+    with files.workspace(args.output) as folder:
+        wheel = download(args.requirement, folder)
         verify(wheel, args.sha256, args.requirement)
         with files.written_aside(args.output) as aside:
             aside.write_bytes(wheel.read_bytes())

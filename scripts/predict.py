@@ -237,7 +237,7 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
         return encoder([text.text for text in texts], seconds if len(args.text) > 1 else None)
 
     trained, padding = variants.load(model, adapter), variants.padding_of(adapter)
-    return encode, prediction.Predictor(trained, padding, args.batch_tokens)
+    return encode, prediction.Predictor(trained, padding, args.batch_tokens, args.jobs_per_gpu)
 
 
 def require_texts(columns: list[str], pairs: bool, adapter: Path) -> None:

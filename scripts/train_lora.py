@@ -194,7 +194,8 @@ def identity(args) -> dict[str, Any]:
     from common.model import checkpoint
 
     options = {name: value for name, value in vars(args).items() if name not in WITHOUT_EFFECT}
-    return checkpoint.identity(options, {"model": args.model, "tokens": args.tokens})
+    inputs = {"model": args.model, "tokens": args.tokens}
+    return checkpoint.identity(options, inputs, Path(__file__))
 
 
 def settings_of(args) -> dict[str, Any]:

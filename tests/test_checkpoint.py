@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from common import files, seals
 from common.model import checkpoint
 from common.model.checkpoint import Checkpoints
+from rules.digest import code_params
 
 STATE = {
     "weights": {"a": torch.arange(6.0).view(2, 3).T, "b": torch.tensor(0, dtype=torch.uint8)},
@@ -70,7 +71,35 @@ def test_one_of_another_training_is_not_used(tmp_path, caplog, parts, named):
     checkpoints(tmp_path).write(3, STATE, TRAINER)
     assert checkpoints(tmp_path, **parts).latest() == (None, {})
     assert f"is of a training with another {named}" in caplog.text
-    assert not list((tmp_path / "checkpoints").iterdir())
+    assert len(caplog.records) == 1
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["other-step3"]
+
+
+def test_one_of_another_training_is_found_again_when_all_is_as_it_was(tmp_path):
+    checkpoints(tmp_path).write(3, STATE, TRAINER)
+    edited = checkpoints(tmp_path, code="edited")
+    assert edited.latest() == (None, {})
+    edited.write(2, {"other": 2}, TRAINER)
+    edited.write(3, {"other": 3}, TRAINER)
+    path, state = checkpoints(tmp_path).latest()
+    assert path == tmp_path / "checkpoints/step3"
+    assert same(state, STATE)
+    # And the other one in turn, of the same step.
+    path, state = checkpoints(tmp_path, code="edited").latest()
+    assert path == tmp_path / "checkpoints/step3"
+    assert state == {"other": 3}
+
+
+def test_of_those_set_aside_the_furthest_is_kept_until_the_training_is_done(tmp_path):
+    for number, step in enumerate((7, 30, 5)):
+        written = checkpoints(tmp_path, code=number)
+        assert written.latest() == (None, {})
+        written.write(step, STATE, TRAINER)
+    last = checkpoints(tmp_path)
+    assert last.latest() == (None, {})
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["other-step30"]
+    last.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_one_before_is_used_where_the_last_is_damaged(tmp_path, caplog):
@@ -86,6 +115,7 @@ def test_the_one_before_is_used_where_the_last_is_damaged(tmp_path, caplog):
     assert path is not None
     assert path.name == "step3"
     assert "step5 is damaged" in caplog.text
+    assert (tmp_path / "checkpoints/damaged-step5").exists()
 
 
 @pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.TENSORS])
@@ -145,21 +175,43 @@ def test_data_and_weights_are_read_only_when_there_is_something_to_compare(tmp_p
     assert Checkpoints(tmp_path / "checkpoints", 0, identify).latest() == (None, {})
 
 
-def test_the_identity_holds_options_inputs_code_and_packages(tmp_path):
-    (tmp_path / "a").write_text("1")
-    first = checkpoint.identity({"seed": 0}, {"data": tmp_path})
+@pytest.fixture
+def script(tmp_path) -> Path:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/helper.py").write_text('def f():\n    raise ValueError("no")\n')
+    (tmp_path / "code/script.py").write_text("import helper\nhelper.f()\n")
+    return tmp_path / "code/script.py"
+
+
+def test_the_identity_holds_options_inputs_code_and_packages(tmp_path, script):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_text("1")
+    first = checkpoint.identity({"seed": 0}, {"data": data}, script)
     assert first.keys() == {"seed", "data", "code", "packages", "device"}
-    assert checkpoint.identity({"seed": 0}, {"data": tmp_path}) == first
-    (tmp_path / "a").write_text("2")
-    assert (
-        checkpoint.different(checkpoint.identity({"seed": 0}, {"data": tmp_path}), first) == "data"
-    )
+    assert checkpoint.identity({"seed": 0}, {"data": data}, script) == first
+    (data / "a").write_text("2")
+    second = checkpoint.identity({"seed": 0}, {"data": data}, script)
+    assert checkpoint.different(second, first) == "data"
     json.dumps(first)
 
 
-def test_the_digest_of_the_code_changes_with_it(monkeypatch):
-    before = checkpoint.code()
-    digest = seals.digest
-    name = Path(checkpoint.__file__).name
-    monkeypatch.setattr(seals, "digest", lambda path: "x" if path.name == name else digest(path))
-    assert checkpoint.code() != before
+@pytest.mark.parametrize(
+    ("text", "different"),
+    [
+        ('def f():\n    raise ValueError("no")  # why\n', ""),
+        ('def f():\n    """Fail."""\n    raise ValueError("never")\n', ""),
+        ("def f():\n    return 1\n", "code"),
+    ],
+)
+def test_an_edit_costs_a_checkpoint_where_it_costs_a_result(script, text, different):
+    before = checkpoint.identity({}, {}, script)
+    (script.parent / "helper.py").write_text(text)
+    assert checkpoint.different(checkpoint.identity({}, {}, script), before) == different
+
+
+def test_the_code_of_a_training_is_what_its_rule_holds():
+    script = Path(checkpoint.__file__).parents[2] / "train_lora.py"
+    held = {value for key, value in code_params(script, script.parent).items() if key != "script"}
+    code = checkpoint.identity({}, {}, script)["code"]
+    assert {f"{name} {digest}" for name, digest in code.items()} == held

@@ -1,12 +1,13 @@
 """Digests of code change with what a program does, and with nothing else."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
-from rules import digest as digests
-from rules.digest import code_params, digest
+from common import syntax
+from rules.digest import code_params
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 PROGRAM = '''
 """A module."""
@@ -26,13 +27,13 @@ class A(dict):
 '''
 
 
-def of(program: str) -> str:
-    return digest(ast.parse(program))
+def of(program: str, path: str = "stage.py") -> str:
+    return syntax.read(program, path).digest
 
 
 def test_the_digest_is_the_same_under_every_python():
     # Recorded with Python 3.11. A version that parses to another tree would rerun everything.
-    assert of(PROGRAM) == "7cd4c85eff4d"
+    assert of(PROGRAM) == "db81f5cd111e"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,126 @@ def test_what_does_something_counts(old, new):
     assert of(PROGRAM.replace(old, new, 1)) != of(PROGRAM)
 
 
+MESSAGES = """
+import argparse
+import logging
+
+log = logging.getLogger("stage")
+
+
+def f(parser, rows, path, sizes):
+    parser.add_argument("--rows", help="how many", default=3)
+    log.info("%d rows in %s", len(rows), path)
+    logging.warning("few rows")
+    assert rows, "no rows"
+    if path:
+        raise ValueError(f"{path.name} has {len(rows)} rows") from None
+    raise broken(path, "no " + "path")
+
+
+def broken(path, why):
+    return ValueError(f"{path} is broken: {why}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"how many"', '"so many"'),
+        (', help="how many"', ""),
+        ('"%d rows in %s", len(rows), path', '"%s", path'),
+        ('    logging.warning("few rows")\n', ""),
+        ("    assert rows", '    log.debug("here: %s", [path])\n    assert rows'),
+        ('"no rows"', '"none"'),
+        ("has {len(rows)} rows", "has {len(rows):,} lines, {path.parent!r}"),
+        ('"no " + "path"', '"no path at all"'),
+        ("{path} is broken", "{path} is whole"),
+    ],
+)
+def test_what_a_person_reads_does_not_count(old, new):
+    assert old in MESSAGES
+    assert of(MESSAGES.replace(old, new)) == of(MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("default=3", "default=4"),
+        ('"--rows"', '"--row"'),
+        ("ValueError(f", "KeyError(f"),
+        ("from None", ""),
+        ("broken(path, ", "other(path, "),
+        ("assert rows", "assert path"),
+        # A message that does something as it is made.
+        ("{len(rows)} rows", "{next(rows)} rows"),
+        ("{len(rows)} rows", "{(rows := 1)} rows"),
+        ("len(rows), path", "len(rows), rows.pop()"),
+        ("len(rows), path", "len(rows), sum(rows)"),
+        ("len(rows), path", "len(rows), sizes['few']"),  # a mapping may have a default
+        ('"few rows"', "[row for row in rows]"),
+        ('"few rows"', "*rows"),
+        ('"no rows"', "rows.clear()"),
+        ('"no " + "path"', 'path.unlink() or "gone"'),
+        ('"how many"', "str(next(rows))"),
+        # What is no logger.
+        ("log.info(", "rows.info("),
+        ("log.info(", "log.addHandler("),
+        ('log = logging.getLogger("stage")', "log = print"),
+    ],
+)
+def test_a_message_that_does_something_counts(old, new):
+    assert old in MESSAGES
+    assert of(MESSAGES.replace(old, new, 1)) != of(MESSAGES)
+
+
+def test_of_a_condition_in_a_message_all_counts():
+    first = 'log = logging.getLogger()\nlog.info("%s", rows.pop() if rows else "none")\n'
+    assert of(first) != of(first.replace("if rows", "if more"))
+    assert of(first.replace("rows.pop()", "1")) == of("log = logging.getLogger()\n")
+
+
+def test_the_value_of_an_exception_counts():
+    assert of("raise StopIteration(1)") != of("raise StopIteration(2)")
+
+
+def test_what_is_neutral_is_there():
+    """A function that is renamed or moved must not stay on the list for another one."""
+    for name, functions in syntax.NEUTRAL.items():
+        tree = syntax.ast.parse((SCRIPTS / name).read_text())
+        there = {each for statement in tree.body for each in syntax.names(statement)}
+        assert (functions or set()) <= there, name
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "counts"),
+    [
+        ("cli", "run", False),
+        ("cli", "whole", True),  # converts what a user set
+        ("files", "written_aside", False),
+        ("files", "write_json", True),  # what is written is a result
+        ("files", "weights_bytes", True),
+        ("seals", "check", False),
+        ("seals", "digest", True),  # is written into what is sealed
+        ("parallel", "end_with_parent", False),
+        ("parallel", "in_order", True),
+        ("processes", "end_if_failed", False),
+        ("processes", "together", True),
+    ],
+)
+def test_only_what_cannot_change_a_result_is_left_out(name, changed, counts):
+    path = f"common/{name}.py"
+    program = (SCRIPTS / path).read_text()
+    edited = program.replace(f"def {changed}(", f"@cache\ndef {changed}(")
+    assert edited != program
+    assert (of(edited, path) != of(program, path)) == counts
+
+
+def test_a_module_that_cannot_change_a_result_is_no_param_and_its_imports_are(tree):
+    (tree / "common" / "gpus.py").write_text("from common import c\n")
+    (tree / "stage.py").write_text("from common import gpus\n")
+    assert set(code_params(tree / "stage.py", tree)) == {"script", "stage", "common_c"}
+
+
 @pytest.fixture
 def tree(tmp_path) -> Path:
     (tmp_path / "common").mkdir()
@@ -95,8 +216,8 @@ def test_a_change_shows_in_the_param_of_its_file_alone(tree):
 
 
 def test_a_module_of_several_scripts_is_read_once(tree):
-    digests.read.cache_clear()
+    syntax.read.cache_clear()
     (tree / "other.py").write_text("from common import a, b, c\n")
     for script in ("stage", "other", "stage"):
         code_params(tree / f"{script}.py", tree)
-    assert digests.read.cache_info().misses == 5  # stage, other, a, b, c
+    assert syntax.read.cache_info().misses == 5  # stage, other, a, b, c

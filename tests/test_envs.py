@@ -7,6 +7,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from common.model import quantization
 from envs import audit
@@ -38,6 +39,12 @@ def version(pin: Requirement) -> str:
 @pytest.mark.parametrize("name", sorted(BOUNDS))
 def test_the_locked_version_lies_within_the_bounds(name):
     assert BOUNDS[name].specifier.contains(version(LOCK[name]))
+
+
+def test_no_release_of_transformers_is_admitted_that_was_not_tested():
+    """Private methods of its Trainer are overridden (common.model.resuming)."""
+    tested = Version(version(LOCK["transformers"]))
+    assert not BOUNDS["transformers"].specifier.contains(f"{tested.major}.{tested.minor + 1}")
 
 
 def test_every_locked_version_is_exact_and_public():

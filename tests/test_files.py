@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -63,18 +65,6 @@ def test_a_link_to_a_directory_is_replaced_and_its_target_kept(tmp_path):
     assert names(tmp_path / "kept") == ["a.txt"]
 
 
-def test_what_a_killed_job_left_is_swept_away(tmp_path):
-    with files.written_aside(tmp_path / "d") as left:
-        left.mkdir()
-    left.mkdir()
-    (left / "stale.txt").write_text("of a killed job")
-    with files.written_aside(tmp_path / "d") as aside:
-        assert not aside.exists()
-        aside.mkdir()
-    assert names(tmp_path) == ["d"]
-    assert names(tmp_path / "d") == []
-
-
 def test_json_keeps_the_order_and_ends_in_a_newline(tmp_path):
     files.write_json({"b": 1, "a": [0.5, None]}, tmp_path / "a.json")
     assert files.read_json(tmp_path / "a.json") == {"b": 1, "a": [0.5, None]}
@@ -126,3 +116,83 @@ def test_source_is_what_fetch_model_recorded(tiny_models, tmp_path):
     assert files.read_source(tiny_models["gpt2"])["name"] == "gpt2"
     with pytest.raises(InputError, match=r"source\.json cannot be read"):
         files.read_source(tmp_path)
+
+
+def test_two_that_write_the_same_file_do_not_meet(tmp_path):
+    """As a job that was given to another node while it still ran."""
+    path = tmp_path / "a.txt"
+    with files.written_aside(path) as first:
+        first.write_text("first")
+        with files.written_aside(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_two_that_write_the_same_directory_do_not_fail(tmp_path, monkeypatch):
+    path = tmp_path / "d"
+    removed = files.remove
+
+    def remove(place: Path) -> None:
+        removed(place)
+        if place == path and not path.exists():
+            monkeypatch.setattr(files, "remove", removed)
+            (path / "of another").mkdir(parents=True)  # between removal and renaming
+
+    with files.written_aside(path) as aside:
+        (aside / "own").mkdir(parents=True)
+        monkeypatch.setattr(files, "remove", remove)
+    assert names(path) == ["own"]
+
+
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("kind", [files.PARTIAL, files.WORK])
+def test_what_a_process_left_that_was_killed_is_removed(tmp_path, ended, kind, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: ended)
+        left = tmp_path / files.own_name("model", kind)
+        other = tmp_path / files.own_name("model2", kind)
+    living = tmp_path / files.own_name("model", kind)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "machine", lambda: "elsewhere")
+        far, far_and_old = (tmp_path / files.own_name("model", kind) for _ in range(2))
+    for path in (left, other, living, far, far_and_old):
+        path.mkdir()
+        (path / "weights").write_text("many")
+    for each in (far_and_old, far_and_old / "weights"):
+        os.utime(each, (0, 0))
+    with files.written_aside(tmp_path / "model") as aside:
+        aside.mkdir()
+    assert names(tmp_path) == sorted(path.name for path in (other, living, far, tmp_path / "model"))
+    with files.workspace(tmp_path / "model2") as place:
+        assert place.parent == tmp_path
+        assert not other.exists()
+    assert not place.exists()
+
+
+def test_what_stands_in_the_temporary_folder_is_cleaned_too(tmp_path, ended, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: ended)
+        patch.setattr(files, "remove", lambda _: None)  # as one that is killed
+        with files.workspace() as left:
+            pass
+    assert left.exists()
+    with files.workspace() as place:
+        assert names(tmp_path) == [place.name]
+    assert names(tmp_path) == []
+
+
+def test_nothing_but_workspaces_is_temporary():
+    """What tempfile makes stays when its process is killed."""
+    scripts = Path(files.__file__).parents[1]
+    users = {path.name for path in scripts.rglob("*.py") if "tempfile" in path.read_text()}
+    assert users == {"files.py", "gpus.py"}

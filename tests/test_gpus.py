@@ -125,10 +125,35 @@ def test_a_job_of_several_gpus_has_them_for_itself(machine, hold):
     machine("a", "b", "c")
     small, (name,) = hold(jobs_per_gpu=2)
     assert hold(count=2, jobs_per_gpu=2)[1] == [other for other in "abc" if other != name]
-    large, _ = hold(count=2, jobs_per_gpu=2, wait=False)
-    assert hold(jobs_per_gpu=2)[1] == [name]  # who waits for two holds none meanwhile
-    assert large.poll() is None
+    assert hold(jobs_per_gpu=2)[1] == [name]
     assert small.poll() is None
+
+
+def test_who_waits_for_two_is_not_overtaken_for_ever(machine, hold):
+    machine("a", "b")
+    first, _ = hold()
+    second, _ = hold()
+    large, _ = hold(count=2, wait=False)
+    time.sleep(1)
+    later, _ = hold(wait=False)
+    time.sleep(1)
+    first.communicate("\n")
+    time.sleep(1)
+    assert later.poll() is None
+    second.communicate("\n")
+    assert sorted(large.stdout.readline().split()) == ["a", "b"]
+    large.communicate("\n")
+    assert later.stdout.readline().split() in (["a"], ["b"])
+
+
+def test_who_sees_another_gpu_does_not_wait_at_the_door(machine, hold):
+    """Jobs of two allocations on one node of a cluster."""
+    machine("a")
+    hold()
+    hold(wait=False)
+    time.sleep(1)
+    machine("b")
+    assert hold()[1] == ["b"]
 
 
 def test_more_gpus_than_there_are_is_a_mistake(machine):
@@ -141,6 +166,7 @@ def test_this_process_sees_what_it_took(machine):
     machine("a", "b")
     assert gpus.lease() == ["a"]
     assert os.environ[gpus.VISIBLE] == "a"
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 @pytest.mark.parametrize("value", ["", "-1"])
@@ -172,10 +198,47 @@ def test_gpus_are_known_by_their_uuid(monkeypatch, tmp_path, chosen, expected):
     assert gpus.visible() == expected
 
 
-def test_a_driver_that_fails_shows_none(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("device", "counted", "expected"),
+    [(True, "2", ["0", "1"]), (True, "", []), (False, "2", [])],
+)
+def test_without_a_tool_of_the_driver_torch_is_asked(
+    monkeypatch, tmp_path, device, counted, expected
+):
+    """As in a container: else every job would take the first GPU, or all of them."""
     driver = tmp_path / "nvidia-smi"
     driver.write_text("#!/bin/sh\necho 'no driver'; exit 9\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
-    assert gpus.visible() == []
+    monkeypatch.setattr(gpus, "DEVICES", ("null",) if device else ())  # /dev/null is there
+    monkeypatch.setattr(gpus, "COUNT", (sys.executable, "-c", f"print({counted!r})"))
+    assert gpus.visible() == expected
+
+
+def opened(place: Path) -> None:
+    place.mkdir()
+    place.chmod(0o777)
+
+
+def linked(place: Path) -> None:
+    place.with_name("of another").mkdir(mode=0o700)
+    place.symlink_to("of another")
+
+
+@pytest.mark.parametrize("make", [opened, linked, Path.touch])
+def test_a_directory_of_locks_that_others_may_change_is_refused(machine, tmp_path, make):
+    machine("a")
+    make(tmp_path / f"lora-bench-gpus-{os.getuid()}")
+    with pytest.raises(InputError, match="no directory of yours alone") as refused:
+        gpus.lease()
+    assert "\n" not in str(refused.value)
+
+
+def test_a_directory_of_locks_of_another_user_is_refused(machine, monkeypatch):
+    machine("a")
+    place = gpus.place()
+    monkeypatch.setattr(gpus.os, "getuid", lambda: 12345)
+    place.rename(place.with_name("lora-bench-gpus-12345"))
+    with pytest.raises(InputError, match="no directory of yours alone"):
+        gpus.lease()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from common.cli import InputError
 from common.fast import faster
 from common.model import forward, models, prediction
 from common.model.padding import Padding
@@ -106,16 +107,59 @@ def test_the_proof_is_made_once_and_leaves_no_trace(model, rows, monkeypatch):
 
 
 def test_a_row_longer_than_a_batch_is_one_by_itself():
-    assert prediction.batches([9, 4, 2, 2], 4) == [slice(0, 1), slice(1, 2), slice(2, 4)]
+    assert prediction.batch_rows(9, 4, 4) == 1
+    assert prediction.batch_rows(2, 9, 4) == 2
+    assert prediction.batch_rows(2, 1, 4) == 1
+    assert prediction.batch_rows(0, 9, 4) == 4
 
 
 def test_a_gpu_takes_what_half_of_its_free_memory_holds(monkeypatch):
     gpu = SimpleNamespace(device=torch.device("cuda"), config=SimpleNamespace(hidden_size=1000))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * 64 * 1000 * 50_000, None))
     assert prediction.device_tokens(gpu) == 50_000
+    assert prediction.device_tokens(gpu, 4) == 50_000 // 4  # all that start together have room
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, None))
     assert prediction.device_tokens(gpu) == prediction.CPU_TOKENS
 
 
 def test_a_cpu_takes_a_fixed_number_of_tokens(model):
     assert prediction.device_tokens(model) == prediction.CPU_TOKENS
+
+
+@pytest.fixture
+def room(monkeypatch):
+    """Let a device have room for so many tokens in a pass; returns the tokens of each pass."""
+    passes: list[int] = []
+    logits = forward.logits
+
+    def make(tokens: int) -> list[int]:
+        def limited(model, batch, padding):
+            passes.append(len(batch) * max(len(row["input_ids"]) for row in batch))
+            if passes[-1] > tokens:
+                raise torch.OutOfMemoryError
+            return logits(model, batch, padding)
+
+        monkeypatch.setattr(forward, "logits", limited)
+        return passes
+
+    return make
+
+
+def test_a_batch_too_large_for_the_memory_is_done_in_halves(model, rows, room, alone, caplog):
+    caplog.set_level("INFO")
+    passes = room(40)
+    with prediction.Predictor(model, PADDING, 1000) as predict_rows:
+        found = predict_rows(rows)
+        np.testing.assert_allclose(found["probabilities"], alone, atol=1e-6)
+        assert max(passes) > 40 >= predict_rows.batch_tokens
+        passes.clear()
+        predict_rows(rows)
+    assert max(passes) <= 40  # it is remembered
+    lines = [record.message for record in caplog.records if "out of memory" in record.message]
+    assert lines[0] == f"out of memory with {len(rows)} rows of 16 tokens: going on with half"
+
+
+def test_a_row_too_large_for_the_memory_is_a_mistake(model, rows, room):
+    room(10)
+    with pytest.raises(InputError, match="a row of 16 tokens does not fit into the memory"):
+        predict(model, rows, 1000)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+
+from common import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,3 +113,45 @@ def test_a_batch_that_cannot_be_shared_is_refused(command, warm, tmp_path):
     done = warm.run(words, capture_output=True, timeout=60)
     assert done.returncode == 1
     assert "`batch_size` is 7, and no multiple of `gpus`, 2" in done.stderr
+
+
+JOB = "import time; from common import cli; {more}cli.run(lambda: time.sleep(60))"
+
+
+@pytest.mark.parametrize("more", ["", "del cli.os.pidfd_open; cli.WATCH_SECONDS = .1; "])
+def test_a_job_ends_when_its_snakemake_is_killed(monkeypatch, more):
+    snakemake = subprocess.Popen(["sleep", "60"])
+    monkeypatch.setenv(cli.WORKFLOW, cli.process_name(snakemake.pid))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB.format(more=more)], stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(1)
+    assert job.poll() is None
+    snakemake.kill()
+    assert job.wait(2) == -signal.SIGTERM
+    assert job.stderr is not None
+    assert "Snakemake is gone: this job ends, too" in job.stderr.read()
+    snakemake.wait()
+
+
+def test_a_script_that_is_run_by_hand_or_elsewhere_watches_nobody(monkeypatch):
+    started: list[object] = []
+    monkeypatch.setattr(cli.threading, "Thread", started.append)
+    monkeypatch.delenv(cli.WORKFLOW, raising=False)
+    cli.end_with_workflow()
+    monkeypatch.setenv(cli.WORKFLOW, "1 2 pid:[3]")  # of another container
+    cli.end_with_workflow()
+    assert started == []
+
+
+def test_the_name_of_a_process_is_not_that_of_a_later_one():
+    process = subprocess.Popen(["sleep", "60"])
+    name = cli.process_name(process.pid)
+    assert name.split()[0] == str(process.pid)
+    assert cli.process_name(process.pid) == name
+    assert cli.process_name(os.getpid()) != name
+    process.kill()
+    time.sleep(0.1)
+    assert cli.process_name(process.pid) == ""  # though nobody has waited for it
+    process.wait()

@@ -59,15 +59,48 @@ def test_gpus_are_those_that_cuda_is_told_of(monkeypatch, chosen, count):
 @pytest.mark.parametrize(("status", "count"), [(0, 2), (9, 0)])
 def test_else_those_that_the_driver_shows(monkeypatch, status, count):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    shown = SimpleNamespace(returncode=status, stdout="GPU 0: a\nGPU 1: b\n")
+    shown = SimpleNamespace(returncode=status, stdout="GPU-a\nGPU-b\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: shown)
     assert resources.gpus_here() == count
+
+
+@pytest.mark.parametrize(("count", "share", "asked"), [(1, 1, 1), (1, 4, 1), (2, 1, 2), (2, 4, 8)])
+def test_a_training_on_several_gpus_asks_for_each_as_a_whole(count, share, asked):
+    """Else the scheduler starts more of them than can lease their GPUs, and they hold cores."""
+    assert resources.gpu_share(count, share) == asked
 
 
 def test_without_a_driver_there_is_none(monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(resources.gpus, "DEVICES", ())
     assert resources.gpus_here() == 0
+
+
+PREDICTIONS = """
+predictions: {{new: {{input: data/news.csv, dataset: news, cell: {cell}}}}}
+execution: {{jobs_per_gpu: 2}}
+"""
+
+
+@pytest.mark.parametrize(("cell", "megabytes"), [("bert/lora-r2/seed0", 2001), ("null", 5000)])
+def test_a_prediction_asks_for_what_its_model_needs(work, snakemake, cell, megabytes):
+    config = work / "config/config.yaml"
+    text = config.read_text().replace("tiny/gpt2}", "tiny/gpt2}\n    resources: {mem_mb: 5000}")
+    best = cell if cell != "null" else "null, best: accuracy"
+    config.write_text(text + PREDICTIONS.format(cell=best))
+    plan = snakemake("-n", cwd=work).stdout
+    ((asked),) = re.findall(r"^rule predict:.*?mem_mb=(\d+)", plan, re.MULTILINE | re.DOTALL)
+    assert int(asked) == megabytes
+    assert re.search(r"^rule predict:.*?runtime=\d+", plan, re.MULTILINE | re.DOTALL)
+
+
+def test_several_gpus_are_asked_for_as_parts_of_the_pool(work, snakemake, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
+    (work / "config/config.yaml").open("a").write("  gpus: 2\nexecution: {jobs_per_gpu: 3}\n")
+    plan = snakemake("-n", cwd=work).stdout
+    asked = re.findall(r"^rule train_lora:.*?gpu=(\d+)", plan, re.MULTILINE | re.DOTALL)
+    assert set(asked) == {"6"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import train_lora
-from common.cli import StoppedError
+from common.cli import InputError, StoppedError
 from common.data import tokens
 from common.model import checkpoint, models, resuming, training, variants
 from common.model.checkpoint import Checkpoints
@@ -239,3 +239,27 @@ def test_a_checkpoint_of_other_settings_is_not_used(
     train_lora.main(command(tmp_path, "--epochs", 1, *more)[2:])
     assert f"is of a training with another epochs, {named}" in caplog.text
     assert not (tmp_path / "adapter.checkpoints").exists()
+
+
+HOOKS = [*resuming.SAVING, *resuming.LOADING]
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_trainer_without_a_private_method_is_refused_on_import(name):
+    methods = {hook: vars(resuming.transformers.Trainer)[hook] for hook in HOOKS}
+    resuming.require_hooks(type("Trainer", (), methods))
+    renamed = methods | {name: None, f"{name}_state": methods[name]}
+    with pytest.raises(InputError, match=f"`Trainer.{name}` is missing there; install the version"):
+        resuming.require_hooks(type("Trainer", (), renamed))
+    with pytest.raises(InputError, match=f"`Trainer.{name}` is another there"):
+        resuming.require_hooks(type("Trainer", (), methods | {name: lambda _, more: more}))
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_trainer_that_calls_a_private_method_no_more_ends_in_one_line(
+    cut_short, monkeypatch, name
+):
+    """As after a release that keeps the method for those who override it, and has another."""
+    monkeypatch.setattr(resuming.ResumableTrainer, name, lambda *_, **__: None)
+    with pytest.raises(InputError, match=f"`Trainer.{name}` is not called there"):
+        cut_short([3])

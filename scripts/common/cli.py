@@ -8,9 +8,13 @@ import errno
 import logging
 import math
 import os
+import select
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 # What a system refuses, and what to do about it.
@@ -26,6 +30,9 @@ REFUSALS = {
 }
 LARGEST_NUMBER = 2**53  # of an option
 SIGNALLED = 128  # added to the number of a signal, it is the exit status of what it ended
+WORKFLOW = "LORA_BENCH_WORKFLOW"  # the environment variable that names the Snakemake of a job
+WATCH_SECONDS = 0.5  # between two looks where the system tells of no end
+END_SECONDS = 1.0  # to keep what there is, when Snakemake is gone
 
 
 class InputError(Exception):
@@ -66,6 +73,7 @@ def run(main: Callable[[], None]) -> None:
     latter nearly always means that another Python than the workflow's came first on PATH.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    end_with_workflow()
     try:
         main()
     except InputError as error:
@@ -84,6 +92,85 @@ def run(main: Callable[[], None]) -> None:
         if line := refusal(error):
             sys.exit(f"error: {line}")
         raise
+
+
+def process_name(pid: int) -> str:
+    """Return a name of a running process that no later one of the same number has; "" if it ended.
+
+    It holds the number, when the process began, and of which namespace the number is; where the
+    system has no /proc, the number alone.
+    """
+    try:
+        # The name of the program, in parentheses, may hold blanks and parentheses itself.
+        about = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        if namespace():
+            return ""
+    else:
+        return "" if about[0] in "ZX" else f"{pid} {about[19]} {namespace()}"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return f"{pid}  "
+
+
+def namespace() -> str:
+    """Return the namespace that the numbers of processes are of; "" where the system has none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def end_with_workflow() -> None:
+    """Let this process end when the Snakemake that started it is gone, as after a kill -9.
+
+    Else it would go on computing beside the same job of the next run. Where no Snakemake is named,
+    as in a script that is run by hand, or one that cannot be seen from here, nothing is done.
+    """
+    name = os.environ.get(WORKFLOW, "")
+    pid, _, where = name.partition(" ")
+    if not name or where.rpartition(" ")[2] != namespace():
+        return
+
+    def wait() -> None:
+        wait_for_end(int(pid), name)
+        logging.getLogger(Path(sys.argv[0]).stem).error("Snakemake is gone: this job ends, too")
+        for child in children():
+            with suppress(OSError):
+                os.kill(child, signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)  # a training keeps its step, if that is soon done
+        time.sleep(END_SECONDS)
+        os._exit(SIGNALLED + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def wait_for_end(pid: int, name: str) -> None:
+    """Wait until a process is gone.
+
+    Args:
+        pid: its number.
+        name: ``process_name`` of it.
+    """
+    with suppress(AttributeError, OSError):  # neither on every system nor in every container
+        handle = os.pidfd_open(pid)
+        if process_name(pid) == name:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            poll.poll()
+        os.close(handle)
+    while process_name(pid) == name:
+        time.sleep(WATCH_SECONDS)
+
+
+def children() -> list[int]:
+    """Return the numbers of the processes that this one started and that run, where it is known."""
+    listed = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for file in listed for pid in file.read_text().split()]
 
 
 def refusal(error: BaseException | None) -> str:

@@ -1,11 +1,17 @@
 """Files that are whole or not there: written aside, then renamed into place."""
 
+import errno
 import hashlib
 import json
 import os
+import platform
+import re
+import secrets
 import shutil
+import tempfile
+import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +27,119 @@ MARKERS = (SOURCE, PREPARATION, STATISTICS, CLASSIFIER)  # a directory with one 
 SEAL = "digests.json"  # in a directory: of its other files, see common.seals
 
 
+PARTIAL, WORK = ".partial", ".work"  # end the names of what is written, and of what helps in it
+PUT_ATTEMPTS = 5
+LEFT_SECONDS = 86_400  # after which what another machine began counts as left
+# What follows on the name of the output; earlier versions had no more than the end.
+LEFT = re.compile(r"(\.(?P<machine>\w+)-(?P<process>\d+)-\w+)?\.(partial|work)")
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write a file or directory to; it takes its place on success.
+    """Yield a path beside ``path`` to write a file or directory to; it takes its place on success.
 
     A job that fails or is killed leaves ``path`` as it was. Renaming within one directory is atomic
     on POSIX file systems; what cannot be replaced, since it or the new one is a directory, is
     removed first. What is renamed is on the disk by then, so that what is there is whole after a
-    power failure too.
+    power failure too. Two processes that write the same path do not meet: the later one wins.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    remove(aside)
+    remove_leftovers(path.parent, path.name)
+    aside = path.with_name(own_name(path.name, PARTIAL))
     try:
         yield aside
         sync(aside)
-        if path.is_dir() or aside.is_dir():
-            remove(path)
-        aside.replace(path)
+        put(aside, path)
         sync(path.parent, deep=False)
     finally:
         remove(aside)
+
+
+def put(aside: Path, path: Path) -> None:
+    """Rename a file or directory to the path that it is for, where another process may do the same.
+
+    Raises:
+        OSError: the system refuses it.
+    """
+    for attempt in range(PUT_ATTEMPTS):
+        if path.is_dir() or aside.is_dir():
+            with suppress(FileNotFoundError):  # the other one has removed some of it
+                remove(path)
+        try:
+            aside.replace(path)
+            return
+        except OSError as error:
+            taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+            if not taken or attempt == PUT_ATTEMPTS - 1:
+                raise
+
+
+@contextmanager
+def workspace(beside: Path | None = None) -> Iterator[Path]:
+    """Yield a directory to work in, which is removed in the end.
+
+    What a process that was killed left in such a place is removed by the next one that works there.
+
+    Args:
+        beside: an output to work beside, on the disk that has room for it; None: in the temporary
+            folder of the machine, for small things.
+    """
+    parent = Path(tempfile.gettempdir()) if beside is None else Path(beside).parent
+    name = f"lora-bench-{os.getuid()}" if beside is None else Path(beside).name
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parent, name)
+    place = parent / own_name(name, WORK)
+    place.mkdir(mode=0o700)
+    try:
+        yield place
+    finally:
+        remove(place)
+
+
+def own_name(name: str, kind: str) -> str:
+    """Return a hidden name that no other process uses, with the machine and the process in it.
+
+    Args:
+        name: of the output.
+        kind: PARTIAL or WORK.
+    """
+    return f".{name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}{kind}"
+
+
+def machine() -> str:
+    """Return a short name of this machine."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def remove_leftovers(directory: Path, name: str | None = None) -> None:
+    """Remove what processes that were killed have left in a directory.
+
+    Args:
+        directory: where they wrote.
+        name: of their output; None: of any.
+    """
+    for path in directory.iterdir():
+        if path.name.startswith("." if name is None else f".{name}."):
+            with suppress(OSError):  # another process is faster, or it is another user's
+                if is_left(path, name or path.name.split(".")[1]):
+                    remove(path)
+
+
+def is_left(path: Path, name: str) -> bool:
+    """Return whether a path is of a process that has ended.
+
+    Args:
+        path: of a file or directory.
+        name: of the output that it would have become.
+    """
+    found = LEFT.fullmatch(path.name.removeprefix(f".{name}"))
+    if not found or path.is_symlink() or path.stat().st_uid != os.getuid():
+        return False
+    if found["machine"] == machine():
+        return not cli.process_name(int(found["process"]))
+    written = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
+    return time.time() - written > LEFT_SECONDS
 
 
 def sync(path: Path, deep: bool = True) -> None:

@@ -8,11 +8,14 @@ heavy is imported: CUDA looks at what is visible when torch is first asked for a
 import logging
 import os
 import re
+import stat
 import subprocess
+import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,8 @@ log = logging.getLogger("gpus")
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LIST = ("nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader")
+COUNT = (sys.executable, "-c", "import torch; print(torch.cuda.device_count())")
+DEVICES = ("nvidia[0-9]*", "dxg", "kfd")  # below /dev: of NVIDIA, of WSL and of ROCm
 POLL_SECONDS = 0.2
 
 _held: list["FileLock"] = []  # until this process ends
@@ -62,13 +67,15 @@ def lease(count: int = 1, jobs_per_gpu: int = 1) -> list[str]:
             f"`gpus` is {count}, and {len(devices)} can be seen here: lower it, or run this where "
             "there are more"
         )
-    taken = take(devices, count, jobs_per_gpu)
-    if not taken:
-        log.info("waiting for a free GPU of %d", len(devices))
-    while not taken:
-        time.sleep(POLL_SECONDS)
+    with doors(devices):
         taken = take(devices, count, jobs_per_gpu)
+        if not taken:
+            log.info("waiting for %d free of %d GPUs", count, len(devices))
+        while not taken:
+            time.sleep(POLL_SECONDS)
+            taken = take(devices, count, jobs_per_gpu)
     os.environ[VISIBLE] = ",".join(taken)
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # in which the driver numbers them
     return taken
 
 
@@ -103,7 +110,7 @@ def lock_all(device: str, shares: Sequence[int]) -> list["FileLock"]:
 
     locks: list[FileLock] = []
     for share in shares:
-        lock = FileLock(place() / f"{re.sub(r'[^A-Za-z0-9-]', '_', device)}.{share}", timeout=0)
+        lock = FileLock(place() / f"{lock_name(device)}.{share}", timeout=0)
         try:
             lock.acquire()
         except Timeout:
@@ -114,30 +121,82 @@ def lock_all(device: str, shares: Sequence[int]) -> list["FileLock"]:
     return locks
 
 
+@contextmanager
+def doors(devices: Sequence[str]) -> Iterator[None]:
+    """Let one job at a time wait for devices: who comes later takes none of them from it.
+
+    Else a job that waits for two free GPUs would starve behind jobs that take each as it gets free.
+    Jobs of which each sees another GPU do not wait for each other. Doors are taken in one order, so
+    that nobody waits in a circle.
+    """
+    from filelock import FileLock
+
+    with ExitStack() as stack:
+        for device in sorted(set(devices)):
+            lock = FileLock(place() / f"{lock_name(device)}.door")
+            stack.enter_context(lock.acquire(poll_interval=POLL_SECONDS))
+        yield
+
+
+def lock_name(device: str) -> str:
+    """Return the name of a device as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9-]", "_", device)
+
+
 def place() -> Path:
-    """The directory of the locks: of this machine and this user."""
+    """Return the directory of the locks: of this machine and this user.
+
+    Not below XDG_RUNTIME_DIR, which not every session of a user has, as those of cron and Slurm.
+
+    Raises:
+        InputError: another user made it, or may write there.
+    """
     directory = Path(tempfile.gettempdir()) / f"lora-bench-gpus-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    status = directory.lstat()
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or status.st_uid != os.getuid()
+        or stat.S_IMODE(status.st_mode) & 0o077
+    ):
+        raise InputError(
+            f"{directory} holds the locks of GPUs, and is no directory of yours alone (mode 0700): "
+            "have it removed, or set TMPDIR to another place for all of your runs"
+        )
     return directory
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, by their UUIDs where the driver tells them.
+    """Return the GPUs that this process may use, by their UUIDs where the driver tells them.
 
-    Numbers are not enough: jobs of one cluster node may each see one GPU, and call it 0.
+    Numbers are not enough: jobs of one cluster node may each see one GPU, and call it 0. They are
+    taken in the order of the driver, which is that of the bus; ``lease`` lets CUDA do the same.
     """
-    found = installed()
     chosen = os.environ.get(VISIBLE)
     if chosen is None:
-        return found
+        return installed() or counted()
     names = [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    found = installed() if any(name.isdecimal() for name in names) else []
     return [found[int(n)] if n.isdecimal() and int(n) < len(found) else n for n in names]
 
 
 def installed() -> list[str]:
-    """The UUIDs of the GPUs of this machine that the driver shows to this process."""
+    """Return the UUIDs of the GPUs of this machine that the driver shows to this process."""
     try:
         listed = subprocess.run(LIST, capture_output=True, text=True, check=False)
     except OSError:
         return []
     return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def counted() -> list[str]:
+    """Return the numbers of the GPUs that torch finds where the driver has no tool to list them.
+
+    In many containers there is no nvidia-smi. torch is asked in a process of its own, since CUDA
+    looks but once at what is visible; and only where the system has a device of a GPU.
+    """
+    if not any(found for pattern in DEVICES for found in Path("/dev").glob(pattern)):
+        return []
+    count = subprocess.run(COUNT, capture_output=True, text=True, check=False).stdout.strip()
+    return [str(number) for number in range(int(count or 0))]

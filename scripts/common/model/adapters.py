@@ -1,7 +1,6 @@
 """Adapters: put on a classifier, counted, saved, and put on again elsewhere."""
 
 import json
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -219,15 +218,15 @@ def based_on(base: Path, directory: Path) -> Iterator[Path]:
     ``AutoPeftModel`` takes the base model from the adapter's config alone, and there stands a hub
     id, or a package, since an adapter travels.
     """
-    with tempfile.TemporaryDirectory(prefix="adapter-") as folder:
+    with files.workspace() as folder:
         for file in directory.iterdir():
-            (Path(folder) / file.name).symlink_to(file.resolve())
-        config = Path(folder) / "adapter_config.json"
+            (folder / file.name).symlink_to(file.resolve())
+        config = folder / "adapter_config.json"
         here = {"base_model_name_or_path": str(base.resolve()), "revision": None}
         content = json.loads(config.read_text(encoding="utf-8")) | here
         config.unlink()
         config.write_text(json.dumps(content), encoding="utf-8")
-        yield Path(folder)
+        yield folder
 
 
 def require_head(head: list[str], saved: Collection[str], directory: Path) -> None:

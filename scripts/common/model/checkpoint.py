@@ -5,21 +5,23 @@ A checkpoint is used by the training that it is of, and by no other: it names th
 the data, the model and the packages, and is sealed. It is read without unpickling: tensors stand in
 safetensors, all else in JSON.
 
+One of another training is set aside, and found again when the code, the options or the packages are
+what they were. One that is damaged is set aside too, for a person to look at. Of each kind one is
+kept at most, until the training is done.
+
 Heavy libraries are imported in the functions: a training without a checkpoint reads only its path.
 """
 
 import json
 import logging
 import math
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals
+from common import cli, files, seals, syntax
 from common.cli import InputError
 
 log = logging.getLogger("checkpoint")
@@ -28,7 +30,13 @@ log = logging.getLogger("checkpoint")
 TRAINER_STATE = "trainer_state.json"
 STATE, TENSORS = "state.json", "tensors.safetensors"
 
+OTHER, DAMAGED = "other-", "damaged-"  # begin the name of what was set aside
+
 Identity = dict[str, Any]
+
+
+class OtherTrainingError(InputError):
+    """A checkpoint is whole, and of another training."""
 
 
 @dataclass
@@ -60,23 +68,67 @@ class Checkpoints:
         return time.monotonic() - self._saved_at >= self.seconds
 
     def latest(self) -> tuple[Path | None, dict[str, Any]]:
-        """The last checkpoint that is whole and of this training: its directory, and its state.
+        """Return the last checkpoint that is whole and of this training, and its state.
 
-        Others are removed, and it is told why. None and {} where there is none.
+        Others are set aside, with a line of the log each; of several, the one that is furthest on
+        is kept. One of this training that was set aside earlier comes back. None and {} where there
+        is none.
         """
-        for path in sorted(self.directory.glob("step*"), key=step_of, reverse=True):
+        if self.directory.is_dir():
+            files.remove_leftovers(self.directory)
+        found = self.first_readable()
+        for kind in (OTHER, DAMAGED):
+            for less in self.inside(kind)[1:]:
+                files.remove(less)
+        return found
+
+    def first_readable(self) -> tuple[Path | None, dict[str, Any]]:
+        """Return what ``latest`` does, and set aside what cannot be used."""
+        for path in self.inside(""):
             try:
                 return path, self.read(path)
+            except OtherTrainingError as error:
+                self.set_aside(path, OTHER, error)
             except InputError as error:
-                log.warning("%s", error)
-                shutil.rmtree(path, ignore_errors=True)
+                self.set_aside(path, DAMAGED, error)
+        for path in self.inside(OTHER):
+            try:
+                state = self.read(path)
+            except InputError:
+                continue  # it was said when it was set aside
+            back = path.with_name(f"step{step_of(path)}")
+            path.rename(back)
+            return back, state
         return None, {}
 
+    def inside(self, kind: str) -> list[Path]:
+        """Return the checkpoints of a kind, the last one first.
+
+        Args:
+            kind: "" for those to go on from, or OTHER or DAMAGED.
+        """
+        return sorted(self.directory.glob(f"{kind}step*"), key=step_of, reverse=True)
+
+    def set_aside(self, path: Path, kind: str, why: InputError) -> None:
+        """Rename a checkpoint that cannot be used, and say why.
+
+        Args:
+            path: of the checkpoint.
+            kind: OTHER or DAMAGED.
+            why: it cannot be used.
+        """
+        aside = path.with_name(f"{kind}{path.name}")
+        while aside.exists():  # another one of the same step
+            aside = aside.with_name(f"{aside.name}-")
+        path.rename(aside)
+        log.warning("%s; set aside as %s, until the training is done", why, aside.name)
+
     def read(self, path: Path) -> dict[str, Any]:
-        """The state in a checkpoint.
+        """Return the state in a checkpoint.
 
         Raises:
-            InputError: it is damaged, or of another training.
+            OtherTrainingError: it is of another training.
+            InputError: it is damaged.
         """
         import safetensors.torch
 
@@ -89,7 +141,9 @@ class Checkpoints:
         except (InputError, OSError, safetensors.SafetensorError) as error:
             raise InputError(f"{path} is damaged: it is not used") from error
         if changed := different(record["identity"], self.identity):
-            raise InputError(f"{path} is of a training with another {changed}: it is not used")
+            raise OtherTrainingError(
+                f"{path} is of a training with another {changed}: it is not used"
+            )
         return joined(record["state"], tensors)
 
     def write(self, step: int, state: dict[str, Any], trainer_state: Any) -> None:
@@ -115,19 +169,19 @@ class Checkpoints:
         except (OSError, safetensors.SafetensorError) as error:
             log.warning("no checkpoint at step %d: %s", step, cli.one_line(error))
         else:
-            for other in set(self.directory.glob("step*")) - {place}:
-                files.remove(other)
+            for before in set(self.inside("")) - {place}:
+                files.remove(before)
             log.info("checkpoint at step %d", step)
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """Remove all checkpoints: the training is done."""
+        """Remove all checkpoints, those that were set aside too: the training is done."""
         files.remove(self.directory)
 
 
 def step_of(path: Path) -> int:
-    """The step of a checkpoint, told by the name of its directory; -1 for another directory."""
-    digits = path.name.removeprefix("step")
+    """Return the step of a checkpoint, from the name of its directory; -1 for another directory."""
+    digits = path.name.rpartition("step")[2].rstrip("-")
     return int(digits) if digits.isdecimal() else -1
 
 
@@ -183,12 +237,14 @@ def joined(content: Any, tensors: dict[str, Any]) -> Any:
     return parts if kind == "list" else tuple(parts)
 
 
-def identity(options: dict[str, Any], inputs: dict[str, Path]) -> Identity:
-    """What a training is of: two that are equal in this give the same weights.
+def identity(options: dict[str, Any], inputs: dict[str, Path], script: Path) -> Identity:
+    """Return what a training is of: two that are equal in this give the same weights.
 
     Args:
         options: that change its result, by name.
         inputs: directories that it reads, by name.
+        script: that trains. Of its code, what the rules see as changed counts (``common.syntax``):
+            an edit of a comment or of a message costs no checkpoint.
 
     Returns:
         the options, and digests of all else. The processor is left out: a training may go on where
@@ -201,16 +257,7 @@ def identity(options: dict[str, Any], inputs: dict[str, Path]) -> Identity:
     return {
         **options,
         **{name: seals.verified(path) for name, path in inputs.items()},
-        "code": code(),
+        "code": syntax.code(script, script.parent),
         "packages": records.meta_info([])["package_info"],
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
-
-
-def code() -> dict[str, str]:
-    """The digests of the modules of this project that are loaded."""
-    root = Path(__file__).parents[2]
-    places = {Path(path) for module in tuple(sys.modules.values())
-              if (path := getattr(module, "__file__", None))}  # fmt: skip
-    own = sorted(path for path in places if path.suffix == ".py" and path.is_relative_to(root))
-    return seals.digests(own, root)

@@ -3,7 +3,6 @@
 ``evaluate.load("accuracy")`` downloads a script even when it is cached; a subclass needs none.
 """
 
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ import datasets
 import evaluate
 import numpy as np
 from sklearn import metrics
+
+from common import files
 
 DESCRIPTION = """Accuracy hides a collapsed model where one class is frequent, hence its company:
 balanced accuracy (the macro-averaged recall), macro-averaged precision and F1, Matthews'
@@ -82,8 +83,8 @@ def classification_metrics(
         classes), mcc, loss (mean negative log-likelihood in nats) ..., and confusion_matrix, with a
         row per true class and a column per predicted one.
     """
-    with tempfile.TemporaryDirectory() as cache:  # the home directory may be read-only
-        metric = Classification(keep_in_memory=True, cache_dir=cache)
+    with files.workspace() as cache:  # the home directory may be read-only
+        metric = Classification(keep_in_memory=True, cache_dir=str(cache))
         result = metric.compute(predictions=probabilities, references=labels, positive=positive)
     return {
         name: value if value is None or isinstance(value, bool | list) else float(value)

@@ -8,13 +8,16 @@ come out the same, bit for bit.
 Imports transformers, so import it late.
 """
 
+import functools
+import inspect
 import logging
 import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +25,7 @@ import torch
 import transformers
 from accelerate.utils import gather_object
 
-from common.cli import StoppedError
+from common.cli import InputError, StoppedError
 from common.model import records
 from common.model.checkpoint import Checkpoints
 
@@ -30,8 +33,55 @@ log = logging.getLogger("resuming")
 
 # What a scheduler of jobs, or a person, ends a job with, some time before it is killed.
 STOPS = (signal.SIGTERM, signal.SIGINT)
+ONE_ASK_SECONDS = 2  # within them, Ctrl-C of a terminal and Snakemake, which passes it on, are one
 # Of the Trainer: sums of losses since the last line of its log, and since the beginning.
 SUMS = ("_tr_loss", "_total_loss_scalar", "_globalstep_last_logged", "current_flos")
+FIRST_STEP = "_initial_global_step"
+# Of the Trainer too, and private: what it calls to keep its state and to go on from there, with the
+# parameters that it hands over. ResumableTrainer overrides them. A release that renamed one would
+# go on with fresh moments or other random numbers, and say nothing.
+SAVING = {"_save_checkpoint": ("model", "trial")}
+LOADING = {
+    "_load_from_checkpoint": ("resume_from_checkpoint", "model"),
+    "_load_optimizer_and_scheduler": ("checkpoint",),
+    "_load_scaler": ("checkpoint",),
+    "_load_rng_state": ("checkpoint",),
+}
+
+
+def require_hooks(trainer: type) -> None:
+    """Refuse a Trainer that has other private methods than those that are overridden here.
+
+    Raises:
+        InputError: one is missing or takes other parameters.
+    """
+    for name, wanted in (SAVING | LOADING).items():
+        method = vars(trainer).get(name)
+        found = tuple(inspect.signature(method).parameters)[1:] if callable(method) else None
+        if found != wanted:
+            raise unfit(f"`Trainer.{name}` is {'missing' if found is None else 'another'} there")
+
+
+def unfit(why: str) -> InputError:
+    """Return the error of a Trainer that cannot be resumed."""
+    return InputError(
+        f"a training cannot go on from a checkpoint with transformers {transformers.__version__}: "
+        f"{why}; install the version that envs/requirements.txt names"
+    )
+
+
+require_hooks(transformers.Trainer)
+
+
+def noted(hook: Callable[..., None]) -> Callable[..., None]:
+    """Note in ``called`` of a Trainer that it called a hook."""
+
+    @functools.wraps(hook)
+    def call(self: "ResumableTrainer", *args: Any, **words: Any) -> None:
+        self.called.add(hook.__name__)
+        hook(self, *args, **words)
+
+    return call
 
 
 class Stateful(Protocol):
@@ -50,10 +100,12 @@ class ResumableTrainer(transformers.Trainer):
     Attributes:
         checkpoints: where they are kept; None: nowhere.
         parts: what else has a state, by name.
+        called: the names of the hooks that the Trainer has called.
     """
 
     checkpoints: Checkpoints | None = None
     parts: dict[str, Stateful]
+    called: set[str]
     _loaded: dict[str, Any]  # the state of the checkpoint, until it is put back
     _before: dict[str, Any]  # what training took before it was stopped
 
@@ -67,7 +119,8 @@ class ResumableTrainer(transformers.Trainer):
         Raises:
             StoppedError: the process was asked to end, and there is a checkpoint.
         """
-        path, self._loaded = self.checkpoints.latest() if self.checkpoints else (None, {})
+        self.called = set()
+        path, self._loaded = self.last_checkpoint()
         self._before = self._loaded.get("taken", {"seconds": 0.0, "peak_memory_bytes": 0})
         self._started = time.perf_counter()
         with ExitStack() as stack:
@@ -76,6 +129,18 @@ class ResumableTrainer(transformers.Trainer):
                 self.add_callback(SaveWhenDue(self, self.checkpoints, asked))
             self.train(resume_from_checkpoint=str(path) if path else None)
         return self.taken()
+
+    def last_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
+        """Return the directory of the checkpoint to go on from, and its state; None and {}: none.
+
+        The first process looks before the others do: it renames what cannot be used.
+        """
+        if not self.checkpoints:
+            return None, {}
+        is_first = self.args.process_index == 0
+        found = self.checkpoints.latest() if is_first else None
+        self.accelerator.wait_for_everyone()
+        return found or self.checkpoints.latest()
 
     def taken(self) -> dict[str, Any]:
         """What training took until now."""
@@ -105,6 +170,7 @@ class ResumableTrainer(transformers.Trainer):
         own = torch.tensor([list(counts.values())], device=self.args.device)
         return dict(zip(counts, self.accelerator.gather(own).sum(dim=0).tolist(), strict=True))
 
+    @noted
     def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002
         """Called by the Trainer, after a step or an epoch."""
         if self.control.should_training_stop:
@@ -123,6 +189,7 @@ class ResumableTrainer(transformers.Trainer):
         if self.checkpoints and self.args.should_save:
             self.checkpoints.write(self.state.global_step, state, self.state)
 
+    @noted
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
         """Called by the Trainer before it begins."""
         weights = self.trained()
@@ -130,28 +197,50 @@ class ResumableTrainer(transformers.Trainer):
             for name, value in self._loaded["weights"].items():
                 weights[name].copy_(value)
 
+    @noted
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Called by the Trainer when it has made both."""
         if checkpoint:
             self.optimizer.load_state_dict(self._loaded["optimizer"])
             self.lr_scheduler.load_state_dict(self._loaded["schedule"])
 
+    @noted
     def _load_scaler(self, checkpoint: str | None) -> None:
         """Called by the Trainer when it has made what scales gradients in fp16."""
         if checkpoint and self.accelerator.scaler:
             self.accelerator.scaler.load_state_dict(self._loaded["scaler"])
 
+    @noted
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Called by the Trainer when it has skipped the batches that were seen before."""
         if checkpoint:
             set_random_state(self._loaded["processes"][self.args.process_index]["random"])
+
+    def require_called(self, hooks: Iterable[str]) -> None:
+        """Refuse to go on where the Trainer has not called each of these hooks.
+
+        Raises:
+            InputError: it does not call one any more.
+        """
+        if missing := [name for name in hooks if name not in self.called]:
+            raise unfit(f"`Trainer.{missing[0]}` is not called there")
+
+    def require_attributes(self) -> None:
+        """Refuse a Trainer that keeps its sums elsewhere.
+
+        Raises:
+            InputError: it names the first attribute that is missing.
+        """
+        for name in (*SUMS, FIRST_STEP):
+            if not hasattr(self, name):
+                raise unfit(f"`Trainer.{name}` is missing there")
 
     def restore_sums(self) -> None:
         """Put back what the Trainer sets to 0 when it begins, and the state of the parts."""
         for name, value in self._loaded["sums"].items():
             is_tensor = isinstance(value, torch.Tensor)
             setattr(self, name, value.to(self.args.device) if is_tensor else value)
-        self._initial_global_step = 0
+        setattr(self, FIRST_STEP, 0)
         own = self._loaded["processes"][self.args.process_index]
         for name, part in self.parts.items():
             part.load_state(own["parts"][name])
@@ -174,12 +263,20 @@ class SaveWhenDue(transformers.TrainerCallback):
         self.trainer = trainer
         self.checkpoints = checkpoints
         self.asked = asked
+        self.first_step = 0
 
     def on_train_begin(self, args, state, control, **_) -> None:  # noqa: ARG002
         """When all is set up, before the first step."""
+        self.trainer.require_attributes()
+        self.first_step = state.global_step
         if state.global_step:
             log.info("going on from step %d of %d", state.global_step, state.max_steps)
             self.trainer.restore_sums()
+
+    def on_step_begin(self, args, state, control, **_) -> None:  # noqa: ARG002
+        """Before a step; all was put back before the first."""
+        if self.first_step and state.global_step == self.first_step:
+            self.trainer.require_called(LOADING)
 
     def on_step_end(self, args, state, control, **_) -> None:  # noqa: ARG002
         """After a step; but the last of an epoch, since its validation is still to come."""
@@ -197,6 +294,7 @@ class SaveWhenDue(transformers.TrainerCallback):
 
     def on_save(self, args, state, control, **_) -> None:  # noqa: ARG002
         """After a checkpoint."""
+        self.trainer.require_called(SAVING)
         if not control.should_training_stop and self.trainer.agreed(bool(self.asked)):
             received = signal.Signals(self.asked[0]) if self.asked else signal.SIGTERM
             raise StoppedError(
@@ -210,13 +308,16 @@ class SaveWhenDue(transformers.TrainerCallback):
 def asked_to_stop() -> Iterator[list[int]]:
     """Note signals that ask this process to end, in place of ending at once."""
     asked: list[int] = []
+    first = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread of a process is told of signals
         return
 
     def note(received: int, _: Any) -> None:
-        if asked:
+        nonlocal first
+        if asked and time.monotonic() - first > ONE_ASK_SECONDS:
             raise KeyboardInterrupt  # asked twice: at once, then
+        first = first or time.monotonic()
         asked.append(received)
 
     before = {each: signal.signal(each, note) for each in STOPS}

@@ -1,11 +1,10 @@
 """Training of what is trainable in a classifier, by the Trainer of transformers."""
 
 import math
-import tempfile
 from dataclasses import dataclass
 from typing import Any
 
-from common import cli
+from common import cli, files
 from common.cli import InputError
 from common.model import dropout
 from common.model.adapters import method_of
@@ -98,8 +97,10 @@ def train(
     work, memory = Work(model), AcceleratorMemory()
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
     callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
-    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
-        trainer = make_trainer(model, splits, padding, arguments(settings, seed, folder), settings)
+    with files.workspace(checkpoints.directory if checkpoints else None) as folder:
+        trainer = make_trainer(
+            model, splits, padding, arguments(settings, seed, str(folder)), settings
+        )
         trainer.checkpoints = checkpoints
         trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
         for callback in (*callbacks, RequireFiniteLoss()):

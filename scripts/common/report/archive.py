@@ -5,9 +5,8 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from common import cli
+from common import cli, files
 from common.cli import InputError
 
 RESULTS = "results"
@@ -31,9 +30,9 @@ def results_of(place: str) -> Iterator[Path]:
     path = path or RESULTS
     commit = commit_of(revision, place)
     require_inside(path, place)
-    with TemporaryDirectory(prefix="results-") as folder:
-        extract(commit, path, place, Path(folder))
-        yield Path(folder) / path
+    with files.workspace() as folder:
+        extract(commit, path, place, folder)
+        yield folder / path
 
 
 def commit_of(revision: str, place: str) -> str:
