@@ -1,6 +1,7 @@
 """Leases of GPUs, with stand-ins: a list of names and processes that are killed."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -141,6 +142,8 @@ def test_who_waits_for_two_is_not_overtaken_for_ever(machine, hold):
     time.sleep(1)
     assert later.poll() is None
     second.communicate("\n")
+    ready, _, _ = select.select([large.stdout], [], [], 10)
+    assert ready
     assert sorted(large.stdout.readline().split()) == ["a", "b"]
     large.communicate("\n")
     assert later.stdout.readline().split() in (["a"], ["b"])
