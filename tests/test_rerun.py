@@ -322,7 +322,9 @@ EDITS = [
     ),
     config_edit("`training`: `gpus`", "max_steps: 2", "max_steps: 2\n  gpus: 2", TRAINED),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
-    setting("`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", {**REPORT, **PAGE}),
+    setting(
+        "`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", {**REPORT, **PAGE}
+    ),
     setting("`report`: `verdicts`", "report: {verdicts: {level: 0.9}}\n", VERDICTS),
     setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1, **PAGE}),
     setting(
