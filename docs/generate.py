@@ -22,10 +22,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import comparison  # noqa: E402
-from rules.compatibility import why_not  # noqa: E402
+from rules.compatibility import NO_LINEAR, UNFIT, why_not  # noqa: E402
 from rules.config import load_schema  # noqa: E402
 from rules.explain import describe  # noqa: E402
-from tests.architectures import ARCHITECTURES, METHODS, TRAINING  # noqa: E402
+from tests.architectures import ARCHITECTURES, METHODS, MORE, TRAINING  # noqa: E402
 from tests.test_rerun import EDITS, STAGES  # noqa: E402
 
 CONFIG_INTRODUCTION = """# Configuration
@@ -169,7 +169,23 @@ def methods_page() -> str:
         f"- {method}: `{json.dumps(body | TRAINING.get(method, {}))}`"
         for method, body in METHODS.items()
     ]
-    parts = [*lines, "", *notes, "", "The settings that were tried:", "", *settings]
+    more = f"With LoRA alone, these are tried too, and come back bit for bit: {', '.join(MORE)}."
+    unfit = [f"- {name}: {reason}." for name, reason in (UNFIT | NO_LINEAR).items()]
+    parts = [
+        *lines,
+        "",
+        *notes,
+        "",
+        more,
+        "",
+        "These cannot be right:",
+        "",
+        *unfit,
+        "",
+        "The settings that were tried:",
+        "",
+        *settings,
+    ]
     return METHODS_INTRODUCTION + "\n".join(parts) + "\n"
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from rules import compatibility
 from rules.architecture import model_type
 from rules.cells import by_rank, cells, chosen, pairs, peft_keys
-from rules.compatibility import METHODS
 from rules.explain import ConfigError, suggestion
 
 # Names beside those of the user, in the directory of a dataset and in that of a model.
@@ -172,7 +171,8 @@ def check_variants(config: Config) -> None:
             raise ConfigError(
                 f"variants.{name}: `{min(misplaced)}` has no place in a `{body['kind']}` variant"
             )
-        require(compatibility.method_of(body), list(METHODS), f"variants.{name}.peft_type")
+        if known := compatibility.methods():
+            require(compatibility.method_of(body), list(known), f"variants.{name}.peft_type")
         if reason := compatibility.never(peft_keys(body)):
             raise ConfigError(f"variants.{name}: {reason}")
 
@@ -219,14 +219,17 @@ def check_pairs(config: Config) -> None:
     pair when they begin.
     """
     found: dict[str, str | None] = {}
+    for model in dict.fromkeys(model for _, model in pairs(config)):
+        found[model] = model_type(model, config["models"][model]["source"])
+        if reason := compatibility.UNFIT.get(found[model] or ""):
+            raise ConfigError(
+                f"models.{model}: a {found[model]} cannot be compared: {reason}; choose another"
+            )
     for _, model, name, variant in trained(config):
         if variant["kind"] != "adapter":
             continue
         peft = peft_keys(variant)
-        reasons = compatibility.reasons(peft)
-        if reasons and model not in found:
-            found[model] = model_type(model, config["models"][model]["source"])
-        if reasons and (reason := reasons.get(found[model] or "")):
+        if reason := compatibility.reasons(peft).get(found[model] or ""):
             raise ConfigError(
                 f"variants.{name}: {compatibility.method_of(peft)} cannot be right on "
                 f"{model!r}, a {found[model]}: {reason}; set `models.{model}.variants` to the "

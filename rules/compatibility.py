@@ -6,17 +6,11 @@ Pairs that no one has listed are put to the same proof (scripts/common/model/gat
 cell begins to train and when it is evaluated.
 """
 
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
 from typing import Any
-
-# The methods of PEFT 0.21.
-METHODS = (
-    "ADALORA", "ADAMSS", "ADAPTION_PROMPT", "BEFT", "BOFT", "C3A", "CARTRIDGE", "CPT", "DEFT",
-    "DELORA", "FOURIERFT", "FROD", "GLORA", "GRALORA", "HIRA", "HRA", "IA3", "LILY", "LN_TUNING",
-    "LOHA", "LOKR", "LORA", "MISS", "MULTITASK_PROMPT_TUNING", "OFT", "OSF", "PEANUT", "POLY",
-    "PREFIX_TUNING", "PROMPT_TUNING", "PSOFT", "PVERA", "P_TUNING", "RANDLORA", "ROAD", "SHADOW",
-    "SHIRA", "SUPERTUNING", "TINYLORA", "TRAINABLE_TOKENS", "UNILORA", "VBLORA", "VERA", "WAVEFT",
-    "XLORA",
-)  # fmt: skip
 
 # By PEFT method, then by the `model_type` of the model's config.json: the reason.
 NO_PAST = "it takes no past keys and values, in which the prefix is handed over"
@@ -44,6 +38,14 @@ REASONS: dict[str, dict[str, str]] = {
     "P_TUNING": PROMPTS,
     **{method: {"gpt2": NO_CONV1D} for method in WITHOUT_CONV1D},
 }
+# Methods that find no linear layer in it; LN_TUNING and the prompts want none.
+NO_LINEAR = {"squeezebert": "its layers are convolutions, and the method adapts linear layers"}
+WITHOUT_LINEAR = ("LN_TUNING", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")
+# Models that no variant is right on, the base included.
+UNFIT = {
+    "nystromformer": "its attention depends on how far a text is padded, so its figures would be "
+    "those of the batch",
+}
 OLORA = {"gpt2": NO_CONV1D}  # LORA with `init_lora_weights: olora`
 
 # Starts that are drawn at random, or made of data, anew whenever the adapter is loaded: what was
@@ -65,9 +67,35 @@ def why_not(model_type: str, peft: dict[str, Any]) -> str | None:
 
 def reasons(peft: dict[str, Any]) -> dict[str, str]:
     """By architecture, why a PEFT config cannot be right on it."""
+    linear = {} if method_of(peft) in WITHOUT_LINEAR else NO_LINEAR
     if method_of(peft) == "LORA" and start_of(peft) == "olora":
-        return OLORA
-    return REASONS.get(method_of(peft), {})
+        return linear | OLORA
+    return linear | REASONS.get(method_of(peft), {})
+
+
+@cache
+def methods() -> tuple[str, ...]:
+    """Return the methods of the PEFT that is installed; () where it is not, as under --use-conda.
+
+    They are read off its source: to import it takes seconds.
+    """
+    found = importlib.util.find_spec("peft")
+    if found is None or found.origin is None:
+        return ()
+    source = Path(found.origin).parent / "utils" / "peft_types.py"
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except OSError:
+        return ()
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    members = next((node.body for node in classes if node.name == "PeftType"), [])
+    return tuple(
+        target.id
+        for node in members
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    )
 
 
 def never(peft: dict[str, Any]) -> str | None:

@@ -79,7 +79,8 @@ def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, An
     model = forward.on_device(variants.load(args.model, args.adapter))
     padding = variants.padding_of(args.adapter)
     files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
-    tolerance = 0.0 if same_program(training, args.threads) else gate.rounding(model)
+    same = same_program(training, args.threads)
+    tolerance = gate.SAME_PROGRAM_ROUNDING if same else gate.rounding(model)
     return model, padding, gate.passed(model, split, padding, training["gate"], tolerance)
 
 

@@ -143,6 +143,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
         "lora_alpha": peft.get("lora_alpha"),
         "scale": scale(peft),
         **{key: evaluation[key] for key in EVALUATION},
+        "learned_nothing": train.get("learned_nothing"),
         **{f"clean_{key}": clean.get(key) for key in ("rows", *METRICS)},
         **{column: train.get(key) for column, key in TRAINING.items()},
         "trainable_share": trainable / total if total else None,

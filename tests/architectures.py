@@ -60,6 +60,68 @@ ARCHITECTURES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "bloom": ({**NAMES, **LARGE, "hidden_size": 32, "n_layer": 2, "n_head": 2}, ["score"]),
 }  # fmt: skip
 
+# More that are tried with LoRA alone: the config of each, and the modules that are its head.
+MORE: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "bart": (
+        {**NAMES, "init_std": 0.2, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2,
+         "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
+         "decoder_ffn_dim": 64, "max_position_embeddings": 64, "decoder_start_token_id": END,
+         "forced_eos_token_id": END},
+        ["classification_head"],
+    ),
+    "big_bird": ({**SIZE, "attention_type": "original_full"}, ["classifier"]),
+    "camembert": (SIZE, ["classifier"]),
+    "ctrl": (
+        {**NAMES, **LARGE, "n_embd": 32, "dff": 64, "n_layer": 2, "n_head": 2, "n_positions": 64},
+        ["classifier"],
+    ),
+    "esm": ({**SIZE, "mask_token_id": 2}, ["classifier"]),
+    "falcon": (
+        {**NAMES, **LARGE, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+        ["score"],
+    ),
+    "gemma": ({**SIZE, "num_key_value_heads": 1, "head_dim": 16}, ["score"]),
+    "gemma2": ({**SIZE, "num_key_value_heads": 1, "head_dim": 16}, ["score"]),
+    "gpt_neo": (
+        {**NAMES, **LARGE, "hidden_size": 32, "num_layers": 2, "num_heads": 2,
+         "attention_types": [[["global", "local"], 1]], "max_position_embeddings": 64,
+         "intermediate_size": 64},
+        ["score"],
+    ),
+    "gptj": (
+        {**NAMES, **LARGE, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64,
+         "rotary_dim": 8},
+        ["score"],
+    ),
+    "layoutlm": (SIZE, ["classifier"]),
+    "longformer": (
+        {**SIZE, "attention_window": [8, 8], "max_position_embeddings": 70}, ["classifier"]
+    ),
+    "mistral": ({**SIZE, "num_key_value_heads": 1}, ["score"]),
+    "mobilebert": (
+        {**SIZE, "embedding_size": 16, "true_hidden_size": 16, "intra_bottleneck_size": 16,
+         "num_feedforward_networks": 1},
+        ["classifier"],
+    ),
+    "phi": (SIZE, ["score"]),
+    "phi3": ({**SIZE, "num_key_value_heads": 1}, ["score"]),
+    "rembert": (
+        {**SIZE, "input_embedding_size": 16, "output_embedding_size": 16}, ["classifier"]
+    ),
+    "roformer": ({**SIZE, "embedding_size": 32}, ["classifier"]),
+    "xlm": (
+        {**NAMES, "emb_dim": 32, "n_layers": 2, "n_heads": 2, "embed_init_std": 0.2,
+         "init_std": 0.2, "max_position_embeddings": 64},
+        ["sequence_summary"],
+    ),
+    "xlm-roberta": (SIZE, ["classifier"]),
+}  # fmt: skip
+# What is refused whatever the variant, or with what adapts linear layers.
+UNFIT: dict[str, dict[str, Any]] = {
+    "nystromformer": {**SIZE, "num_landmarks": 4, "segment_means_seq_len": 4},
+    "squeezebert": {**SIZE, "embedding_size": 32},
+}
+
 VIRTUAL = {"num_virtual_tokens": 4}
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"r": 4},
@@ -90,7 +152,8 @@ def make(architecture: str, directory: Path, **changes: Any) -> Path:
     import transformers
 
     torch.manual_seed(0)
-    values = ARCHITECTURES[architecture][0] | changes
+    known = ARCHITECTURES | MORE
+    values = (known[architecture][0] if architecture in known else UNFIT[architecture]) | changes
     config = transformers.AutoConfig.for_model(architecture, **values)
     transformers.AutoModel.from_config(config).save_pretrained(directory)
     return directory

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from rules import resources
+from rules.explain import ConfigError
 
 MB = 1_000_000
 
@@ -87,3 +88,14 @@ def test_no_more_jobs_compute_on_gpus_than_there_is_room_for(
     done = warm.run(command, cwd=place, env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^Provided resources: .*gpu\D+(\d+)", done.stderr, re.MULTILINE) == provided
+
+
+@pytest.mark.parametrize(("visible", "cores", "fits"), [("a,b", 1, 2), ("", 4, 2), ("", 1, 1)])
+def test_more_gpus_than_there_are_are_refused(monkeypatch, visible, cores, fits):
+    """Without a GPU, a training in several processes takes the cores."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(resources.os, "cpu_count", lambda: cores)
+    threads = 2 if cores == 4 else 1
+    resources.check_gpus(threads, {"sms/bert/lora": fits})
+    with pytest.raises(ConfigError, match="sms/bert/lora takes 24, and this machine has"):
+        resources.check_gpus(threads, {"sms/bert/lora": 24})

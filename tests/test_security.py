@@ -144,6 +144,14 @@ def test_names_out_of_configs_and_data_never_reach_a_shell(tiny_workflow, snakem
             "about": {"license": SHELL},
         }
     }
+    config["datasets"]["dashes"] = {
+        # Words that begin with a dash would be options.
+        "source": {"path": "data/-news.csv"}, "text": ["-text"], "label": "--label",
+        "labels": ["-ham", "--other"], "validation": 10,
+        "evaluation": {"positive_label": "-ham"},
+    }  # fmt: skip
+    lines = [row.replace(",ham", ",-ham").replace(",other", ",--other") for row in rows]
+    (place / "data/-news.csv").write_text("\n".join(["-text,--label", *lines]) + "\n")
     config["models"] = {"bert": config["models"]["bert"]}
     config["variants"] = {"lora": {"r": 2, "target_modules": f"(?!{re.escape(SHELL)}).*query"}}
     (place / "config/config.yaml").write_text(yaml.safe_dump(config))

@@ -415,3 +415,27 @@ def test_checkpointing_drops_nothing_out_of_a_frozen_layer(tmp_path):
     model.train()
     first, second = (model(torch.tensor([[5, 6, 7]])).logits for _ in range(2))
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("losses", "weights", "failed"),
+    [
+        ([0.70, 0.60, 0.57, 0.56, 0.555], "none", True),
+        ([0.70, 0.60, 0.55, 0.50, 0.40], "none", False),
+        ([0.70, 0.69, 0.69, 0.69, 0.685], "balanced", True),
+        ([0.70, 0.69, 0.69, 0.69, 0.66], "balanced", False),
+    ],
+)
+def test_a_training_that_ends_at_the_loss_of_guessing_has_learned_nothing(losses, weights, failed):
+    """Three quarters of one class: answering the shares of the classes costs 0.562 nats."""
+    found = training.progress([{"loss": loss} for loss in losses], [0, 0, 0, 1] * 5, weights)
+    entropy = math.log(2) if weights == "balanced" else 0.5623351
+    assert found["class_entropy"] == pytest.approx(entropy)
+    assert found["final_loss"] == losses[-1]
+    assert found["learned_nothing"] is failed
+
+
+def test_a_training_that_learns_is_told_from_one_that_cannot(data, make_model):
+    learned = train(make_model("bert"), data["bert"], max_steps=60, learning_rate=1e-2)
+    still = train(make_model("bert"), data["bert"], max_steps=20, learning_rate=1e-9)
+    assert (learned["learned_nothing"], still["learned_nothing"]) == (False, True)

@@ -126,9 +126,12 @@ def plain(model: Any, batch: dict[str, Any]) -> tuple[list[torch.Tensor], tuple[
         modules = []
     reads = reading.Reads(modules, batch["attention_mask"])
     embedded: list[torch.Tensor] = []
-    hook = classifier.get_input_embeddings().register_forward_hook(
-        lambda _, __, output: embedded.append(output.requires_grad_())
-    )
+
+    def watch(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        embedded.append(output.requires_grad_())
+        return output.clone()  # CTRL scales it in place, which a leaf that wants a gradient forbids
+
+    hook = classifier.get_input_embeddings().register_forward_hook(watch)
     found = answers(model, batch, embedded)
     hook.remove()
     return found, reads.found()

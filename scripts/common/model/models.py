@@ -6,6 +6,7 @@ them is read off the model, not off a table of names.
 
 import argparse
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,7 +272,11 @@ def loading_options(
 
 
 def quietly(transformers) -> None:
-    """Leave out the load report: that a head is newly drawn is what every run here expects."""
+    """Leave out the load report: that a head is newly drawn is what every run here expects.
+
+    And a warning of transformers about a name that PEFT 0.21 uses.
+    """
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 

@@ -14,6 +14,7 @@ from common.model.losses import loss_function
 from common.model.padding import Padding
 from common.model.records import SUCCESS
 
+LEARNED_NOTHING_SHARE = 0.97  # of the class entropy; failed trainings end at .98 and above
 OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
 
 
@@ -113,6 +114,7 @@ def train(
         schedule.finish()
     return {
         **summary(trainer.state, work, taken["seconds"], best.epoch),
+        **progress(trainer.state.log_history, splits["train"]["label"], settings.class_weights),
         "peak_memory_bytes": taken["peak_memory_bytes"],
         "faster_by": used,
         **memory.summary(),
@@ -132,7 +134,7 @@ def prepare(model: Any, settings: Settings) -> None:
                 "`gradient_checkpointing` drops what PREFIX_TUNING hands over: take it out of this "
                 "variant's `training`"
             )
-        dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
+        dropout.base_model(model).activation_checkpointing_enable({"use_reentrant": False})
     if not settings.backbone_dropout and dropout.has_frozen_parameters(model):
         dropout.without_backbone_dropout(model)
 
@@ -173,6 +175,37 @@ def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[st
         "kept_epoch": round(kept_epoch or state.epoch, 4),
         "metrics": [without_speed(entry) for entry in state.log_history],
         "status": SUCCESS,
+    }
+
+
+def progress(log: list[dict[str, Any]], labels: list[int], class_weights: str) -> dict[str, Any]:
+    """Return how far the training loss fell below that of guessing; no test row is read.
+
+    Args:
+        log: of the Trainer.
+        labels: class numbers of the training rows.
+        class_weights: the setting; balanced weights make all classes count alike.
+
+    Returns:
+        ``class_entropy``, the loss in nats of answering the shares of the classes; ``final_loss``,
+        the mean of the last fifth of the logged losses; and ``learned_nothing``: whether it is not
+        clearly below the entropy, as of a model that collapsed or hardly moved.
+    """
+    import numpy as np
+
+    counts = np.bincount(labels)
+    shares = counts[counts > 0] / len(labels)
+    entropy = -float((shares * np.log(shares)).sum())
+    if class_weights == "balanced":
+        entropy = math.log(len(shares))
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    if not losses:  # fewer steps than a line of the log takes
+        losses = [entry["train_loss"] for entry in log if "train_loss" in entry]
+    final = float(np.mean(losses[-math.ceil(len(losses) / 5) :]))
+    return {
+        "class_entropy": entropy,
+        "final_loss": final,
+        "learned_nothing": final > LEARNED_NOTHING_SHARE * entropy,
     }
 
 
@@ -253,8 +286,8 @@ def arguments(settings: Settings, seed: int, folder: str):
         lr_scheduler_type=settings.scheduler,
         max_grad_norm=settings.max_grad_norm,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         bf16=settings.precision == "bf16",
         fp16=settings.precision == "fp16",
         use_cpu=not torch.cuda.is_available(),

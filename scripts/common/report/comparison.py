@@ -194,7 +194,15 @@ def marks(group: "pd.DataFrame") -> str:
     redrawn = group["kind"].ne("baseline") & group["head_origin"].eq("redrawn")
     said = " (head of the model)" if own.all() else ""
     said += " (new head: the model's own is for other classes)" if redrawn.all() else ""
-    return said + collapse(group)
+    return said + collapse(group) + failure(group)
+
+
+def failure(group: "pd.DataFrame") -> str:
+    """Return a mark for a variant of which seeds ended at the training loss of guessing."""
+    failed = int(group["learned_nothing"].eq(True).sum())
+    if not failed:
+        return ""
+    return f" (learned nothing in {failed} of {len(group)} seeds)"
 
 
 def collapse(group: "pd.DataFrame") -> str:
