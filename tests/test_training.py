@@ -380,6 +380,7 @@ def test_adalora_keeps_its_own_loss(data, tiny_models, changes):
     some = data["bert"]
     classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
     model = adapters.attach(classifier, {"peft_type": "ADALORA"}, steps=20)
+    assert losses.loss_function(model, SETTINGS, [0, 1]) is None
     with pytest.raises(InputError, match="cannot be used with ADALORA"):
         train(model, some, **changes)
 

@@ -565,7 +565,7 @@ def test_a_metric_of_probabilities_is_not_bounded_by_the_predicted_classes(monke
     scores = [0.4 / (1 + np.exp(-shared - spread * draw.normal(size=ROWS))) for spread in (0, 1.2)]
     above = labels == 1
     areas = [placements(each, above).mean() for each in scores]
-    covariance = covariance_of_areas(*scores, above)
+    covariance = covariance_of_areas(scores[0], scores[1], above)
     error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
 
     record = {
