@@ -122,6 +122,15 @@ def published() -> list[str]:
     return ["--published", json.dumps(figures, sort_keys=True)] if figures else []
 
 
+def configuration() -> str:
+    """Param: the complete config, which the page shows: an edit of any of it makes the page anew.
+
+    The page reads it from results/config.yaml, which a run writes when it starts: of that file the
+    times tell nothing.
+    """
+    return json.dumps(complete_config, sort_keys=True)
+
+
 def new_text(wildcards) -> str:
     """Input: the file that a prediction is made for."""
     return config["predictions"][wildcards.name]["input"]

@@ -196,6 +196,7 @@ rule page:
         "../envs/workflow.yaml"
     params:
         **code("page"),
+        configuration=configuration(),
         published=published(),
         templates=SCRIPTS / "templates",
     shell:

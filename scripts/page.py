@@ -124,7 +124,7 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
     from common.statistics import standing
-    from common.statistics.resampling import LOWER_IS_BETTER
+    from common.statistics.catalogue import LOWER_IS_BETTER
 
     datasets, records = {}, []
     size = TEXT_BYTES // max(len(verdicts["datasets"]), 1)
@@ -165,7 +165,7 @@ def with_cells(variants: list[dict[str, Any]], found: "Answers") -> list[dict[st
         own = [cell for cell in found.cells if named(cell) == variant["name"]]
         rank = compared.rank_of(own[0].record)
         shown = [of_cell(cell, len(found.classes)) for cell in own]
-        told.append(variant | {"adapter_rank": rank, "cells": shown})
+        told.append(variant | {"rank": rank, "cells": shown})
     return told
 
 
@@ -255,14 +255,14 @@ def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
         there, best first, and the rest in others.
     """
     from common.statistics import standing
-    from common.statistics.resampling import LOWER_IS_BETTER
+    from common.statistics.catalogue import LOWER_IS_BETTER
 
     metric = part["metric"]
     figures = [figure for v in part["variants"] if (figure := v["metrics"].get(metric))]
     first = math.floor(min((f["low"] for f in figures), default=0) / STEP) * STEP
     last = max(math.ceil(max((f["high"] for f in figures), default=1) / STEP) * STEP, first + STEP)
     many = len(part["variants"]) > MOST_LINES
-    shown = standing.by_rank(part) if many else part["variants"]
+    shown = standing.by_position(part) if many else part["variants"]
     lines = [forest_line(variant, metric, first, last) for variant in shown]
     return {
         "name": name, **{key: part[key] for key in ("rows", "classes", "verdict", "metric")},

@@ -32,6 +32,7 @@ from common.data import rows
 from common.data.delimited import QUOTING
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
 from common.data.rows import BadRow, Row
+from common.statistics.catalogue import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from common.model.prediction import Predictor
@@ -42,7 +43,6 @@ OUTPUTS = (".csv", ".jsonl")
 CHUNK_ROWS = 4096  # read, classified and written at a time
 # What a cell begins with that a spreadsheet takes for a formula; as of OWASP, "CSV injection".
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-LOWER_IS_BETTER = ("loss",)
 OF_BEST = ("dataset", "comparison", "results", "models_dir")
 
 

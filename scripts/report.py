@@ -24,6 +24,7 @@ from common import cli, files, seals
 from common.cells import Cell, directory, identities
 from common.cli import InputError
 from common.report.references import Reference, references
+from common.statistics.catalogue import METRICS
 from common.statistics.checking import read_record
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("report")
 
-METRICS = ("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision",
-           "recall", "mcc", "loss")  # fmt: skip
 # Column of the CSV: key of a metrics.json's train_info.
 TRAINING = {
     "adapter_parameters": "num_adapter_params",
@@ -43,9 +42,9 @@ TRAINING = {
     "train_samples_per_second": "train_samples_per_second",
     "train_tokens_per_second": "train_tokens_per_second",
     "peak_memory_bytes": "peak_memory_bytes",
-    "adapter_bytes": "file_size",
+    "file_bytes": "file_size",
 }
-WHOLE_NUMBERS = ("seed", "rank", "rows", "clean_rows", "adapter_bytes", "peak_memory_bytes",
+WHOLE_NUMBERS = ("seed", "rank", "rows", "clean_rows", "file_bytes", "peak_memory_bytes",
                  *(column for column in TRAINING if column.endswith("_parameters")))  # fmt: skip
 EVALUATION = ("rows", *METRICS, "collapsed", "eval_seconds", "eval_samples_per_second")
 
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         "--metrics",
         action=cli.Collect,
         nargs="+",
-        choices=METRICS,
+        choices=[*METRICS],
         default=["macro_f1", "accuracy"],
     )
     parser.add_argument("--published", type=references, default=[], help="figures, as a JSON list")
@@ -110,7 +109,7 @@ def tabulate(
     measured = [line for row in rows for line in read(results, row)]
     table = pd.DataFrame(measured + [flatten_reference(row) for row in published])
     # Left to itself, pandas makes floats of the integers of a column that has empty places.
-    table["alpha"] = table["alpha"].convert_dtypes()
+    table["lora_alpha"] = table["lora_alpha"].convert_dtypes()
     return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
 
 
@@ -141,7 +140,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
         "kind": "baseline" if row["seed"] is None else run.get("kind", "base"),
         "peft_type": peft.get("peft_type"),
         "rank": peft.get("r"),
-        "alpha": peft.get("lora_alpha"),
+        "lora_alpha": peft.get("lora_alpha"),
         "scale": scale(peft),
         **{key: evaluation[key] for key in EVALUATION},
         "learned_nothing": train.get("learned_nothing"),

@@ -6,7 +6,7 @@
 
 On each dataset all variants are compared with each other on the same test rows; Holm's correction
 is within the dataset. Test rows alone are read, and nothing that was published elsewhere. Equal
-predictions give equal files, byte for byte.
+predictions give equal files, byte for byte, but for what training took (``costs``).
 """
 
 import argparse
@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from common import cells, cli, files
+from common.statistics.catalogue import METRICS
 
 log = logging.getLogger("verdicts")
-
-METRICS = ("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision",
-           "recall", "mcc", "loss")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,7 +43,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
-    parser.add_argument("--metric", choices=METRICS, default="macro_f1", help="to compare by")
+    parser.add_argument("--metric", choices=[*METRICS], default="macro_f1", help="to compare by")
     parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
     parser.add_argument("--resamples", type=cli.whole(200), default=2000, help="of the test rows")
     parser.add_argument("--output", required=True, type=Path, help="JSON file to write")

@@ -66,3 +66,16 @@ def test_the_order_of_the_rows_does_not_matter():
 def test_nothing_to_bin_is_refused(labels, probabilities, bins):
     with pytest.raises(ValueError, match="bins of"):
         reliability(np.array(labels, dtype=int), np.array(probabilities), bins)
+
+
+def test_there_are_fifteen_bins_unless_told_otherwise():
+    """As in Guo et al. 2017; of 15 and 16 bins, these answers give another error."""
+    assert len(reliability(LABELS, PROBABILITIES).rows) == 2
+    ends = reliability(LABELS, PROBABILITIES)
+    assert ends.high - ends.low == pytest.approx([1 / 15, 1 / 15])
+    draw = np.random.default_rng(0)
+    answers = draw.dirichlet([1, 1], size=300)
+    labels = (draw.random(300) < answers[:, 1]).astype(int)
+    by_default = expected_calibration_error(labels, answers)
+    assert by_default == expected_calibration_error(labels, answers, bins=15)
+    assert by_default != expected_calibration_error(labels, answers, bins=16)

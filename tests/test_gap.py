@@ -53,6 +53,22 @@ def test_an_adapter_closes_most_of_the_gap():
     assert (found.reason, found.seeds_known) == (None, True)
 
 
+def test_each_of_the_three_counts_with_its_own_error():
+    generator = np.random.default_rng(0)
+    errors = {"lora": 0.01, "head": 0.002, "full": 0.005}
+    means = {"lora": 0.88, "head": 0.7, "full": 0.9}
+    parts = {}
+    for name, error in errors.items():
+        draws = np.tile(means[name] + error * generator.normal(size=4000), (3, 1))
+        parts[name] = Measured(name, "accuracy", 1000, np.full(3, means[name]), draws, True)
+    found = share_of_gap(parts["lora"], parts["head"], parts["full"])
+    assert found.low is not None
+    assert found.high is not None
+    # By the delta method; for other errors, whose covariance is not that of equal ones.
+    error = math.sqrt(0.01**2 + (0.9 * 0.005) ** 2 + (0.1 * 0.002) ** 2) / 0.2
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.03)
+
+
 def test_of_a_loss_too():
     found = share_of_gap(*three(0.5, 0.32, 0.3, 0.005, "loss"))
     assert found.share == pytest.approx(0.9)

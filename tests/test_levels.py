@@ -53,8 +53,34 @@ def test_a_baseline_is_as_good_as_the_variants_beside_it():
     assert variant.values.std() == pytest.approx(spread, rel=0.1)
 
 
+@pytest.mark.parametrize("setting", levels.TESTS)
+def test_the_tests_keep_their_level_where_seeds_differ_most(setting, tmp_path, monkeypatch):
+    """Of 250 families, a true 5 % comes out above 9.2 in 2 of 1,000 cases.
+
+    The bootstrap of the rows alone, on the same families, is wrong in every second one. The table
+    in the documentation begins with these families: the shares may differ from it by chance alone.
+    """
+    monkeypatch.setattr(levels, "TESTS", (setting,))
+    monkeypatch.setattr(levels, "SEEDS", (3,))
+    monkeypatch.setattr(levels, "EFFECTS", (0.3,))
+    levels.main(["--runs", "250", "--output", str(tmp_path / "found.csv")])
+    (found,) = read(tmp_path / "found.csv")
+    assert max(float(found[column]) for column in OURS) <= 9.2
+    assert float(found["rows_alone"]) > 40
+    keys = ("rows", "metric", "seeds", "sd_over_seeds")
+    told = next(
+        row
+        for row in read(ROOT / "docs" / "levels.csv")
+        if all(row[key] == found[key] for key in keys)
+    )
+    for column in (*OURS, "rows_alone"):
+        share = float(told[column]) / 100
+        error = 100 * np.sqrt(share * (1 - share) / 250)
+        assert float(found[column]) == pytest.approx(100 * share, abs=3.5 * error)
+
+
 @pytest.mark.parametrize("column", OURS)
-def test_the_documented_tests_keep_their_level(column):
-    """Of 2,000 comparisons a true 5 % comes out above 6.4 in 2 of 1,000 rows of the table."""
+def test_the_table_of_the_documentation_shows_no_test_above_its_level(column):
+    """Of the committed file alone: a true 5 % is above 6.4 in 2 of 1,000 rows of 2,000 families."""
     table = read(ROOT / "docs" / "levels.csv")
     assert max(float(row[column]) for row in table if float(row["sd_over_seeds"]) <= 4) <= 6.4

@@ -179,7 +179,7 @@ def test_every_row_is_named_once(run):
 
 
 COLUMNS = [
-    *("dataset", "model", "variant", "seed", "split", "kind", "peft_type", "rank", "alpha"),
+    *("dataset", "model", "variant", "seed", "split", "kind", "peft_type", "rank", "lora_alpha"),
     *("scale", "rows"),
     *("macro_f1", "accuracy", "balanced_accuracy", "macro_precision", "f1", "precision", "recall"),
     *("mcc", "loss", "collapsed", "eval_seconds", "eval_samples_per_second", "learned_nothing"),
@@ -187,7 +187,7 @@ COLUMNS = [
     *(f"clean_{metric}" for metric in report.METRICS),
     *("adapter_parameters",),
     *("head_parameters", "trainable_parameters", "total_parameters", "train_seconds"),
-    *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "adapter_bytes"),
+    *("train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes", "file_bytes"),
     *(
         "trainable_share",
         "pretrained_head",
@@ -216,7 +216,7 @@ def test_figures_of_a_trained_cell(run):
         "seed": "1",
         "peft_type": "LORA",
         "rank": "4",
-        "alpha": "16",
+        "lora_alpha": "16",
         "scale": "4.0",
         "kind": "adapter",
         "collapsed": "False",
@@ -228,7 +228,7 @@ def test_figures_of_a_trained_cell(run):
         "total_parameters": "67694596",
         "train_seconds": "12.34",
         "peak_memory_bytes": str(2**30),
-        "adapter_bytes": "2958344",
+        "file_bytes": "2958344",
         "classes": '["ham", "spam"]',
         "confusion_matrix": "[[8, 2], [0, 10]]",
     }
@@ -240,9 +240,9 @@ def test_figures_of_a_trained_cell(run):
 def test_places_without_a_figure_are_empty(run):
     table, _ = run("sms/bert/base,lora-r4/0")
     rows = table[table["split"] == "test"].set_index("variant")
-    for column in ("model", "seed", "rank", "alpha", "total_parameters", "trainable_share"):
+    for column in ("model", "seed", "rank", "lora_alpha", "total_parameters", "trainable_share"):
         assert rows.loc["tfidf", column] == "", column
-    for column in ("peft_type", "rank", "alpha", "train_seconds", "adapter_bytes"):
+    for column in ("peft_type", "rank", "lora_alpha", "train_seconds", "file_bytes"):
         assert rows.loc["base", column] == "", column
     assert rows.loc["base", "trainable_parameters"] == "0"
 
@@ -288,7 +288,7 @@ def test_a_broken_alpha_keeps_its_fraction(results, run):
     peft = {"peft_type": "LORA", "r": 4, "lora_alpha": 0.5}
     results("sms/bert/half/seed0", train=TRAINED, peft=peft)
     table, _ = run("sms/bert/base,half/0")
-    assert list(table["alpha"].unique()) == ["", "0.5"]
+    assert list(table["lora_alpha"].unique()) == ["", "0.5"]
 
 
 def test_f1_of_three_classes_is_empty(results, run, tmp_path):
@@ -415,7 +415,7 @@ def test_the_verdicts_are_a_table_of_variants(run, tmp_path):
                 if (each["a"], each["b"]) == ("tfidf", "bert/lora-r4"))  # fmt: skip
     expected = {
         "dataset": "sms", "model": "bert", "kind": "adapter", "seeds": "2", "rows": "20",
-        "metric": "macro_f1", "letters": variant["letters"], "rank": str(variant["rank"]),
+        "metric": "macro_f1", "letters": variant["letters"], "position": str(variant["position"]),
         "tied_for_first": str(variant["tied_for_first"]), "to_tfidf_outcome": "tie",
         "to_tfidf_caution": "", "share_of_gap": "", "trainable_parameters": "739586",
         "train_seconds": "12.34", "peak_memory_bytes": str(2**30), "file_bytes": "2958344",

@@ -27,7 +27,8 @@ STAGES = (
 
 # How many jobs of each stage follow from a new ...
 REPORT = {"report": 1, "plot": 1}
-VERDICTS = {"verdicts": 1, "page": 1, **REPORT}
+PAGE = {"page": 1}  # which shows the whole config
+VERDICTS = {"verdicts": 1, **PAGE, **REPORT}
 EVALUATED = {"eval_lora": 8, **VERDICTS}
 TRAINED = {"train_lora": 8, **EVALUATED}
 TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
@@ -186,6 +187,7 @@ EDITS = [
     code_edit("common/model/forward", {"eval_base": 4, **TRAINED}),
     code_edit("common/model/prediction", {"eval_base": 4, **EVALUATED}),
     code_edit("common/model/evaluation", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}),
+    code_edit("common/statistics/catalogue", VERDICTS),
     code_edit("common/statistics/resampling", VERDICTS),
     code_edit("common/statistics/intervals", VERDICTS),
     code_edit("common/statistics/variance", VERDICTS),
@@ -312,23 +314,25 @@ EDITS = [
         {"eval_baseline": 4, "eval_base": 4, **EVALUATED},
     ),
     setting(
-        "`execution`: `evaluation_batch_tokens`", "execution: {evaluation_batch_tokens: 4}\n", {}
+        "`execution`: `evaluation_batch_tokens`", "execution: {evaluation_batch_tokens: 4}\n", PAGE
     ),
-    setting("`execution`: `threads`", "execution: {threads: 2}\n", {}),
-    setting("`execution`: `checkpoint_seconds`", "execution: {checkpoint_seconds: 0}\n", {}),
-    setting("`execution`: `jobs_per_gpu`", "execution: {jobs_per_gpu: 2}\n", {}),
+    setting("`execution`: `threads`", "execution: {threads: 2}\n", PAGE),
+    setting("`execution`: `checkpoint_seconds`", "execution: {checkpoint_seconds: 0}\n", PAGE),
+    setting("`execution`: `jobs_per_gpu`", "execution: {jobs_per_gpu: 2}\n", PAGE),
     config_edit(
-        "one model's `resources`", "tiny/gpt2}", "tiny/gpt2}\n    resources: {mem_mb: 9000}", {}
+        "one model's `resources`", "tiny/gpt2}", "tiny/gpt2}\n    resources: {mem_mb: 9000}", PAGE
     ),
     config_edit("`training`: `gpus`", "max_steps: 2", "max_steps: 2\n  gpus: 2", TRAINED),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
-    setting("`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", REPORT),
+    setting(
+        "`report`: a further metric", "report: {metrics: [macro_f1, mcc]}\n", {**REPORT, **PAGE}
+    ),
     setting("`report`: `verdicts`", "report: {verdicts: {level: 0.9}}\n", VERDICTS),
-    setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1}),
+    setting("`predictions`: an entry", f"predictions: {NEW_TEXT}\n", {"predict": 1, **PAGE}),
     setting(
         "`published`: a reference row",
         "published: [{dataset: news, variant: LoRA, source: a paper, metrics: {f1: 0.9}}]\n",
-        {"page": 1, **REPORT},
+        {**REPORT, **PAGE},
     ),
     setting("a baseline less", "baselines: [majority]\n", VERDICTS),
     Edit(

@@ -32,6 +32,7 @@ def test_rows_and_seeds_are_those_of_an_analysis_of_variance():
     assert spread.sd_seeds**2 == pytest.approx(
         (mean_square_seeds - mean_square_rest) / rows, rel=0.05
     )
+    assert spread.variance_seeds == pytest.approx(spread.sd_seeds**2 / seeds)
     assert spread.interaction == pytest.approx(mean_square_rest / rows, rel=0.05)
     error = contrast([(found, 1.0)]).standard_error
     whole = (mean_square_seeds + mean_square_rows - mean_square_rest) / (seeds * rows)

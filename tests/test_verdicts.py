@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import verdicts
 from common.cli import InputError
 from common.model.metrics import classification_metrics
+from common.statistics import judging, resampling
+from common.statistics.answers import Answers, Cell
+from common.statistics.catalogue import METRICS, Metric
 from common.statistics.intervals import wilson
-from common.statistics.resampling import METRICS
 from common.statistics.significance import mcnemar_exact
 
 ROWS = 300
@@ -104,7 +107,7 @@ def test_a_clear_winner(several, judge):
     assert pair["significant"]
     assert abs(pair["difference"]) == pytest.approx(0.25, abs=1e-3)
     assert all(each["p_holm"] >= each["p"] for each in found["comparisons"])
-    assert named(found)["bert/full"]["rank"] == 1
+    assert named(found)["bert/full"]["position"] == 1
     assert named(found)["bert/full"]["letters"] == "a"
 
 
@@ -117,7 +120,7 @@ def test_a_tie_of_three_is_settled_by_cost(several, judge):
     assert text.startswith("Use bert/lora-r4: of those tied for first it trains the fewest")
     assert f"Tied for first: {', '.join(tied)}: this test set of 300 rows cannot tell them" in text
     assert "bert/lora-r4 beats tfidf (+0.20), bert/head (+0.30), " in text
-    assert "bert/lora-r4 trains 1,000 parameters in 5 s; bert/full trains 90,000" in text
+    assert "bert/lora-r4 trains 1,000 parameters; bert/full trains 90,000" in text
     share = named(found)["bert/lora-r4"]["share_of_gap"]
     assert share["low"] < share["share"] < share["high"]
     assert share["share"] == pytest.approx(0.3 / 0.305, abs=0.02)
@@ -501,3 +504,92 @@ def test_the_options_have_the_defaults_of_the_config():
     assert {key: parsed[key] for key in keys} == {key: keys[key]["default"] for key in keys}
     assert parsed["metric"] == report["metrics"]["default"][0]
     assert set(verdicts.METRICS) == set(METRICS)
+
+
+CLOCK = ("train_time", "train_samples_per_second", "train_tokens_per_second", "peak_memory_bytes")
+
+
+def test_no_word_and_no_choice_depends_on_the_clock(several, judge, tmp_path):
+    """Two variants of equal parameters are tied: what decides between them is no time."""
+    several(majority=0.5, tfidf=0.7, lora_r4=0.9, dora_r4=0.905, full=0.905)
+    made = []
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        for path in sorted((tmp_path / "results").rglob("seed*/metrics.json")):
+            record = json.loads(path.read_text())
+            record["train_info"] |= {key: int(draw.integers(1, 10**6)) for key in CLOCK}
+            record["train_info"] |= {"num_trainable_params": 1000, "file_size": 4096}
+            path.write_text(json.dumps(record))
+        made.append(judge("lora-r4,dora-r4,full"))
+    seconds = [[v["costs"].pop("train_seconds") for v in each["variants"]] for each in made]
+    assert seconds[0] != seconds[1]
+    for each in made:
+        for variant in each["variants"]:
+            del variant["costs"]["peak_memory_bytes"]
+    assert made[0] == made[1] == made[2]
+
+
+def auroc(labels: np.ndarray, probabilities: np.ndarray, positive: int, weights: np.ndarray):
+    """The area under the ROC curve by its definition: how often a positive row is ranked higher."""
+    above, below = labels == positive, labels != positive
+    found = []
+    for given in probabilities[..., positive]:
+        wins = placements(given, above)
+        pairs = np.einsum("wi,ij,wj->w", weights[:, above], wins, weights[:, below], optimize=True)
+        found.append(pairs / (weights[:, above].sum(axis=1) * weights[:, below].sum(axis=1)))
+    return np.array(found)
+
+
+def placements(given: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """Whether each positive row is ranked above each other row, shape (positive, other)."""
+    one, other = given[above][:, None], given[~above]
+    return (one > other) + 0.5 * (one == other)
+
+
+def covariance_of_areas(one: np.ndarray, other: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837-845, equation 5."""
+    wins = [placements(given, above) for given in (one, other)]
+    by_positive = np.cov([each.mean(axis=1) for each in wins])
+    by_other = np.cov([each.mean(axis=0) for each in wins])
+    return by_positive / above.sum() + by_other / (~above).sum()
+
+
+def test_a_metric_of_probabilities_is_not_bounded_by_the_predicted_classes(monkeypatch):
+    """Both models predict one class for all rows, and rank them differently well."""
+    monkeypatch.setitem(METRICS, "auroc", Metric(of_probabilities=True))
+    monkeypatch.setitem(resampling.OF_PROBABILITIES, "auroc", auroc)
+    draw = np.random.default_rng(0)
+    labels = np.arange(ROWS) % 2
+    shared = labels + draw.normal(size=ROWS)
+    # Scores below 1/2, so that the predicted class is always the first.
+    scores = [0.4 / (1 + np.exp(-shared - spread * draw.normal(size=ROWS))) for spread in (0, 1.2)]
+    above = labels == 1
+    areas = [placements(each, above).mean() for each in scores]
+    covariance = covariance_of_areas(scores[0], scores[1], above)
+    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+
+    record = {
+        "run_info": {"kind": "adapter"}, "train_info": {},
+        "metrics": {"test": dict.fromkeys(("accuracy", "macro_f1", "auroc"), 0.5)},
+    }  # fmt: skip
+    cells = [
+        Cell({"dataset": "d", "model": "m", "variant": name, "seed": 0}, record,
+             np.stack([1 - each, each], axis=1))
+        for name, each in zip("ab", scores, strict=True)
+    ]  # fmt: skip
+    ids = [str(row) for row in range(ROWS)]
+    found = judging.judge(Answers(["no", "yes"], 1, ids, labels, cells), "auroc", 0.95, 2000)
+    (pair,) = found["comparisons"]
+    assert found["metric"] == "auroc"
+    assert pair["difference"] == pytest.approx(areas[0] - areas[1])
+    assert pair["standard_error"] == pytest.approx(error, rel=0.05)
+    z = (areas[0] - areas[1]) / error
+    assert stats.norm.isf(pair["p"] / 2) == pytest.approx(z, rel=0.06)
+    assert pair["significant"]
+    for variant, area, variance in zip(
+        found["variants"], areas, covariance.diagonal(), strict=True
+    ):
+        figure = variant["metrics"]["auroc"]
+        assert figure["value"] == pytest.approx(area)
+        half = stats.norm.ppf(0.975) * np.sqrt(variance)
+        assert (figure["high"] - figure["low"]) / 2 == pytest.approx(half, rel=0.08)

@@ -15,8 +15,9 @@ import pandas as pd
 from common.cells import PREDICTIONS, Cell
 from common.model import evaluation
 from common.statistics import answers, judging, pairwise
+from common.statistics.catalogue import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, bootstrap_intervals
-from common.statistics.resampling import LOWER_IS_BETTER, Variant, measure
+from common.statistics.resampling import Variant, measure
 from common.statistics.significance import Comparison, compare, holm, mcnemar_exact
 
 ALPHA = 0.05

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OF_VARIANT = ("model", "variant", "kind")
-STANDING = ("letters", "tied_for_first", "rank")
+STANDING = ("letters", "tied_for_first", "position")
 RANGE = ("value", "low", "high")
 TESTED = ("low", "high", "p", "p_holm")
 SHARE = ("share", "low", "high", "reason")
 COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes", "file_bytes")
 CALIBRATION = ("ece", "brier")
-WHOLE_NUMBERS = ("seeds", "rows", "rank", "trainable_parameters", "peak_memory_bytes",
+WHOLE_NUMBERS = ("seeds", "rows", "position", "trainable_parameters", "peak_memory_bytes",
                  "file_bytes")  # fmt: skip
 
 Found = dict[str, Any]

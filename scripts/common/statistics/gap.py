@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from common.statistics.resampling import LOWER_IS_BETTER, Measured
+from common.statistics.catalogue import LOWER_IS_BETTER
+from common.statistics.resampling import Measured
 from common.statistics.variance import contrast
 
 

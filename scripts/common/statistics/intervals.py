@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from common.statistics.catalogue import METRICS
 from common.statistics.resampling import ELEMENTS, Variant, check, scores
 
 
@@ -67,12 +68,13 @@ def bootstrap_intervals(
     BCa alike, and this one 98 times. Away from such edges percentiles hold it about 93 to 94 times,
     BCa 95 and this 94 to 96.
 
-    For loss no row is added, since an answer that is wrong with certainty has no finite loss.
+    For a metric of probabilities no row is added: an answer that is wrong with certainty has no
+    finite loss, and none has a share that is known of what such a metric ranks or averages.
 
     Args:
         labels: shape (rows,).
         variants: measured on these rows.
-        metrics: of ``resampling.METRICS``.
+        metrics: of ``catalogue.METRICS``.
         positive: number of the positive class; the last by default.
         level: of confidence.
         resamples: how many weightings of the rows are drawn.
@@ -89,10 +91,10 @@ def bootstrap_intervals(
     cells = np.concatenate([variant.probabilities for variant in variants])
     ends = np.cumsum([len(variant.probabilities) for variant in variants])[:-1]
     found = {}
-    # Apart, since loss does without the added rows.
-    for group in ([m for m in metrics if m != "loss"], [m for m in metrics if m == "loss"]):
+    for of_probabilities in (False, True):
+        group = [m for m in metrics if METRICS[m].of_probabilities is of_probabilities]
         rows, answers, prior = labels, cells, np.ones(len(labels))
-        if "loss" not in group:
+        if not of_probabilities:
             rows, answers, prior = with_prior_rows(labels, cells)
         blocks = bayesian_weights(rows, prior, resamples, seed) if group else ()
         drawn = [scores(rows, answers, group, positive, block) for block in blocks]

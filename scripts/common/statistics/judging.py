@@ -9,9 +9,10 @@ import numpy as np
 from common.cells import full_name
 from common.statistics import calibration, intervals, pairwise, significance, standing, ties
 from common.statistics.answers import Answers, Cell
+from common.statistics.catalogue import METRICS
 from common.statistics.gap import GapShare, share_of_gap
 from common.statistics.intervals import Interval, Intervals
-from common.statistics.resampling import METRICS, Measured, Variant, bounds, measure_all
+from common.statistics.resampling import Measured, Variant, bounds, measure_all
 from common.statistics.significance import Comparison
 from common.statistics.variance import mean_interval, spread_over_seeds
 
@@ -241,7 +242,7 @@ def placed(
     comparisons: list[Comparison],
     alpha: float,
 ) -> None:
-    """Give each variant its rank, equal means the same one, its letters, and whether it leads."""
+    """Give each variant its position, equal means the same, its letters, and whether it leads."""
     order = ties.by_merit(measured)
     letters = ties.letters(measured, comparisons, alpha)
     first = ties.tied_for_first(measured, comparisons, alpha)
@@ -250,7 +251,7 @@ def placed(
         name = variant["name"]
         variant["letters"] = letters[name]
         variant["tied_for_first"] = name in first
-        variant["rank"] = 1 + means.index(means[order.index(name)])
+        variant["position"] = 1 + means.index(means[order.index(name)])
 
 
 def close_gaps(

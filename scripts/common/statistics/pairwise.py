@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.statistics import planning, significance
+from common.statistics.catalogue import METRICS
 from common.statistics.intervals import Interval, holding
 from common.statistics.resampling import Measured, bounds
 from common.statistics.significance import Comparison
@@ -25,10 +26,10 @@ def exact_limits(
     Args:
         answered: by variant, class numbers, shape (seeds, rows).
         labels: shape (rows,).
-        metric: of accuracy, and one model on either side, it is McNemar's test; loss is of
-            probabilities, which differ on all rows.
+        metric: of accuracy, and one model on either side, it is McNemar's test; of a metric of
+            probabilities no exact test of predicted classes tells anything.
     """
-    if metric == "loss":
+    if METRICS[metric].of_probabilities:
         return {}
     found = {}
     for a, b in combinations(answered, 2):

@@ -1,20 +1,17 @@
 """Metrics of many resamples of the test rows at once, for all that is told from a bootstrap.
 
-Every metric of class numbers follows from three counts per class: the rows that are of it, those
-that are given it, and those of both. A resample is a weight per row, so that the counts of all
-resamples are one matrix product; scikit-learn, called once per resample, would take hours.
+Every metric of predicted classes follows from three counts per class: the rows that are of it,
+those that are given it, and those of both. A resample is a weight per row, so that the counts of
+all resamples are one matrix product; scikit-learn, called once per resample, would take hours.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-METRICS = ("accuracy", "balanced_accuracy", "macro_precision", "macro_f1", "f1", "precision",
-           "recall", "mcc", "loss")  # fmt: skip
-LOWER_IS_BETTER = ("loss",)
-BOUNDS = {"mcc": (-1.0, 1.0), "loss": (0.0, math.inf)}  # the others lie between 0 and 1
+from common.statistics.catalogue import METRICS
+
 ELEMENTS = 20_000_000  # of the largest matrix of weights: 160 MB
 
 
@@ -63,7 +60,7 @@ class Measured:
 
 def bounds(metric: str) -> tuple[float, float]:
     """The least and the largest value that a metric can have."""
-    return BOUNDS.get(metric, (0.0, 1.0))
+    return METRICS[metric].least, METRICS[metric].most
 
 
 def measure(
@@ -219,9 +216,10 @@ def scores(
     weights = np.ones((1, rows)) if weights is None else weights
     positive = classes - 1 if positive is None else positive
     found: dict[str, np.ndarray] = {}
-    if "loss" in metrics:
-        found["loss"] = losses(labels, probabilities) @ weights.T / weights.sum(axis=1)
-    if counted := [metric for metric in metrics if metric != "loss"]:
+    for metric in metrics:
+        if METRICS[metric].of_probabilities:
+            found[metric] = OF_PROBABILITIES[metric](labels, probabilities, positive, weights)
+    if counted := [metric for metric in metrics if not METRICS[metric].of_probabilities]:
         chunks = np.array_split(probabilities, 1 + probabilities.size // ELEMENTS)
         parts = [tuple(counts(labels, chunk, weights)) for chunk in chunks]
         for metric in counted:
@@ -241,23 +239,33 @@ def counts(
         yield flat.reshape(len(which), len(numbers), len(weights))
 
 
-def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The log loss of each row in nats, shape (cells, rows), clipped as scikit-learn clips it."""
+def log_loss(
+    labels: np.ndarray, probabilities: np.ndarray, _: int, weights: np.ndarray
+) -> np.ndarray:
+    """The mean log loss of the rows in nats, each clipped as scikit-learn clips it."""
     own = probabilities[:, np.arange(len(labels)), labels]
     smallest = np.finfo(own.dtype).eps
-    return -np.log(np.clip(own, smallest, 1 - smallest))
+    losses = -np.log(np.clip(own, smallest, 1 - smallest))
+    return losses @ weights.T / weights.sum(axis=1)
+
+
+# How to compute each metric of probabilities. Arguments are those of ``scores``, as is the shape of
+# what is returned: (cells, weightings).
+OF_PROBABILITIES: dict[str, Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]] = {
+    "loss": log_loss
+}
 
 
 def from_counts(
     metric: str, positive: int, hits: np.ndarray, given: np.ndarray, true: np.ndarray
 ) -> np.ndarray:
-    """A metric of class numbers from the counts per class.
+    """A metric of predicted classes from the counts per class.
 
     Matthews' correlation is that of Gorodkin 2004, "Comparing two K-category assignments by a
     K-category correlation coefficient", Comput. Biol. Chem. 28, 367-374, as in scikit-learn.
 
     Args:
-        metric: one of METRICS but loss.
+        metric: one of METRICS that is not of probabilities.
         positive: number of the class of f1, precision and recall.
         hits: rows of a class that are given it, shape (cells, classes, weightings).
         given: rows that are given a class, of the same shape.

@@ -19,7 +19,7 @@ class Comparison:
     Attributes:
         a: name of the one.
         b: name of the other.
-        metric: one of ``resampling.METRICS``.
+        metric: one of ``catalogue.METRICS``.
         contrast: mean of a less mean of b, with its uncertainty.
         p: of the test that there is no difference.
         p_holm: the same, corrected for all that are made beside it; p itself of a single one.

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from common.statistics.catalogue import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, signed
-from common.statistics.resampling import LOWER_IS_BETTER
 
 UNTRAINED = ("baseline", "base")  # kinds
 MAJORITY, TFIDF = "majority", "tfidf"  # baselines
@@ -12,14 +12,14 @@ BETTER, WORSE, TIE = "better", "worse", "tie"
 Found = dict[str, Any]
 
 
-def by_rank(found: Found) -> list[Found]:
+def by_position(found: Found) -> list[Found]:
     """The variants, best mean first."""
-    return sorted(found["variants"], key=lambda variant: variant["rank"])
+    return sorted(found["variants"], key=lambda variant: variant["position"])
 
 
 def leaders(found: Found) -> list[Found]:
     """Those tied for first, best mean first; one of them where there is no tie."""
-    return [variant for variant in by_rank(found) if variant["tied_for_first"]]
+    return [variant for variant in by_position(found) if variant["tied_for_first"]]
 
 
 def trained(variants: list[Found]) -> list[Found]:
@@ -44,7 +44,7 @@ def clearly_below(found: Found, variant: Found) -> bool:
 
 def unconfirmed(found: Found) -> list[Found]:
     """Yardsticks that are not tied for first, and that no test tells from the best."""
-    best, *rest = by_rank(found)
+    best, *rest = by_position(found)
     return [
         variant
         for variant in rest
@@ -101,9 +101,12 @@ def within_error(found: Found, best: Found, other: Found) -> bool:
 
 
 def cost(variant: Found) -> tuple:
-    """What to sort by: the parameters that are trained, then seconds, then the rank."""
+    """What to sort by: the parameters that are trained, the bytes saved, then the position.
+
+    Not seconds: they differ from run to run, and with them the choice would.
+    """
     costs = variant["costs"]
-    return costs["trainable_parameters"] or 0, costs["train_seconds"] or 0, variant["rank"]
+    return costs["trainable_parameters"] or 0, costs["file_bytes"] or 0, variant["position"]
 
 
 def of_kind(found: Found, model: str | None, kind: str) -> Found | None:

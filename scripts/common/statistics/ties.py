@@ -7,7 +7,8 @@ beats c. So a group of ties is never made by chaining; it is told from the best,
 from collections.abc import Sequence
 from string import ascii_lowercase
 
-from common.statistics.resampling import LOWER_IS_BETTER, Measured
+from common.statistics.catalogue import LOWER_IS_BETTER
+from common.statistics.resampling import Measured
 from common.statistics.significance import Comparison
 
 

@@ -1,7 +1,8 @@
 """The verdict on one dataset in plain sentences: what to use, what it beats, what it costs.
 
 Sentences are plain text; names of the user stand in them as they are. They are told from the
-figures of verdicts.json alone.
+figures of verdicts.json alone, and from none that a clock measured: equal predictions of equal
+models give equal sentences.
 """
 
 import math
@@ -17,7 +18,7 @@ from common.statistics.standing import (
     WORSE,
     ahead,
     apart,
-    by_rank,
+    by_position,
     chosen,
     cost,
     leaders,
@@ -148,8 +149,15 @@ def why(found: Found, use: Found) -> str:
         return ""
     if use is min(first, key=cost):
         return ": of those tied for first it trains the fewest parameters"
+    near = near_best(found)
+    if use is min(near, key=cost):
+        return (
+            ": of those tied for first, and within one standard error of the best, it trains the "
+            "fewest parameters"
+        )
     return (
-        ": of those tied for first, and within one standard error of the best, it is the cheapest"
+        ": of those tied for first it trains the fewest parameters, if those are left out that "
+        "collapsed with some seed or do not beat what others tied for first beat"
     )
 
 
@@ -192,7 +200,7 @@ def size(difference: float) -> str:
 def beaten(found: Found) -> Iterator[str]:
     """All that the chosen one beats."""
     use = chosen(found)["name"]
-    others = [variant["name"] for variant in by_rank(found) if variant["name"] != use]
+    others = [variant["name"] for variant in by_position(found) if variant["name"] != use]
     worse = [name for name in others if outcome(pair(found, use, name)) == BETTER]
     if worse:
         named = [f"{name} ({apart(pair(found, use, name))})" for name in worse]
@@ -209,27 +217,13 @@ def price(found: Found) -> Iterator[str]:
     full = of_kind(found, use["model"], "full")
     beside = f"; {full['name']} {spent(full)}" if full and full is not use else ""
     yield f"{use['name']} {spent(use)}{beside}."
-    timed = [v for v in near_best(found) if v["costs"]["train_seconds"] and not v["collapsed"]]
-    fastest = min(timed, key=lambda variant: variant["costs"]["train_seconds"], default=use)
-    sooner = seconds(fastest) != seconds(use)
-    if sooner and fastest["name"] not in (use["name"], full and full["name"]):
-        yield (
-            f"Of those within one standard error of the best, {fastest['name']} is the fastest: "
-            f"it {spent(fastest)}."
-        )
 
 
 def spent(variant: Found) -> str:
-    """What training took, as the rest of a sentence."""
+    """What is trained, as the rest of a sentence; never seconds, which differ from run to run."""
     parameters = variant["costs"]["trainable_parameters"]
     counted = "an unknown number of" if parameters is None else f"{parameters:,}"
-    return f"trains {counted} parameters{seconds(variant)}"
-
-
-def seconds(variant: Found) -> str:
-    """How long training took, as the rest of a sentence; "" where it is not known."""
-    taken = variant["costs"]["train_seconds"]
-    return "" if taken is None else f" in {taken:,.0f} s"
+    return f"trains {counted} parameters"
 
 
 def models(found: Found) -> list[str]:
@@ -241,7 +235,7 @@ def adapters(found: Found) -> Iterator[str]:
     """Of each model, whether its best adapter beats TF-IDF, the untrained base and the rest."""
     names = {variant["name"] for variant in found["variants"]}
     for model in models(found):
-        best = next(v for v in by_rank(found) if (v["model"], v["kind"]) == (model, "adapter"))
+        best = next(v for v in by_position(found) if (v["model"], v["kind"]) == (model, "adapter"))
         base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
         said = [compared(TFIDF, pair(found, best["name"], TFIDF))] if TFIDF in names else []
         said += [compared(head_of(base), pair(found, best["name"], base["name"]))] if base else []

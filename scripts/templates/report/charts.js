@@ -206,7 +206,7 @@ const seedsFigure = {
 
 const variantPairs = (variants) => variants.map(({ name }) => [name, name]);
 const named = (name) => current().variants.find((variant) => variant.name === name);
-const bestFirst = (variants) => [...variants].sort((a, b) => a.rank - b.rank);
+const bestFirst = (variants) => [...variants].sort((a, b) => a.position - b.position);
 const withLosses = () => bestFirst(current().variants.filter(({ cells }) => cells.some((cell) => cell.train.length || cell.validation.length)));
 
 const curvesFigure = {
@@ -238,8 +238,8 @@ const curvesFigure = {
 };
 
 /** What the variants of one sweep have in common: their name without the rank at its end. */
-const sweepOf = ({ name, adapter_rank: rank }) => (name.endsWith(`-r${rank}`) ? name.slice(0, -`-r${rank}`.length) : name);
-const ranked = () => current().variants.filter((variant) => isNumber(variant.adapter_rank) && figureOf(variant));
+const sweepOf = ({ name, rank }) => (name.endsWith(`-r${rank}`) ? name.slice(0, -`-r${rank}`.length) : name);
+const ranked = () => current().variants.filter((variant) => isNumber(variant.rank) && figureOf(variant));
 
 const ranksFigure = {
   id: "ranks", title: "Rank against quality", wide: false,
@@ -249,16 +249,16 @@ const ranksFigure = {
     const all = ranked();
     if (!all.length) return null;
     const sweeps = unique(all.map(sweepOf)).map((sweep, index) => {
-      const own = all.filter((variant) => sweepOf(variant) === sweep).sort((a, b) => a.adapter_rank - b.adapter_rank);
+      const own = all.filter((variant) => sweepOf(variant) === sweep).sort((a, b) => a.rank - b.rank);
       const found = own.map((variant) => figureOf(variant));
       const colour = palette.series[index % palette.series.length];
       return {
-        type: "scatter", mode: "lines+markers", name: plain(sweep), x: own.map(({ adapter_rank }) => adapter_rank), y: found.map(({ value }) => value),
+        type: "scatter", mode: "lines+markers", name: plain(sweep), x: own.map(({ rank }) => rank), y: found.map(({ value }) => value),
         error_y: bars(found, colour), line: { color: colour, width: 1.6 }, marker: { color: colour, size: 9 },
         customdata: found.map(interval), hovertemplate: "rank %{x}<br>%{customdata}<extra></extra>",
       };
     });
-    const ranks = unique(all.map(({ adapter_rank }) => adapter_rank)).sort((a, b) => a - b);
+    const ranks = unique(all.map(({ rank }) => rank)).sort((a, b) => a - b);
     const ends = [ranks[0] / 1.3, ranks.at(-1) * 1.3];
     const owners = unique(all.map(({ model }) => model));
     const lines = current().variants.filter((variant) => variant.kind in DASHES && owners.includes(variant.model) && figureOf(variant))
@@ -276,7 +276,7 @@ const ranksFigure = {
   },
   table: () => ({
     header: ["Variant", "Rank", metricInWords(current())],
-    rows: ranked().map((variant) => [variant.name, String(variant.adapter_rank), interval(figureOf(variant))]),
+    rows: ranked().map((variant) => [variant.name, String(variant.rank), interval(figureOf(variant))]),
   }),
 };
 
