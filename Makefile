@@ -12,7 +12,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help run smoke test test-all test-slurm torture audit lint format docs partial diff bench scaling \
+.PHONY: help run smoke test test-all test-slurm torture mutants audit lint format docs partial diff bench scaling \
 	plans levels screenshots lock clean
 
 help: ## list the targets
@@ -38,6 +38,9 @@ test-slurm: .venv/dev.stamp ## run the smoke config on a Slurm of this machine; 
 
 torture: .venv/dev.stamp ## kill a run a hundred times and continue it; takes half an hour
 	$(BIN)/python tests/torture/torture.py $(ARGS)
+
+mutants: .venv/dev.stamp ## count wrong programs that no test notices; ARGS: --module FILE --sample N
+	nice $(BIN)/python tests/mutation.py $(ARGS)
 
 audit: .venv/run.stamp ## look the locked packages up in the database of known vulnerabilities
 	@$(PYTHON) -m venv .venv-audit
