@@ -399,7 +399,7 @@ def test_the_workflow_classifies_what_the_config_asks_for(work, snakemake):
     config = work / "config/config.yaml"
     config.write_text(config.read_text() + PREDICTIONS)
     said = snakemake("--cores", "2", cwd=work).stdout
-    assert "2 of 3 steps (67%) done" in said  # both, and nothing else but rule all
+    assert "3 of 4 steps (75%) done" in said  # both, the page (it shows the config), and rule all
     home = work / "results/news/predictions"
     chosen, best = (pd.read_csv(home / f"{name}.csv") for name in ("chosen", "best.of.all"))
     assert list(chosen) == ["id", "prediction", "probability_ham", "probability_other"]

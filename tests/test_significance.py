@@ -70,7 +70,7 @@ def test_mcnemar_wants_the_same_rows():
 def test_holm_by_hand():
     """0.005 x 4, 0.01 x 3, 0.03 x 2, and 0.04 x 1, which is raised to its predecessor."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([0.03]) == [0.03]
     assert holm([]) == []
 
