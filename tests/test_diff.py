@@ -315,7 +315,7 @@ def test_results_of_a_revision(add, run_script, tmp_path, monkeypatch):
     ("words", "complaint"),
     [
         (["--a", "nothing"], "error: 'nothing' is neither a directory nor a git revision"),
-        (["--a", ".", "--metrics", "f2"], "error: --metrics: there is no 'f2'; known are accuracy"),
+        (["--a", ".", "--metrics", "f2"], "error: --metrics: there is no 'f2'; known are macro_f1"),
         (["--a", ".", "--b", "."], "error: . holds no cell with metrics.json"),
     ],
 )
