@@ -72,6 +72,7 @@ def commands(scratch: Path, model: Path, rows: int, processes: int) -> dict[str,
         ],
         "tokenize": [
             *(ROOT / "scripts" / "tokenize_data.py", "--data", data, "--model", model),
+            *("--max-unknown-share", "1"),  # made-up words
             *("--output", scratch / "tokens", "--threads", processes),
         ],
     }

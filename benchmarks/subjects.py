@@ -160,7 +160,7 @@ def prepare(dataset: dict[str, Any], datasets: Path, target: Path) -> None:
 def tokenize(data: Path, model: Path, max_length: int, target: Path) -> None:
     """Tokenise prepared rows."""
     words = ("--model", model, "--max-length", max_length, "--output", target)
-    run("tokenize_data", "--data", data, *words)
+    run("tokenize_data", "--data", data, *words, "--max-unknown-share", 1)  # made-up words
 
 
 def part(tokens: Path, train_rows: int, test_rows: int, target: Path) -> None:

@@ -21,8 +21,7 @@ from tests.warm import Warm
 ROOT = Path(__file__).parents[1]
 
 NO_WORKFLOW = shutil.ignore_patterns(
-    "results", "resources", ".snakemake", ".git", ".venv*", "*_cache", "__pycache__",
-    "tests", "benchmarks", "docs",
+    ".*", "__pycache__", "results", "resources", "tests", "benchmarks", "docs",
 )  # fmt: skip
 
 HF_TOKEN = "hf_NeverToBeSeen"  # of every run of the workflow here; test_security looks for it
@@ -215,9 +214,14 @@ def copy_workflow() -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def snakemake(warm) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run Snakemake in a copy of the workflow, with warm jobs; its output is all in `stdout`."""
+    """Run Snakemake in a copy of the workflow; its output is all in `stdout`.
 
-    def run(*words: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    Its jobs are warm, unless they are to start cold since libraries read the environment.
+    """
+
+    def run(
+        *words: str, cwd: Path, status: int = 0, cold: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         # Toy packages lie in wheels/: where there is such a folder, no index is asked.
         local = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(cwd / "wheels")}
         env = (
@@ -226,7 +230,7 @@ def snakemake(warm) -> Callable[..., subprocess.CompletedProcess[str]]:
             | (local if (cwd / "wheels").exists() else {})
         )
         done = subprocess.run(
-            [warm.python, "-m", "snakemake", *words],
+            [sys.executable if cold else warm.python, "-m", "snakemake", *words],
             cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == status, done.stdout

@@ -130,7 +130,9 @@ def test_a_file_that_lacks_a_metric_is_damaged_and_not_the_config(run):
 
 
 def test_an_unknown_metric_is_one_line(run):
-    with pytest.raises(InputError, match=r"there is no metric 'f2': mend `metrics`; known are acc"):
+    with pytest.raises(
+        InputError, match=r"there is no metric 'f2': mend `metrics`; known are macro_f1"
+    ):
         run("--metrics", "f2")
     assert not Path("results/partial.md").exists()
 
