@@ -5,11 +5,14 @@ ARGS ?=
 A ?=
 B ?=
 BIN := .venv/bin
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 LOCK := .venv-lock/bin/python -m pip --disable-pip-version-check
 
 # A person's own Python paths must not leak into the workflow's environment.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
+# Without a cache of bytecode, each job would compile the workflow anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run smoke test test-all test-slurm torture mutants audit lint format docs partial diff bench scaling \
@@ -27,10 +30,10 @@ smoke: ## run the same stages on little data, in about a minute
 	@$(MAKE) --no-print-directory run CONFIG=config/smoke.yaml
 
 test: .venv/dev.stamp ## run the tests, in minutes; ARGS go to pytest (-n 0: one file at a time)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(TWO) $(ARGS)
 
 test-all: .venv/dev.stamp ## run all tests: every pair of method and model, benchmarks, Slurm
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --full $(ARGS)
+	@$(BIN)/python -m pytest $(TWO) --full $(ARGS)
 	@$(MAKE) --no-print-directory test-slurm ARGS="-k 'not share'"
 
 test-slurm: .venv/dev.stamp ## run the smoke config on a Slurm of this machine; needs root, slurm-wlm, munge

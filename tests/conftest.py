@@ -1,5 +1,6 @@
 """Small things to test on: texts that can be learned, and tiny models of random weights."""
 
+import gc
 import hashlib
 import os
 import random
@@ -7,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import filelock
@@ -16,13 +19,26 @@ import pytest
 from common import files, seals
 from common.data import corpus
 from common.data.examples import Example
-from tests.warm import Warm
+from tests.warm import COLD, Warm
+
+# Where Slurm's tools are installed and no cluster is, Snakemake's plugin for it waits nine seconds
+# for a controller whenever it is imported. An empty configuration ends that at once.
+os.environ.setdefault("SLURM_CONF", os.devnull)
 
 ROOT = Path(__file__).parents[1]
 
 NO_WORKFLOW = shutil.ignore_patterns(
     ".*", "__pycache__", "results", "resources", "tests", "benchmarks", "docs",
 )  # fmt: skip
+
+# Two processes share the files out, and neither shall end with a long one.
+LONGEST = {
+    f"test_{name}.py": place
+    for place, name in enumerate(
+        ("rerun", "page", "torture", "matrix", "resuming", "recipes", "speed", "security", "travel",
+         "workflow", "processes", "plot", "damage", "significance", "levels")
+    )
+}  # fmt: skip
 
 HF_TOKEN = "hf_NeverToBeSeen"  # of every run of the workflow here; test_security looks for it
 
@@ -56,17 +72,40 @@ WORDS = {
 }
 
 
+# The libraries are a million objects. The collector of garbage is off while they are imported, and
+# looks at none of them while tests run: see common.startup.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="run the tests marked full, too")
+    parser.addoption("--full", action="store_true", help="run all tests, with all parameters")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked `full` to `make test-all`; pytest counts them as deselected."""
+    """Leave what is marked `full` to `make test-all`, and begin with the files that take longest.
+
+    Of a test marked `quick(n)`, the first n parameters are tried. pytest counts those that are left
+    out as deselected.
+    """
+    last = len(LONGEST)
+    items.sort(key=lambda item: LONGEST.get(item.path.name, last))
     if config.getoption("--full"):
         return
-    left_out = [item for item in items if item.get_closest_marker("full")]
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    parameters: Counter[tuple[Path, str]] = Counter()
+    for item in items:
+        few, test = item.get_closest_marker("quick"), (item.path, item.name.partition("[")[0])
+        parameters[test] += 1
+        is_left_out = item.get_closest_marker("full") or (few and parameters[test] > few.args[0])
+        (left_out if is_left_out else chosen).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    items[:] = chosen
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +215,7 @@ def make_tokens(tmp_path_factory, write_csv, tiny_models) -> Callable[..., Path]
         )
         return root / "tokens"
 
-    return make
+    return cache(make)
 
 
 @pytest.fixture(scope="session")
@@ -216,21 +255,22 @@ def copy_workflow() -> Callable[[Path], Path]:
 def snakemake(warm) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Snakemake in a copy of the workflow; its output is all in `stdout`.
 
-    Its jobs are warm, unless they are to start cold since libraries read the environment.
+    Its jobs are warm, but those of scripts that are to start cold, since libraries read the
+    environment when they are imported.
     """
 
     def run(
-        *words: str, cwd: Path, status: int = 0, cold: bool = False
+        *words: str, cwd: Path, status: int = 0, cold: Iterable[str] = ()
     ) -> subprocess.CompletedProcess[str]:
         # Toy packages lie in wheels/: where there is such a folder, no index is asked.
         local = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(cwd / "wheels")}
         env = (
             os.environ
-            | {"HF_HUB_OFFLINE": "1", "HF_TOKEN": HF_TOKEN}
+            | {"HF_HUB_OFFLINE": "1", "HF_TOKEN": HF_TOKEN, COLD: " ".join(cold)}
             | (local if (cwd / "wheels").exists() else {})
         )
         done = subprocess.run(
-            [sys.executable if cold else warm.python, "-m", "snakemake", *words],
+            [warm.python, "-m", "snakemake", *words],
             cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == status, done.stdout

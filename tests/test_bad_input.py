@@ -317,6 +317,7 @@ def survives(directory: Path, name: str, content: bytes, *words: str) -> None:
         ]  # fmt: skip
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("suffix", sorted({".csv", ".tsv", ".jsonl", ".parquet"}))
 def test_random_bytes_are_refused(tmp_path_factory, suffix):
     directory = tmp_path_factory.mktemp("random")
@@ -354,6 +355,7 @@ def damaged(whole: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
     return whole
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("suffix", sorted({".csv", ".tsv", ".jsonl", ".parquet"}))
 def test_a_damaged_file_is_prepared_or_refused(tmp_path_factory, suffix):
     directory = tmp_path_factory.mktemp("damaged")
@@ -367,6 +369,7 @@ def test_a_damaged_file_is_prepared_or_refused(tmp_path_factory, suffix):
     check()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("suffix", sorted({".csv", ".tsv", ".jsonl", ".parquet"}))
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, suffix):
     path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"

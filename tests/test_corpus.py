@@ -57,6 +57,7 @@ def test_long_rows_make_small_batches(monkeypatch):
     assert [len(batch) for batch in corpus.batched(rows)] == [3, 3, 1]
 
 
+@pytest.mark.full
 def test_several_processes_give_the_same(make_rows, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "BATCH_ROWS", 16)
     rows = [Example(n, *row) for n, row in enumerate([*make_rows(150), *make_rows(90)])]

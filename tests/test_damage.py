@@ -197,6 +197,7 @@ def place(finished, tmp_path_factory) -> Path:
     return Path(shutil.copytree(finished, tmp_path_factory.mktemp("damage") / "workflow"))
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("name", "rule", "needed_by"),
     [
@@ -227,6 +228,7 @@ def test_what_a_remedy_deletes_is_made_again(place, snakemake, name, rule, neede
             (place / f"aside{number}").rename(place / each)
 
 
+@pytest.mark.full
 def test_a_remedy_is_followed_to_the_end(work, snakemake):
     alter(work / MODEL / "model.safetensors")
     (work / METRICS).unlink()

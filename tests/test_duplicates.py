@@ -128,6 +128,7 @@ def test_near_duplicates_can_be_switched_off():
     assert list(grouped(LONG, LONG, threshold=None)) == ["exact", "normalised"]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9])
 def test_hardly_a_similar_pair_is_missed_and_none_is_made_up(threshold):
     """Against all pairs, compared in full."""
@@ -174,6 +175,7 @@ def test_odd_tables(texts):
         assert len(found) == len(set(found)) == len(texts)
 
 
+@pytest.mark.full
 def test_groups_are_the_same_in_every_process():
     code = "from test_duplicates import groups, mutated; print(*groups(mutated(300), 0.7)['near'])"
     places = os.pathsep.join([str(SCRIPTS), str(Path(__file__).parent)])

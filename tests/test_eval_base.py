@@ -191,6 +191,7 @@ def test_mistake_ends_in_one_line(command, run_script, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("labels", [("ham", "spam"), ("spam", "ham")])
 def test_a_model_with_a_head_of_its_own_is_right_by_the_names_of_its_classes(
     make_tokens, tiny_models, tmp_path, write_csv, labels

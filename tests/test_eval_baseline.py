@@ -72,6 +72,7 @@ def test_tfidf_beats_majority_where_words_tell(evaluate):
     assert tfidf["loss"] < majority["loss"]
 
 
+@pytest.mark.full
 def test_equal_runs_give_equal_predictions(evaluate):
     first, second = (evaluate("tfidf")[1] for _ in range(2))
     pd.testing.assert_frame_equal(first, second, check_exact=True)

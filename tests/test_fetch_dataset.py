@@ -181,6 +181,7 @@ MAIL = {
 }
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("revision", "commit", "expected"),
     [(OLD, OLD, {"train": ["old"], "test": ["old test"]}), ("main", NEW, {"train": ["new"]})],
@@ -198,6 +199,7 @@ def test_offline_the_cache_answers_at_the_revision(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["hf", "out"]
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("card", "expected"),
     [
@@ -230,6 +232,7 @@ def test_a_card_that_cannot_be_read_ends_nothing(tmp_path, monkeypatch, card):
     assert fetch_dataset.card_license("org/mail", OLD) is None
 
 
+@pytest.mark.full
 def test_offline_a_subset_is_chosen(hub, tmp_path, run_script):
     files = {f"english/{split}.csv": ROWS for split in ("train", "test")}
     files |= {"README.md": SUBSETS, "german/rows.csv": "text,label\nhallo,ham\n"}

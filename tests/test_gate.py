@@ -51,6 +51,7 @@ KINDS = {
 }
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("words", KINDS.values(), ids=KINDS)
 def test_every_kind_passes_bit_for_bit(inputs, tmp_path, words):
     cell = train(tmp_path, *inputs, *words)
@@ -115,6 +116,7 @@ def test_another_head_in_the_files_is_caught(inputs, tmp_path):
     assert not (cell / "predictions.parquet").exists()
 
 
+@pytest.mark.quick(1)
 def test_another_number_of_threads_is_allowed_its_rounding(inputs, tmp_path):
     cell = train(tmp_path, *inputs, "--kind", "head")
     record = evaluate(cell, *inputs, "--threads", "2")

@@ -130,6 +130,7 @@ def test_a_job_of_several_gpus_has_them_for_itself(machine, hold):
     assert small.poll() is None
 
 
+@pytest.mark.full
 def test_who_waits_for_two_is_not_overtaken_for_ever(machine, hold):
     machine("a", "b")
     first, _ = hold()

@@ -19,6 +19,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.full
 def test_equal_options_give_equal_files(tmp_path, monkeypatch):
     monkeypatch.setattr(levels, "TESTS", ((60, 0.5, "accuracy"),))
     monkeypatch.setattr(levels, "AT_ONCE", 5)
@@ -29,6 +30,7 @@ def test_equal_options_give_equal_files(tmp_path, monkeypatch):
     assert [row["seeds"] for row in read(one)] == [str(n) for n in levels.SEEDS for _ in range(4)]
 
 
+@pytest.mark.full
 def test_a_level_of_one_half_finds_more(tmp_path, monkeypatch):
     """What is counted is what the tests say: at 50 % they are wrong far more often than at 5 %."""
     monkeypatch.setattr(levels, "TESTS", ((200, 0.5, "accuracy"),))
@@ -53,6 +55,7 @@ def test_a_baseline_is_as_good_as_the_variants_beside_it():
     assert variant.values.std() == pytest.approx(spread, rel=0.1)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("setting", levels.TESTS)
 def test_the_tests_keep_their_level_where_seeds_differ_most(setting, tmp_path, monkeypatch):
     """Of 250 families, a true 5 % comes out above 9.2 in 2 of 1,000 cases.

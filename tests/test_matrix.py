@@ -84,7 +84,7 @@ def load(base: Path, classes: int) -> models.Classifier:
 
 
 # Heads differ with the architecture and not with the method: two classes with LoRA alone.
-TWO_CLASSES = [(name, "lora", 2) for name in ARCHITECTURES]
+TWO_CLASSES = [pytest.param(name, "lora", 2, marks=pytest.mark.full) for name in ARCHITECTURES]
 FIVE_CLASSES = [(*case, 5) for case in POSSIBLE]
 
 

@@ -266,6 +266,7 @@ def test_rows_in_another_order_give_the_same_page(made, tmp_path):
     assert (tmp_path / "report.html").read_bytes() == made.read_bytes()
 
 
+@pytest.mark.full
 def test_texts_are_found_by_the_ids_of_their_rows(tmp_path, visit):
     """The first cell gives the order of the rows, which need not be that of the splits."""
     again = results.make(tmp_path, Comparison({"d": ["a", "b"]}, seeds=(0,), rows=40))
@@ -281,6 +282,7 @@ def test_texts_are_found_by_the_ids_of_their_rows(tmp_path, visit):
         assert row.locator(".text").inner_text().endswith(f" {row_id.removeprefix('test/')}")
 
 
+@pytest.mark.full
 def test_the_cap_on_texts_is_told(tmp_path, monkeypatch, visit):
     monkeypatch.setattr(page, "TEXT_BYTES", 3000)
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, rows=600)))
@@ -309,6 +311,7 @@ def test_it_loads_without_an_error_or_a_request(visit):
     assert tab.locator("#matrices table").count() == 7
 
 
+@pytest.mark.full
 def test_the_library_waits_until_a_figure_is_in_view(visit):
     tab = visit(viewport={"width": 1280, "height": 300})
     assert tab.evaluate("window.Plotly === undefined")
@@ -424,6 +427,7 @@ def test_the_policy_stops_what_would_get_past_the_escaping(chromium, made):
     tab.close()
 
 
+@pytest.mark.full
 def test_where_lower_is_better_the_words_say_so(tmp_path, visit):
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, metric="loss", rows=600)))
     verdicts = json.loads((tmp_path / "results/verdicts.json").read_text())["datasets"]["d"]
@@ -442,6 +446,7 @@ def test_where_lower_is_better_the_words_say_so(tmp_path, visit):
     assert "Of loss, lower is better." in tab.locator("#table-notes").inner_text()
 
 
+@pytest.mark.full
 def test_where_lower_is_better_the_best_come_first(tmp_path, visit):
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, metric="loss")))
     verdicts = json.loads((tmp_path / "results/verdicts.json").read_text())["datasets"]["d"]
@@ -467,6 +472,7 @@ def test_where_lower_is_better_the_best_come_first(tmp_path, visit):
     }
 
 
+@pytest.mark.full
 def test_of_very_many_variants_the_best_stand_at_the_head(tmp_path):
     models = tuple(f"model{number}" for number in range(4))
     for metric, best in (("loss", min), ("macro_f1", max)):
@@ -481,6 +487,7 @@ def test_of_very_many_variants_the_best_stand_at_the_head(tmp_path):
         assert [values[name] for name in names] == sorted(values.values(), reverse=best is max)
 
 
+@pytest.mark.full
 def test_a_verdict_stands_beside_both_p_values(tmp_path, visit):
     def change(datasets):
         pair = pair_of(datasets["d"], "tfidf", "minilm/full")
@@ -510,6 +517,7 @@ def test_a_verdict_stands_beside_both_p_values(tmp_path, visit):
     row.filter(has_text="tie; behind with every seed −0.031").wait_for()
 
 
+@pytest.mark.full
 def test_a_metric_that_stands_in_is_used_and_named(tmp_path, visit):
     plan = Comparison({"two": ["a", "b"], "three": ["a", "b", "c"]}, metric="f1")
     tab = visit(write(tmp_path, plan))
@@ -531,6 +539,7 @@ def test_a_metric_that_stands_in_is_used_and_named(tmp_path, visit):
     assert "macro_f1 in place of f1" in tab.locator("#costs thead").inner_text()
 
 
+@pytest.mark.full
 def test_the_front_is_of_baselines_too_and_not_of_untrained_heads(tmp_path, visit):
     def change(datasets):
         variants = {variant["name"]: variant for variant in datasets["d"]["variants"]}
@@ -556,6 +565,7 @@ def test_the_front_is_of_baselines_too_and_not_of_untrained_heads(tmp_path, visi
     assert "lines across are baselines" in caption
 
 
+@pytest.mark.full
 def test_the_reliability_figure_says_what_is_pooled_and_what_is_a_mean(visit):
     caption = visit().locator("#reliability figcaption").inner_text()
     assert "of the answers of all seeds together" in caption
@@ -570,6 +580,7 @@ PUBLISHED = [
 ]  # fmt: skip
 
 
+@pytest.mark.full
 def test_published_figures_are_shown_apart(tmp_path, visit):
     tab = visit(write(tmp_path, PLAN, "--published", json.dumps(PUBLISHED)))
     assert tab.get_by_role("heading", name="Published elsewhere").count() == 1
@@ -586,6 +597,7 @@ def test_published_figures_are_shown_apart(tmp_path, visit):
     assert tab.locator("#seeds .scatterlayer .point").count() == 7 + 12
 
 
+@pytest.mark.full
 def test_without_published_figures_there_is_no_table_of_them(visit):
     assert visit().locator("#published").count() == 0
 
@@ -598,6 +610,7 @@ def test_published_figures_that_are_none_are_refused(run_script, tmp_path):
         assert "is no JSON" in done.stderr
 
 
+@pytest.mark.full
 def test_on_a_phone_the_difference_is_in_view_and_the_table_says_that_it_scrolls(tmp_path, visit):
     tab = visit(write(tmp_path, Comparison({"sms-spam": ["a", "b"]})), viewport=PHONE)
     for cell in tab.locator("#table tbody tr td:nth-of-type(5)").all():
@@ -611,6 +624,7 @@ def test_on_a_phone_the_difference_is_in_view_and_the_table_says_that_it_scrolls
     assert not visit().get_by_text("The table scrolls sideways").is_visible()
 
 
+@pytest.mark.full
 def test_names_in_the_cost_figure_cover_nothing(tmp_path, visit):
     plan = Comparison({"d": ["a", "b"]}, models=("minilm", "smollm2", "distilbert"), rows=600)
     path = write(tmp_path, plan)
@@ -652,6 +666,7 @@ def overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
+@pytest.mark.full
 def test_on_a_phone_nothing_scrolls_sideways(visit):
     tab = visit(viewport=PHONE, has_touch=True)
     for dataset in PLAN.datasets:
@@ -660,6 +675,7 @@ def test_on_a_phone_nothing_scrolls_sideways(visit):
         assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
+@pytest.mark.full
 def test_dark_follows_the_system_and_the_switch(visit):
     shade = "getComputedStyle(document.body).backgroundColor"
     light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
@@ -673,6 +689,7 @@ def test_dark_follows_the_system_and_the_switch(visit):
     assert light.evaluate(shade) == dark.evaluate(shade), "the choice is remembered"
 
 
+@pytest.mark.full
 def test_letters_stand_out_from_their_ground(visit):
     """WCAG 2.2, 1.4.3: the ratio of the luminances, each plus 0.05, is at least 4.5."""
     for scheme in ("light", "dark"):
@@ -700,6 +717,7 @@ def luminance(rgb: list[int]) -> float:
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
+@pytest.mark.full
 def test_the_keyboard_reaches_the_controls(visit):
     tab = visit()
     reached: list[str] = []
@@ -719,6 +737,7 @@ def test_the_keyboard_reaches_the_controls(visit):
     assert tab.evaluate("document.activeElement.textContent") == "Variant", "focus stays"
 
 
+@pytest.mark.full
 def test_every_control_and_region_has_a_name(visit):
     tab = visit()
     scroll_through(tab)
@@ -735,6 +754,7 @@ def test_every_control_and_region_has_a_name(visit):
     assert tab.locator("h1").count() == 1
 
 
+@pytest.mark.full
 def test_every_figure_is_a_table_too(visit):
     tab = visit()
     scroll_through(tab)
@@ -747,6 +767,7 @@ def test_every_figure_is_a_table_too(visit):
     assert "MiB" in tab.locator("#costs details tbody tr").last.inner_text()
 
 
+@pytest.mark.full
 def test_on_paper_everything_is_there(visit):
     tab = visit(color_scheme="dark")
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -760,6 +781,7 @@ def test_on_paper_everything_is_there(visit):
     assert not tab.locator(".configuration").get_attribute("open")
 
 
+@pytest.mark.full
 def test_what_was_not_measured_is_shown_as_such(tmp_path, visit):
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, variants=("base",), seeds=(0,))))
     scroll_through(tab)
@@ -771,6 +793,7 @@ def test_what_was_not_measured_is_shown_as_such(tmp_path, visit):
     assert "one seed" in tab.locator("#table-notes").inner_text()
 
 
+@pytest.mark.full
 def test_many_cells_open_at_once(tmp_path, visit):
     """200 cells and 5,000 rows: in less than three seconds, in less than 20 MB.
 

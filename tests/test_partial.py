@@ -151,6 +151,7 @@ def snapshot(root: Path) -> dict[Path, tuple[int, int]]:
     return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
 
 
+@pytest.mark.full
 def test_make_partial_tells_of_a_sweep_with_failed_cells_and_runs_nothing(work, snakemake):
     """One variant diverges. Another run holds the lock of the directory while this is reported."""
     config = work / "config/config.yaml"

@@ -90,6 +90,7 @@ def texts(path: Path) -> set[str]:
     return {html.unescape(text).strip() for text in found}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("policy", ["drop", "group", "warn"])
 def test_names_are_shown_letter_by_letter(prepare, tokenize, write, policy):
     data = prepare("--leakage", policy)
@@ -238,6 +239,7 @@ def test_a_licence_is_named_with_who_says_so(prepare, write, source, words, line
     assert (written.made["source"]["license"] is None) == (origin == "not on record")
 
 
+@pytest.mark.full
 def test_equal_records_give_equal_files(prepare, tokenize, write, run_script, tmp_path):
     data = prepare()
     tokens = [tokenize(data, "bert", "cut", 8), tokenize(data, "gpt2", "whole", 64)]
@@ -276,6 +278,7 @@ def test_texts_of_any_length_are_drawn(lengths, cut, tmp_path):
     assert f"longer than {cut:,}: {100 * share:.1f} %" in texts(tmp_path / "lengths.svg")
 
 
+@pytest.mark.full
 def test_twenty_classes_have_a_line_each_and_long_names_are_shortened(tmp_path):
     from common.report import figures
 

@@ -25,6 +25,7 @@ def test_a_plan_is_measured(tmp_path):
     assert int(row["peak_memory_mib"]) > 30
 
 
+@pytest.mark.full
 def test_a_plan_that_fails_is_told(tmp_path):
     (tmp_path / "config.yaml").write_text("nothing: here\n")
     with pytest.raises(SystemExit, match=r"(?s)snakemake.* failed: .*nothing"):

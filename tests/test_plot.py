@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 import plot
 from common import seals
@@ -63,17 +64,21 @@ def words_of(root: Path, results: Path) -> list[str]:
 
 
 @pytest.fixture
-def draw(tmp_path, small):
-    """Draw rows; returns the two files."""
+def draw(tmp_path, small, monkeypatch):
+    """Draw rows; return the two files. The figures of the verdicts are empty, but on request."""
+    empty = dict.fromkeys(plot.OF_VERDICTS, lambda _: Figure())
 
-    def run(rows: list[dict], *more: str) -> tuple[Path, Path]:
+    def run(rows: list[dict], *more: str, with_verdicts: bool = False) -> tuple[Path, Path]:
         with open(tmp_path / "table.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, [*FIELDS, "confusion_matrix"])
             writer.writeheader()
             writer.writerows(rows)
         seals.seal_files([tmp_path / "table.csv"], tmp_path / "table.digests.json")
         files = tmp_path / "comparison.svg", tmp_path / "confusion.svg"
-        plot.main([*words_of(tmp_path, small), *more])
+        with monkeypatch.context() as patch:
+            if not with_verdicts:
+                patch.setattr(plot, "OF_VERDICTS", empty)
+            plot.main([*words_of(tmp_path, small), *more])
         return files
 
     return run
@@ -116,8 +121,9 @@ def test_equal_tables_give_equal_files(draw):
     assert [file.read_bytes() for file in draw(BASELINES + CELLS)] == first
 
 
+@pytest.mark.full
 def test_equal_results_give_equal_files_in_another_process(draw, run_script, tmp_path, small):
-    draw(BASELINES + CELLS)
+    draw(BASELINES + CELLS, with_verdicts=True)
     here = {file.name: file.read_bytes() for file in tmp_path.glob("*.svg")}
     assert len(here) == 2 + len(NAMES)
     done = run_script("plot", *words_of(tmp_path, small))
@@ -467,6 +473,7 @@ def many(tmp_path_factory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_grows_with_what_it_shows(drawn, many, name):
     few = size_points(drawn(name))

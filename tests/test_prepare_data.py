@@ -459,6 +459,7 @@ def test_conflicting_labels_may_be_kept_as_duplicates_like_any_other(make_rows, 
     assert made.described["conflicting_labels"] == {"texts": 3, "rows": 6}
 
 
+@pytest.mark.full
 def test_the_record_is_the_same_in_every_process(leaky, tmp_path, run_script):
     written = []
     for seed in ("0", "1"):
@@ -507,6 +508,7 @@ def test_a_hash_keeps_every_row_in_its_split(make_rows, tmp_path):
     )
 
 
+@pytest.mark.full
 def test_threads_change_nothing(make_rows, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "BATCH_ROWS", 16)
     source = write(tmp_path / "rows.csv", [*make_rows(150), *make_rows(40)])

@@ -32,6 +32,7 @@ def command(make_tokens, tiny_models):
     return words
 
 
+@pytest.mark.full
 def test_two_processes_train_the_model_that_one_does(command, warm, tmp_path):
     """Each has half of a batch; sums are added in another order, which is all that differs."""
     for processes in (1, 2):
@@ -80,6 +81,7 @@ def test_the_first_ends_when_the_second_fails(started):
     assert "process 1 of this training ended with status -9" in said
 
 
+@pytest.mark.full
 def test_the_second_ends_when_the_first_is_killed(started):
     first, second = started
     first.kill()

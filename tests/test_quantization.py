@@ -36,6 +36,7 @@ def base(request, tiny_models, make_tokens, tmp_path_factory) -> tuple[Path, Pat
     return directory, make_tokens(name, ("ham", "spam", "other"), 90)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("bits", quantization.BITS)
 @pytest.mark.parametrize("peft", ['{"r": 4}', '{"peft_type": "IA3"}'])
 def test_a_quantized_cell_passes_the_gate(base, tmp_path, bits, peft):
@@ -57,6 +58,7 @@ def test_the_backbone_is_held_in_few_bits_and_the_head_is_not(base, bits, kind):
     assert head.weight.dtype == torch.float32
 
 
+@pytest.mark.quick(1)
 def test_parameters_are_counted_as_if_they_were_whole(base, tmp_path):
     counts = []
     for name, more in {"whole": [], "4bit": ["--quantization", "4bit"]}.items():

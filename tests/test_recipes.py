@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 RECIPES = {file.stem: file for file in sorted((ROOT / "config" / "recipes").glob("*.yaml"))}
 PUBLISHED = {"gpt2-imdb", "distilbert-imdb", "gpt2-imdb-1000", "opt-sms-spam"}
 # A ref that may move: no commit is known to have this model as safetensors.
+COLD = ("fetch_model.py", "fetch_dataset.py")  # libraries read where the cache is on import
 UNPINNED = {"facebook/opt-350m": "refs/pr/33"}
 COMMIT = "c" * 40
 
@@ -53,6 +54,7 @@ def test_a_published_setup_comes_with_its_figures(recipe):
     assert content["training"]["backbone_dropout"] is True
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_plans_its_cells(copy_workflow, snakemake, tmp_path, recipe):
     work = copy_workflow(tmp_path / "workflow")
@@ -187,7 +189,7 @@ def test_a_recipe_runs_to_the_end(
     (dataset,) = content["datasets"]
     (work / "shrunk.yaml").write_text(SHRUNK % dataset)
     files = [f"config/recipes/{recipe}.yaml", "shrunk.yaml"]
-    snakemake("--cores", "2", "--configfile", *files, cwd=work, cold=True)
+    snakemake("--cores", "2", "--configfile", *files, cwd=work, cold=COLD)
     check_comparison(work / "results", content["published"], dataset)
 
 

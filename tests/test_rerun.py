@@ -361,6 +361,16 @@ TRIED = [
     for edit in EDITS
     if edit not in MODULES or edit.file in {f"scripts/common/{name}.py" for name in EDITED}
 ]
+# Of each kind of edit one or two; `make test-all` tries them all.
+QUICK = {
+    "nothing", "a script touched", "a comment in a script", "the text of an error in a script",
+    "code of scripts/prepare_data.py", "code of scripts/train_lora.py", "code of scripts/report.py",
+    "code of scripts/common/model/training.py", "the template of the page", "a rank more",
+    "a rank less", "a seed more", "one model's learning_rate", "the same number written 2e-3",
+    "the order of keys", "one dataset's validation", "one model no longer with all variants",
+    "a variant more, in one model's variants", "tokenization: max_length", "report: metrics",
+    "execution: threads", "predictions: an entry", "a row more in a local dataset",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -385,7 +395,16 @@ def edited(file: Path, change: Change) -> Iterator[None]:
             os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize("edit", TRIED, ids=str)
+def quick(edit: Edit) -> object:
+    """Return the edit as a parameter, marked `full` unless it is QUICK."""
+    return pytest.param(edit, id=str(edit), marks=() if str(edit) in QUICK else pytest.mark.full)
+
+
+def test_the_quick_edits_are_in_the_table():
+    assert {str(edit) for edit in TRIED} >= QUICK
+
+
+@pytest.mark.parametrize("edit", map(quick, TRIED))
 def test_an_edit_reruns_what_depends_on_it(place, snakemake, edit):
     with edited(place / edit.file, edit.change):
         plan = snakemake("-n", *edit.words, cwd=place).stdout

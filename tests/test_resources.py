@@ -83,6 +83,7 @@ execution: {{jobs_per_gpu: 2}}
 """
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("cell", "megabytes"), [("bert/lora-r2/seed0", 2001), ("null", 5000)])
 def test_a_prediction_asks_for_what_its_model_needs(work, snakemake, cell, megabytes):
     config = work / "config/config.yaml"
@@ -103,6 +104,7 @@ def test_several_gpus_are_asked_for_as_parts_of_the_pool(work, snakemake, monkey
     assert set(asked) == {"6"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("visible", "words", "provided"),
     [

@@ -92,7 +92,8 @@ def assert_same(found: dict, wanted: dict) -> None:
     assert torch.equal(found["draw"], wanted["draw"])
 
 
-@pytest.mark.parametrize("after", [[1], [10], [11], [12], [21], [2, 5, 9, 14]])
+@pytest.mark.quick(2)
+@pytest.mark.parametrize("after", [[11], [2, 5, 9, 14], [1], [10], [12], [21]])
 def test_it_goes_on_from_any_step(train, cut_short, after):
     """Steps 10 and 20 are logged, 11 and 22 end an epoch, and validate."""
     assert_same(cut_short(after), train())
@@ -100,18 +101,18 @@ def test_it_goes_on_from_any_step(train, cut_short, after):
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "full": {"kind": "full"},
-    "head": {"kind": "head"},
-    "dora": {"peft": {"r": 4, "use_dora": True}},
     "adalora": {"peft": {"peft_type": "ADALORA", "init_r": 4, "target_r": 1, "deltaT": 1,
                          "tinit": 3, "tfinal": 4, "total_step": STEPS}},
+    "oft": {"peft": {"peft_type": "OFT", "r": 0, "oft_block_size": 4, "module_dropout": 0.1}},
+    "best": {"keep": "best"},
+    "accumulation": {"gradient_accumulation_steps": 3},
+    "head": {"kind": "head"},
+    "dora": {"peft": {"r": 4, "use_dora": True}},
     "prompt": {"peft": {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}},
     "prefix": {"peft": {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 4}},
     "vera": {"peft": {"peft_type": "VERA", "r": 4}},
     "ia3": {"peft": {"peft_type": "IA3"}},
-    "oft": {"peft": {"peft_type": "OFT", "r": 0, "oft_block_size": 4, "module_dropout": 0.1}},
-    "best": {"keep": "best"},
     "patience": {"patience": 1, "epochs": 4, "learning_rate": 0.3},
-    "accumulation": {"gradient_accumulation_steps": 3},
     "dropout": {"backbone_dropout": True},
     "lora-plus": {"lora_plus_ratio": 4.0},
     "bf16": {"precision": "bf16"},
@@ -122,6 +123,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_whatever_is_trained_and_however(train, cut_short, name):
     words = VARIANTS[name]
@@ -194,6 +196,7 @@ def whole(command, tmp_path_factory) -> Path:
     return place
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_ended_goes_on_when_it_is_run_again(command, whole, tmp_path, ended_by):
     cut = tmp_path / "cut"

@@ -352,6 +352,7 @@ def write_huge(path: Path, kind: str) -> None:
         file.write('{"text": "last"}\n' if path.suffix == ".jsonl" else "last\n")
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("suffix", "kind"),
     [(".csv", "line"), (".csv", "cell"), (".csv", "never closed"), (".jsonl", "json"),

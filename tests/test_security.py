@@ -125,6 +125,7 @@ def test_code_that_comes_with_a_model_is_not_even_fetched(model_with_code, tmp_p
     assert not list((tmp_path / "out").glob("*.py"))
 
 
+@pytest.mark.full
 def test_names_out_of_configs_and_data_never_reach_a_shell(tiny_workflow, snakemake, tmp_path):
     """Of columns, labels, files and filters; a dataset or model of such a name is refused."""
     place = tiny_workflow(tmp_path / "workflow")
@@ -181,6 +182,7 @@ def test_no_log_and_no_record_holds_the_token_of_the_hub(finished):
     assert telling == []
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("script", ["fetch_model", "fetch_dataset"])
 def test_a_hub_that_cannot_be_reached_does_not_make_the_token_known(run_script, tmp_path, script):
     env = os.environ | {"HF_TOKEN": HF_TOKEN, "HF_ENDPOINT": "http://127.0.0.1:9"}

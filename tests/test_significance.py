@@ -197,6 +197,7 @@ def rates(rows, share, metric, seeds, effects, quality, runs=RUNS, baseline=Fals
 
 
 # With seed effects as large as what the rows leave open: 0.7 points of accuracy of 1,000 rows.
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("rows", "share", "metric", "seeds", "effect"),
     [
@@ -252,6 +253,7 @@ def test_a_difference_of_nearly_three_points_is_found(rows, seeds, least):
     assert rate >= least
 
 
+@pytest.mark.full
 def test_of_five_equal_variants_few_families_have_any_difference():
     generator, labels, runs = np.random.default_rng(9), labels_of(300, 0.13), 600
     families = draw(generator, labels, runs, [2] * 5, [0.1] * 5, [1.5] * 5)

@@ -8,10 +8,11 @@ from common import startup
 
 
 @pytest.fixture(autouse=True)
-def unfrozen():
+def unfrozen(monkeypatch):
     gc.unfreeze()
+    monkeypatch.setattr(startup, "_done", [])
     yield
-    gc.unfreeze()
+    gc.freeze()  # as in conftest.py
 
 
 def test_nothing_is_collected_inside():

@@ -295,6 +295,7 @@ def test_the_length_of_a_whole_text_is_that_of_the_text_uncut(
     assert made["length"] == [min(len(ids), max_length) for ids in uncut]
 
 
+@pytest.mark.full
 def test_rows_are_the_same_on_any_number_of_threads(save_splits, unigram, tmp_path, run_script):
     texts = [f"{LONG * (number % 7)} win number{number}" for number in range(2500)]
     data, written = save_splits(train=texts, test=texts[:3]), []

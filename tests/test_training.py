@@ -196,6 +196,7 @@ def largest_difference(one: dict, other: dict) -> float:
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 def test_accumulated_gradients_are_those_of_one_large_batch(data, make_model, name):
     def first_log(**changes) -> dict[str, float]:
@@ -209,6 +210,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(data, make_model, na
     assert parts["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-2)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 def test_checkpointing_computes_twice_and_gives_the_same(data, make_model, name):
     calls = {True: 0, False: 0}
@@ -238,6 +240,7 @@ def test_the_best_epoch_is_kept():
     assert (best.epoch, float(model.weight)) == (2, 2.0)
 
 
+@pytest.mark.full
 def test_patience_ends_the_training(data, make_model):
     # Nothing moves at this rate, so no epoch is better than the first.
     result = train(make_model("bert"), data["bert"], epochs=9, patience=2, learning_rate=1e-30)

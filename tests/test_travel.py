@@ -86,17 +86,18 @@ def answer(adapter: Path, base: Path) -> tuple[str, float]:
     return labels[int(probabilities.argmax())], float(probabilities.max())
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("model", "kind", "source", "labels"),
     [
         ("bert", "adapter", HUB, HOSTILE),
-        pytest.param("gpt2", "adapter", HUB, TWO, marks=pytest.mark.full),
-        pytest.param("gpt2", "adapter", PACKAGE, HOSTILE, marks=pytest.mark.full),
-        pytest.param("bert", "adapter", PATH, TWO, marks=pytest.mark.full),
-        pytest.param("bert", "head", HUB, TWO, marks=pytest.mark.full),
+        ("gpt2", "adapter", HUB, TWO),
+        ("gpt2", "adapter", PACKAGE, HOSTILE),
+        ("bert", "adapter", PATH, TWO),
+        ("bert", "head", HUB, TWO),
         ("gpt2", "head", PATH, HOSTILE),
         ("gpt2", "full", HUB, TWO),
-        pytest.param("bert", "full", PATH, HOSTILE, marks=pytest.mark.full),
+        ("bert", "full", PATH, HOSTILE),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else str(len(value)),
 )
@@ -141,13 +142,14 @@ json.dump(rows, open("rows.json", "w"))
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("model", "labels"),
     [
         ("gpt2", HOSTILE),
-        pytest.param("gpt2", TWO, marks=pytest.mark.full),
-        pytest.param("bert", HOSTILE, marks=pytest.mark.full),
-        pytest.param("bert", TWO, marks=pytest.mark.full),
+        ("gpt2", TWO),
+        ("bert", HOSTILE),
+        ("bert", TWO),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{len(value)} classes",
 )

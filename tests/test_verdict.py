@@ -282,6 +282,20 @@ def test_one_variant():
     assert said[0] == "m/lora-r4 alone was measured, so there is nothing to compare it with."
 
 
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [("a", "a"), ("ab", "a and b"), ("abc", "a, b and c"), ("abcd", "a, b, c and d")],
+)
+def test_a_list_of_words(parts, said):
+    assert verdict.listed(list(parts)) == said
+
+
+def test_two_seeds_that_collapsed_are_two():
+    made = found(variant(*LORA), variant(*TFIDF), variant(*BIGGER, collapsed=[0, 1]))
+    said = "m/lora-r16 collapsed with seeds 0 and 1 of 2: it gave one class"
+    assert any(sentence.startswith(said) for sentence in verdict.sentences(made, "f1"))
+
+
 def test_collapsed_cells_are_named_and_not_chosen():
     fallen = variant(*LORA, collapsed=[1])
     made = found(fallen, variant(*BIGGER), ties=THREE[:1])

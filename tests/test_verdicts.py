@@ -127,6 +127,7 @@ def test_a_tie_of_three_is_settled_by_cost(several, judge):
     assert named(found)["bert/full"]["share_of_gap"] is None
 
 
+@pytest.mark.full
 def test_a_baseline_that_nothing_beats(several, make, judge):
     several(majority=0.5, tfidf=0.95, base=0.5, lora_r4=0.7)
     found = judge("base,lora-r4")

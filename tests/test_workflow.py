@@ -63,6 +63,7 @@ def test_every_dataset_has_a_passport_with_every_model_that_is_compared_on_it(fi
         assert (finished / "results" / dataset / "lengths.svg").exists()
 
 
+@pytest.mark.full
 def test_on_one_core_the_passports_come_before_any_training(tiny_workflow, snakemake, tmp_path):
     work = tiny_workflow(tmp_path / "workflow")
     config = work / "config/config.yaml"
@@ -74,6 +75,7 @@ def test_on_one_core_the_passports_come_before_any_training(tiny_workflow, snake
     assert max(passports) < min(trained)
 
 
+@pytest.mark.full
 def test_a_licence_in_the_config_is_in_the_passport_and_the_data_stay(work, snakemake):
     config = work / "config/config.yaml"
     config.write_text(
@@ -102,6 +104,7 @@ def test_no_result_names_a_path_of_this_machine(finished):
     assert not [file for file in files if str(finished) in file.read_text()]
 
 
+@pytest.mark.full
 def test_the_record_of_the_run_is_a_config_that_runs_it_again(work, snakemake):
     record = yaml.safe_load((work / "results/config.yaml").read_text())
     assert record["training"]["max_steps"] == 2
@@ -122,6 +125,7 @@ def test_the_rules_have_the_names_that_were_asked_for(work, snakemake):
     assert [stage for stage in STAGES if stage not in said] == []
 
 
+@pytest.mark.full
 def test_the_report_of_snakemake_shows_the_results(work, snakemake):
     snakemake("--report", "report.html", cwd=work)
     page = (work / "report.html").read_text()
@@ -130,6 +134,7 @@ def test_the_report_of_snakemake_shows_the_results(work, snakemake):
     assert "the model with an untrained head" in page
 
 
+@pytest.mark.full
 def test_adding_a_rank_trains_the_new_cells_alone(work, snakemake):
     config = work / "config/config.yaml"
     config.write_text(config.read_text().replace("r: [2, 4]", "r: [2, 3, 4]"))

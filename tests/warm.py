@@ -10,7 +10,8 @@ project, then runs each command in a fork: the same program on the same files.
 
 ``warm.python`` makes the jobs of a Snakemake run warm too: Snakemake puts the directory of
 ``sys.executable`` first on PATH. What depends on how an interpreter starts (PYTHONHASHSEED, the
-variables of the hub, what is imported) has to be tested with ``sys.executable`` itself.
+variables of the hub, what is imported) has to be tested with ``sys.executable`` itself; in a run
+of Snakemake, the scripts that the variable COLD names start so.
 """
 
 import contextlib
@@ -42,6 +43,7 @@ LIBRARIES = (
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
            "TOKENIZERS_PARALLELISM": "true", "MPLBACKEND": "agg"}  # fmt: skip
 START_SECONDS = 120
+COLD = "LORA_BENCH_COLD_SCRIPTS"  # variable: names of scripts, apart by blanks, that start cold
 HEADER = 8  # bytes of the length of a request
 
 # A stand-in for Python. It hands its command line, directory, environment and open files to the
@@ -49,7 +51,9 @@ HEADER = 8  # bytes of the length of a request
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
 words = sys.argv[1:]
-if not words or (words[0].startswith("-") and words[0] not in ("-m", "-c")):
+is_option = words and words[0].startswith("-") and words[0] not in ("-m", "-c")
+cold = os.environ.get({cold!r}, "").split()
+if not words or is_option or os.path.basename(words[0]) in cold:
     os.execv({python!r}, [{python!r}, *words])
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -101,7 +105,9 @@ class Warm:
             if server.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the warm process did not start: {self.log.read_text()}")
             time.sleep(0.05)
-        client = CLIENT.format(python=sys.executable, address=self.address, header=HEADER)
+        client = CLIENT.format(
+            python=sys.executable, address=self.address, header=HEADER, cold=COLD
+        )
         executable = Path(self.python)
         executable.parent.mkdir()
         executable.write_text(client)
@@ -121,6 +127,8 @@ def serve(address: str, owner: int) -> None:
     gc.disable()
     for name in LIBRARIES:
         importlib.import_module(name)
+    # A table that loading a model needs, and that transformers makes once, in a third of a second.
+    sys.modules["transformers.conversion_mapping"].get_checkpoint_conversion_mapping("bert")
     gc.freeze()
     gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # forks are reaped by the system

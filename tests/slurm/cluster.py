@@ -99,6 +99,7 @@ def configure(root: Path) -> None:
     )
     (root / "slurm.conf").write_text(conf)
     (root / "gres.conf").write_text(f"NodeName={host} Name=gpu File={gpu}\n")
+    os.environ["SLURM_CONF"] = str(root / "slurm.conf")
     USUAL_PLACE.mkdir(exist_ok=True)
     for name in FILES:
         (USUAL_PLACE / name).unlink(missing_ok=True)  # a link of a cluster that was killed
@@ -138,6 +139,7 @@ def stop(root: Path) -> None:
         pid = root / f"{name}.pid"
         if pid.exists():
             subprocess.run(["kill", pid.read_text().strip()], capture_output=True)
+    os.environ["SLURM_CONF"] = os.devnull
     time.sleep(1)
     for name in FILES:
         if (USUAL_PLACE / name).is_symlink():

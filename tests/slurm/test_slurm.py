@@ -1,4 +1,4 @@
-"""The smoke config on a cluster: GPU jobs queue, one is killed and retried, the table is the same.
+"""A small comparison on a cluster: GPU jobs queue, one is killed and retried, results are the same.
 
 make test-slurm
 """
@@ -28,11 +28,11 @@ def slurm():
 
 
 @pytest.fixture(scope="module")
-def make_workflow(tmp_path_factory):
-    """A copy of the workflow with the smoke config, and a checkpoint after every step."""
+def make_workflow(tmp_path_factory, tiny_workflow):
+    """A copy of the workflow with tiny things, and a checkpoint after every step."""
 
     def make(name: str) -> Path:
-        return torture.make_smoke(tmp_path_factory.mktemp(name) / "workflow")
+        return torture.make_tiny(tiny_workflow(tmp_path_factory.mktemp(name) / "workflow"))
 
     return make
 
@@ -90,11 +90,11 @@ def accounting(slurm: Path) -> list[dict[str, str]]:
     return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 
 
-def test_the_run_ends_right(run, make_workflow):
+def test_the_run_ends_right(run, make_workflow, snakemake):
     """Killed and retried, on other nodes or here: the results are the same, file by file."""
     place, _, _ = run
     here = make_workflow("here")
-    subprocess.run(command("--cores", "1"), cwd=here, check=True, capture_output=True)
+    snakemake("--cores", "2", cwd=here)
     assert differences(place / "results", here / "results") == []
 
 

@@ -6,11 +6,12 @@ tries every stage, and prints how many seconds the end took, which jobs were lef
 directory stayed locked.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,13 +71,15 @@ def stop(
             os.killpg(run.pid, signal.SIGINT)
         else:
             run.send_signal(signal.SIGINT if how == ALONE else signal.SIGKILL)
-        while (run.poll() is None or list(jobs(place))) and seconds(started) < ENDS_WITHIN_SECONDS:
+        while (run.poll() is None or jobs(place)) and seconds(started) < ENDS_WITHIN_SECONDS:
             time.sleep(0.02)
         taken = seconds(started)
-        orphans = [" ".join(job.cmdline()[:3]) for job in jobs(place)]
+        orphans = [" ".join(words[:3]) for words in jobs(place).values()]
     finally:
-        for job in [*jobs(place), run]:
-            job.kill()
+        for pid in jobs(place):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.kill()
         run.wait()
     locks = place / ".snakemake" / "locks"
     return Stopped(taken, orphans, any(locks.glob("*")), log.read_text())
@@ -96,22 +99,24 @@ def wait_for(run: subprocess.Popen, place: Path, stage: str) -> None:
     script = f"scripts/{SCRIPTS.get(stage, stage)}.py"
     end = time.monotonic() + STARTS_WITHIN_SECONDS
     while time.monotonic() < end and run.poll() is None:
-        if any(script in job.cmdline() for job in jobs(place)):
+        if any(script in words for words in jobs(place).values()):
             return
         time.sleep(0.01)
     raise TimeoutError(f"no job of {stage}: {(place / 'stopped.log').read_text()}")
 
 
-def jobs(place: Path) -> Iterator[psutil.Process]:
-    """Yield the processes that work in a directory, beside Snakemake itself.
+def jobs(place: Path) -> dict[int, list[str]]:
+    """Return the command line of each process that works in a directory, but Snakemake, by number.
 
     A fork of the warm process of the tests has a client that waits for it, which counts.
     """
+    found = {}
     for process in psutil.process_iter():
         try:
             words = process.cmdline()  # none of a zombie
             is_job = len(words) > 1 and "snakemake" not in words and "tests/warm.py" not in words[1]
             if is_job and process.cwd() == str(place):
-                yield process
+                found[process.pid] = words
         except psutil.Error:
             continue  # it has ended
+    return found

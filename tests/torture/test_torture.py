@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.torture import stopping, torture
 
@@ -14,15 +13,15 @@ KILLS = 4
 
 @pytest.mark.full
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
-    tiny_workflow, tmp_path, capsys
+    tiny_workflow, tmp_path, capsys, warm, monkeypatch
 ):
+    # Snakemake itself starts cold, since its children are looked for, and its jobs warm.
+    code = f"import sys; sys.executable = {warm.python!r}; from snakemake.cli import main; main()"
+    monkeypatch.setattr(torture, "SNAKEMAKE", (sys.executable, "-c", code))
+    monkeypatch.setattr(torture, "LONGEST_WAIT_SECONDS", 6)
+
     def make(place: Path) -> Path:
-        tiny_workflow(place)
-        config = yaml.safe_load((place / "config/config.yaml").read_text())
-        config = {key: config[key] for key in ("datasets", "models", "variants", "seeds")}
-        del config["datasets"]["messages"], config["models"]["gpt2"]
-        torture.change(place, config)
-        return place
+        return torture.make_tiny(tiny_workflow(place))
 
     told = torture.torture(make, tmp_path, KILLS, seed=1)
     print(capsys.readouterr().err)
@@ -61,6 +60,7 @@ def test_a_run_ends_at_each_stage(done, tmp_path, stage, how):
     assert found.locks == (how == stopping.KILLED)  # which nobody but a person can unlock
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", [stopping.ALONE, stopping.KILLED])
 def test_a_run_ends_in_a_training(work, how):
     # Not with the warm process: it ignores SIGINT where pytest itself runs in the background.

@@ -34,6 +34,7 @@ from tests.torture.comparing import differences, rendered_otherwise  # noqa: E40
 
 # Trainings long enough to be hit, with a checkpoint after every step.
 CHANGES = {"execution": {"checkpoint_seconds": 0}, "training": {"epochs": 12}}
+SNAKEMAKE = (sys.executable, "-m", "snakemake")
 IGNORED = shutil.ignore_patterns("results", "resources", ".snakemake", ".git", ".venv*", "*_cache")
 TREE, JOB, ASKED = "whole tree", "one job", "one job, asked to end"
 LONGEST_WAIT_SECONDS = 12.0
@@ -106,6 +107,15 @@ def make_smoke(place: Path) -> Path:
     return place
 
 
+def make_tiny(place: Path) -> Path:
+    """Leave one dataset and one model of the tiny workflow of the tests; return its directory."""
+    config = yaml.safe_load((place / "config/config.yaml").read_text())
+    config = {key: config[key] for key in ("datasets", "models", "variants", "seeds")}
+    del config["datasets"]["messages"], config["models"]["gpt2"]
+    change(place, config)
+    return place
+
+
 def change(place: Path, config: dict[str, Any]) -> None:
     """Write a config that lends itself to being killed."""
     for section, keys in CHANGES.items():
@@ -119,8 +129,8 @@ def environment() -> dict[str, str]:
 
 
 def command(*words: str) -> list[str]:
-    """The command that README.md gives."""
-    return [sys.executable, "-m", "snakemake", *words]
+    """Return the command that README.md gives."""
+    return [*SNAKEMAKE, *words]
 
 
 def finish(place: Path) -> None:
@@ -182,7 +192,7 @@ def jobs(run: subprocess.Popen) -> list[psutil.Process]:
             words = process.cmdline()
         except psutil.Error:
             continue
-        if len(words) > 1 and words[1].startswith("scripts/"):
+        if any(word.startswith("scripts/") for word in words[1:3]):
             found.append(process)
     return found
 
