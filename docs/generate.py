@@ -3,7 +3,7 @@
     python docs/generate.py
 
 They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
-README.md the graph of the rules, from the workflow; in docs/reruns.md the table of what reruns
+docs/reference.md the graph of the rules, from the workflow; in docs/reruns.md the table of what reruns
 when, from tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from
 docs/levels.csv; in docs/scaling.md that of plans, from docs/plans.csv; and in docs/performance.md
 all tables, from docs/performance.json.
@@ -72,7 +72,7 @@ def main() -> None:
 def generated_parts() -> dict[str, dict[str, str]]:
     """By file, the parts of it that are made from code, by the name of their place."""
     return {
-        "README.md": {"rule graph": rule_graph()},
+        "docs/reference.md": {"rule graph": rule_graph()},
         "docs/reruns.md": {"rerun table": rerun_table()},
         "docs/statistics.md": {"levels": csv_table("levels")},
         "docs/scaling.md": {"plans": csv_table("plans")},
