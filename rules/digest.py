@@ -1,4 +1,4 @@
-"""The code of a stage as params: a digest of its script and of each module that it imports.
+"""The code of a stage as params: a digest of its script and of what it uses of each module.
 
 Snakemake compares them, so that a stage reruns when its code changes, and not when a file is
 touched, checked out, reformatted or explained better. ``common.syntax`` says what counts.
@@ -10,7 +10,7 @@ from common import syntax
 
 
 def code_params(script: Path, root: Path) -> dict[str, str]:
-    """Return the path of a script, and a digest of it and of each module under ``root`` it imports.
+    """Return the path of a script, and a digest of it and of what it uses of each module.
 
     Each file is a param of its own, so a dry run names the one that changed.
 
@@ -20,7 +20,7 @@ def code_params(script: Path, root: Path) -> dict[str, str]:
 
     Returns:
         ``{"script": path, "train_lora": "train_lora.py 0123456789ab", "common_files": ...}``;
-        modules that cannot change a result are left out (``syntax.NEUTRAL``).
+        modules of which nothing counts are left out.
 
     """
     digests = syntax.code(script, root)
