@@ -3,8 +3,8 @@
     python docs/generate.py
 
 They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
-docs/reference.md the graph of the rules, from the workflow; in docs/reruns.md the table of what reruns
-when, from tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from
+docs/reference.md the graph of the rules, from the workflow; in docs/reruns.md the table of what
+reruns when, from tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from
 docs/levels.csv; in docs/scaling.md that of plans, from docs/plans.csv; and in docs/performance.md
 all tables, from docs/performance.json.
 """

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def function_edit(module: str, function: str, stale: dict[str, int]) -> Edit:
 
     def change(path: Path) -> None:
         tree = ast.parse(path.read_text())
-        (found,) = (each for each in tree.body if getattr(each, "name", None) == function)
+        found: Any = next(each for each in tree.body if getattr(each, "name", "") == function)
         last = found.body[-1]
         lines = path.read_text().splitlines(keepends=True)
         lines.insert(last.lineno - 1, " " * last.col_offset + "None\n")
