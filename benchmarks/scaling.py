@@ -107,9 +107,9 @@ def resident_bytes(process: psutil.Process) -> int:
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
     """Draw seconds and memory by the number of rows; the dotted line grows as the rows do."""
-    from common.report import figures
+    from common.report import drawing
 
-    figures.prepare()
+    drawing.prepare()
     from matplotlib.figure import Figure
 
     figure = Figure((8, 3.6), layout="constrained")
@@ -119,16 +119,16 @@ def draw(measured: list[dict[str, Any]], path: Path) -> None:
             stage: {row["rows"]: row[column] for row in measured if row["stage"] == stage}
             for stage in STAGES
         }
-        draw_panel(axes, points, figures.COLOURS)
+        draw_panel(axes, points, drawing.COLOURS)
         axes.set_title(title, loc="left", fontsize=9)
         if column == "seconds":
             rows, last = list(points[STAGES[0]].items())[-1]
-            axes.plot([rows / 10, rows], [last / 10, last], ":", color=figures.INK, zorder=0,
+            axes.plot([rows / 10, rows], [last / 10, last], ":", color=drawing.INK, zorder=0,
                       label="ten times the rows, ten times the time")  # fmt: skip
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
                   ncols=3, frameon=False)  # fmt: skip
     figure.suptitle("Preparing and tokenising rows of 30 words", fontweight="bold")
-    figures.save(figure, path)
+    drawing.save(figure, path)
 
 
 def draw_panel(axes: Any, points: dict[str, dict[int, float]], colours: list[str]) -> None:

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
-    from common.model import gate, prediction, records
+    from common.model import gate, records
 
     clock = records.Clock()
     with startup.importing():
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
     padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
     positive = evaluation.class_number(args.positive_label, data.labels)
-    with prediction.Predictor(
+    with evaluation.Predictor(
         classifier.model, padded, args.batch_tokens, args.jobs_per_gpu
     ) as predict:
         results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)

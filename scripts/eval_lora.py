@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
-    from common.model import card, prediction, records, suite
+    from common.model import card, records
 
     clock = records.Clock()
     with startup.importing():
@@ -50,13 +50,13 @@ def main(argv: list[str] | None = None) -> None:
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
     positive = evaluation.class_number(args.positive_label, data.labels)
-    with prediction.Predictor(model, padding, args.batch_tokens, args.jobs_per_gpu) as predict:
+    with evaluation.Predictor(model, padding, args.batch_tokens, args.jobs_per_gpu) as predict:
         results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
-        "run_info": suite.whole_run(
+        "run_info": records.whole_run(
             training["run_info"], clock.run_info(args.training.parent, vars(args))
         ),
-        "train_info": suite.with_outcome(training["train_info"], results),
+        "train_info": records.with_outcome(training["train_info"], results),
         "meta_info": records.meta_info(data.labels, source, data.source),
         "gate": passed,
         "metrics": results,
@@ -74,9 +74,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, Any, dict[str, Any]]:
     """The model of a cell that passed its gate, its padding, and the figures of the gate."""
-    from common.model import card, forward, gate, variants
+    from common.model import card, collator, gate, variants
 
-    model = forward.on_device(variants.load(args.model, args.adapter))
+    model = collator.on_device(variants.load(args.model, args.adapter))
     padding = variants.padding_of(args.adapter)
     files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
     same = same_program(training, args.threads)

@@ -82,7 +82,7 @@ def read_verdicts(path: Path, results: Path) -> Verdicts:
     Raises:
         InputError: a file is missing, damaged, or of another version.
     """
-    from common.statistics import standing
+    from common.statistics import verdict
 
     compared.read(path, results)  # all that it needs of a variant, the page needs too
     with compared.written_by("verdicts", path):
@@ -95,7 +95,7 @@ def read_verdicts(path: Path, results: Path) -> Verdicts:
             for variant in part["variants"]:
                 require_name(variant)
             for pair in part["comparisons"]:
-                standing.outcome(pair)
+                verdict.outcome(pair)
     return verdicts
 
 
@@ -123,7 +123,7 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
 
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
-    from common.statistics import standing
+    from common.statistics import verdict
     from common.statistics.catalogue import LOWER_IS_BETTER
 
     datasets, records = {}, []
@@ -131,7 +131,7 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
     for name, part in verdicts["datasets"].items():
         found = read_answers(results, name, part)
         rows = test_rows(results / name / "data", part["variants"], found, size)
-        pairs = [pair | {"outcome": standing.outcome(pair)} for pair in part["comparisons"]]
+        pairs = [pair | {"outcome": verdict.outcome(pair)} for pair in part["comparisons"]]
         own = {"variants": with_cells(part["variants"], found), "comparisons": pairs}
         datasets[name] = part | rows | own
         records += [cell.record for cell in found.cells]
@@ -208,7 +208,7 @@ def test_rows(
     """
     import numpy as np
 
-    from common.statistics.standing import UNTRAINED
+    from common.statistics.verdict import UNTRAINED
 
     kinds = {variant["name"]: variant["kind"] for variant in variants}
     # Baselines and untrained models split rows without telling which of them are hard.
@@ -254,7 +254,7 @@ def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
         ``forest_line``. Variants stand in the order of the verdicts; of very many, the best stand
         there, best first, and the rest in others.
     """
-    from common.statistics import standing
+    from common.statistics import verdict
     from common.statistics.catalogue import LOWER_IS_BETTER
 
     metric = part["metric"]
@@ -262,7 +262,7 @@ def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
     first = math.floor(min((f["low"] for f in figures), default=0) / STEP) * STEP
     last = max(math.ceil(max((f["high"] for f in figures), default=1) / STEP) * STEP, first + STEP)
     many = len(part["variants"]) > MOST_LINES
-    shown = standing.by_position(part) if many else part["variants"]
+    shown = verdict.by_position(part) if many else part["variants"]
     lines = [forest_line(variant, metric, first, last) for variant in shown]
     return {
         "name": name, **{key: part[key] for key in ("rows", "classes", "verdict", "metric")},

@@ -20,8 +20,8 @@ from common import cli, files
 from common.cli import InputError
 from common.data import passport
 from common.markdown import flat
-from common.report import figures
-from common.report.figures import COLOURS, INK
+from common.report import drawing
+from common.report.drawing import COLOURS, INK
 
 log = logging.getLogger("passport")
 
@@ -55,9 +55,9 @@ def main(argv: list[str] | None = None) -> None:
     made = passport.compose(source, args.license, preparation, read_models(args.tokens))
     pictures = [os.path.relpath(p, args.markdown.parent) for p in (args.classes, args.lengths)]
     text = passport.markdown(made, *pictures)
-    figures.prepare()
-    figures.save(draw_classes(made["splits"]), args.classes)
-    figures.save(draw_lengths(made["models"]), args.lengths)
+    drawing.prepare()
+    drawing.save(draw_classes(made["splits"]), args.classes)
+    drawing.save(draw_lengths(made["models"]), args.lengths)
     with files.written_aside(args.markdown) as aside:
         aside.write_text(text, encoding="utf-8")
     files.write_json(made, args.passport)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from common import cli, seals
 from common.cli import InputError
 from common.markdown import flat
-from common.report import compared, costs, curves, diagrams, drawing, figures, forest, sweeps
-from common.report.figures import COLOURS, INK, PAPER
+from common.report import compared, costs, curves, diagrams, drawing, forest, sweeps
+from common.report.drawing import COLOURS, INK, PAPER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,16 +47,16 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("comparison", "confusion", *OF_VERDICTS):
         parser.add_argument(f"--{name}", required=True, type=Path, help="SVG file to write")
     args = parser.parse_args(argv)
-    figures.prepare()
+    drawing.prepare()
     seals.check_file(args.csv)
     test = read(args.csv, args.metrics[0])
     comparison = compared.read(args.verdicts, args.results)
-    figures.save(draw_comparison(test, args.metrics[0]), args.comparison)
-    figures.save(draw_confusion(test), args.confusion)
+    drawing.save(draw_comparison(test, args.metrics[0]), args.comparison)
+    drawing.save(draw_confusion(test), args.confusion)
     for name, draw in OF_VERDICTS.items():
         figure = draw(comparison)
         drawing.number_parts(figure)
-        figures.save(figure, getattr(args, name))
+        drawing.save(figure, getattr(args, name))
     log.info("%s, %s, %s", args.comparison, args.confusion,
              ", ".join(str(getattr(args, name)) for name in OF_VERDICTS))  # fmt: skip
 

@@ -28,14 +28,13 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from common import cli, files, gpus, seals, startup
 from common.cli import InputError
-from common.data import rows
-from common.data.delimited import QUOTING
+from common.data import reading
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
-from common.data.rows import BadRow, Row
+from common.data.reading import QUOTING, BadRow, Row
 from common.statistics.catalogue import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
-    from common.model.prediction import Predictor
+    from common.model.evaluation import Predictor
 
 log = logging.getLogger("predict")
 
@@ -80,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     from common.model import variants
 
     model, adapter = choose(args)
-    bad = rows.BadRows(args.on_bad_rows, at_once=True)
+    bad = reading.BadRows(args.on_bad_rows, at_once=True)
     found = read(args, bad)
     first = next(found, None)  # a mistake in the file shows before the model is loaded
     if first is None:
@@ -101,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line; what each option means is described once more in config/README.md."""
     parser = cli.parser(__doc__)
-    parser.add_argument("--input", required=True, type=Path, help=", ".join(rows.SUFFIXES))
+    parser.add_argument("--input", required=True, type=Path, help=", ".join(reading.SUFFIXES))
     parser.add_argument(
         "--text", action=cli.Collect, nargs="+", default=["text"], help="its column; of pairs, two"
     )
@@ -140,7 +139,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--{'adapter' if args.adapter else 'best'} needs {options} too")
     if args.escape_formulas and args.output.suffix == ".jsonl":
         parser.error("--escape-formulas is for .csv: no spreadsheet opens JSON lines")
-    rows.require_text_columns(args.text)
+    reading.require_text_columns(args.text)
     return args
 
 
@@ -207,18 +206,18 @@ def rank(row: dict[str, str], metric: str) -> tuple:
     return -gain, cost, row["model"], row["variant"], int(row["seed"])
 
 
-def read(args: argparse.Namespace, bad: rows.BadRows) -> rows.Stream[Text]:
+def read(args: argparse.Namespace, bad: reading.BadRows) -> reading.Stream[Text]:
     """The texts of the input, without the bad rows."""
     columns = {"text": args.text} | ({} if args.id is None else {"id": [args.id]})
-    layout = rows.Layout(args.encoding, args.delimiter, args.quoting)
-    found = rows.read(args.input, columns, layout)
+    layout = reading.Layout(args.encoding, args.delimiter, args.quoting)
+    found = reading.read(args.input, columns, layout)
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
 
 def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, "Predictor"]:
     """What makes tokens of texts, and what makes probabilities of tokens."""
     from common.data import encoding
-    from common.model import prediction, variants
+    from common.model import evaluation, variants
 
     with startup.importing():
         import peft  # noqa: F401 - it brings the models of transformers
@@ -237,7 +236,7 @@ def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, 
         return encoder([text.text for text in texts], seconds if len(args.text) > 1 else None)
 
     trained, padding = variants.load(model, adapter), variants.padding_of(adapter)
-    return encode, prediction.Predictor(trained, padding, args.batch_tokens, args.jobs_per_gpu)
+    return encode, evaluation.Predictor(trained, padding, args.batch_tokens, args.jobs_per_gpu)
 
 
 def require_texts(columns: list[str], pairs: bool, adapter: Path) -> None:
@@ -261,7 +260,7 @@ def require_model(model: Path, adapter: Path) -> None:
 
 
 def texts(
-    found: rows.Stream[Row | BadRow], text: list[str], name: str | None
+    found: reading.Stream[Row | BadRow], text: list[str], name: str | None
 ) -> Iterator[Text | BadRow]:
     """The rows as texts to classify.
 
@@ -274,15 +273,15 @@ def texts(
     for row in found:
         if isinstance(row, BadRow):
             yield row
-        elif bad := rows.first_problem(row, keys):
+        elif bad := reading.first_problem(row, keys):
             yield bad
         else:
             known = row.line if name is None else row.fields[name]
-            yield Text(row.line, known, *(rows.as_text(row.fields[column]) for column in text))
+            yield Text(row.line, known, *(reading.as_text(row.fields[column]) for column in text))
 
 
 def tokenized(
-    found: rows.Stream[Text], encode: Encode, bad: rows.BadRows
+    found: reading.Stream[Text], encode: Encode, bad: reading.BadRows
 ) -> Iterator[tuple[list[Text], Tokenized]]:
     """Chunks of texts with their tokens; a text of which none is left is a bad row too."""
     while chunk := list(islice(found, CHUNK_ROWS)):

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files, seals
-from common.data.delimited import QUOTING
+from common.data.reading import QUOTING
 
 if TYPE_CHECKING:
     from common.data.corpus import Corpus
     from common.data.examples import Example
-    from common.data.rows import BadRows, Stream
+    from common.data.reading import BadRows, Stream
 
 log = logging.getLogger("prepare_data")
 
@@ -59,13 +59,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     require_options(args)
     cli.go_offline()
-    from common.data import corpus, examples, rows
+    from common.data import corpus, examples, reading
 
     seals.check(args.source)
     columns = examples.Columns(args.text, args.label, args.group, args.filter)
-    layout = rows.Layout(args.encoding, args.delimiter, args.quoting)
+    layout = reading.Layout(args.encoding, args.delimiter, args.quoting)
     source = examples.read(args.source, columns, layout)
-    bad = rows.BadRows(args.on_bad_rows)
+    bad = reading.BadRows(args.on_bad_rows)
     with files.written_aside(args.output) as aside:
         aside.mkdir()
         good = {split: good_rows(source, split, bad) for split in source}
@@ -211,13 +211,13 @@ def require_options(args: argparse.Namespace) -> None:
     Raises:
         InputError: it names the options.
     """
-    from common.data import rows
+    from common.data import reading
 
     source = args.source.resolve()
     for name, path in (("--output", args.output), ("--csv", args.csv)):
         if path and (source == path.resolve() or path.resolve() in source.parents):
             raise cli.InputError(f"{name} {path} would take the place of the source: name another")
-    rows.require_text_columns(args.text)
+    reading.require_text_columns(args.text)
     if args.label in args.text:
         raise cli.InputError(f"--label {args.label} is a column of --text, too: name another")
     if args.split_by == "hash" and args.leakage == "group":
@@ -250,7 +250,7 @@ def prepare(
         tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and what
         the rows are like and what was done to them, for preparation.json.
     """
-    from common.data import description, leakage, splits
+    from common.data import corpus, leakage, splits
 
     given = taken.tables
     cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
@@ -259,14 +259,14 @@ def prepare(
     parts, actions = drawn(whole, args, actions)
     described = {
         "settings": {key: getattr(args, key) for key in SETTINGS},
-        "found": description.found(taken),
+        "found": corpus.found(taken),
         "rows": {**unused, "not_drawn": {n: len(whole[n]) - len(parts[n]) for n in parts}},
         "bad_rows": {"count": bad.count, "listed": bad.listed},
-        "conflicting_labels": description.conflicting(given),
+        "conflicting_labels": corpus.conflicting(given),
         "duplicates": {"before": leakage.summary(given), "after": leakage.summary(parts)},
-        **description.done(actions, bad.count),
+        **corpus.done(actions, bad.count),
         "labels": names,
-        "splits": {name: description.kept(table, names, name) for name, table in parts.items()},
+        "splits": {name: corpus.kept(table, names, name) for name, table in parts.items()},
     }
     return parts, names, actions, described
 

@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--latex", required=True, type=Path, help="LaTeX table to write")
     parser.add_argument("--methods", required=True, type=Path, help="Markdown file to write")
     args = parser.parse_args(argv)
-    from common.report import comparison, latex, methods, tidy
+    from common.report import comparison, latex, methods
 
     rows = list(identities(args.cells, args.baselines))
     table = tabulate(args.results, rows, args.published)
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     words = table["published"].map({True: "true", False: "false"})
     tables = {
         args.csv: with_ranges(table.assign(published=words), verdicts),
-        args.verdicts_csv: tidy.by_variant(verdicts),
+        args.verdicts_csv: comparison.by_variant(verdicts),
     }
     for path, written in tables.items():
         with files.written_aside(path) as aside:
@@ -183,15 +183,15 @@ def flatten_reference(reference: Reference) -> dict[str, Any]:
 
 def with_ranges(table: "pd.DataFrame", verdicts: Record) -> "pd.DataFrame":
     """The table with the interval of each cell in its row of the test rows; elsewhere empty."""
-    from common.report import tidy
+    from common.report import comparison
 
-    known = tidy.ranges(verdicts)
+    known = comparison.ranges(verdicts)
     own = (table["split"] == "test") & (table["published"] == "false")
     found = [
         known[cell] if measured else {} for cell, measured in zip(cells_of(table), own, strict=True)
     ]
     with_them = table.copy()
-    for name in tidy.range_columns(verdicts):
+    for name in comparison.range_columns(verdicts):
         with_them[name] = [each.get(name) for each in found]
     return with_them
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files, gpus, processes, startup
+from common import cli, files, gpus, parallel, startup
 from common.model import models, variants
 from common.model.quantization import BITS
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
     words = sys.argv[1:] if argv is None else argv
-    if not processes.is_helper():
+    if not parallel.is_helper():
         gpus.lease(args.gpus, args.jobs_per_gpu)
     from common.data import encoding
     from common.model.checkpoint import Checkpoints
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         args.checkpoint_seconds,
         lambda: identity(args),
     )
-    with processes.together(args.gpus, [__file__, *words]) as first:
+    with parallel.together(args.gpus, [__file__, *words]) as first:
         with startup.importing():
             from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
         source = files.read_source(args.model)
@@ -164,7 +164,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     import torch
 
     from common.data import tokens
-    from common.model import forward, gate, quantization, training
+    from common.model import collator, gate, quantization, training
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
@@ -181,7 +181,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     train_info = training.train(model, data.splits, padding, settings, args.seed, checkpoints)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info |= classifier.head_record()
-    logits = forward.logits(model, gate.rows(data.splits["validation"]), padding)
+    logits = collator.logits(model, gate.rows(data.splits["validation"]), padding)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
     record = variants.Record(
         args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types

@@ -76,9 +76,9 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
 
 def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     """All that is said of one dataset."""
-    from common.statistics import answers, judging, verdict
+    from common.statistics import answers, ranking, verdict
 
-    found = judging.judge(
+    found = ranking.judge(
         answers.read(args.results, identities), args.metric, args.level, args.resamples
     )
     return found | {"verdict": verdict.sentences(found, args.metric)}

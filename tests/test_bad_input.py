@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import predict
 import prepare_data
 from common.cli import InputError
-from common.data import examples, passport, rows
-from common.data.delimited import REMEDY
+from common.data import examples, passport, reading
+from common.data.reading import REMEDY
 
 WORDS = [chr(97 + n) * 3 for n in range(26)] + ["one", "two", "three", "four"]
 GOOD = [(f"see you {w}", "ham") if n % 2 else (f"win {w}", "spam") for n, w in enumerate(WORDS)]
@@ -162,13 +162,13 @@ PREDICTED = [name for name, bad in BAD_ROWS.items() if bad.predicted]
 def test_predict_finds_the_same_bad_rows(case):
     bad, path = case
     options = predict.parse(f"--input {path} --model m --adapter a --output o".split())
-    found = rows.BadRows("skip", at_once=True)
+    found = reading.BadRows("skip", at_once=True)
     assert [row.text for row in predict.read(options, found)] == [text for text, _ in GOOD]
     assert [(row["line"], row["column"]) for row in found.listed] == [
         (line, column) for line, column, _ in bad.listed
     ]
     with pytest.raises(InputError) as error:
-        list(predict.read(options, rows.BadRows("error", at_once=True)))
+        list(predict.read(options, reading.BadRows("error", at_once=True)))
     assert str(error.value).startswith(f"{path}{bad.told.partition(' (the ')[0]}; ")
 
 
@@ -179,7 +179,7 @@ def test_predict_reads_the_quotes_of_a_tsv_as_letters(tmp_path):
     line = f"--input {path} --model m --adapter a --output o"
     for more, expected in (("", texts), ("--quoting none", texts), ("--quoting standard", None)):
         options = predict.parse(f"{line} {more}".split())
-        found = [row.text for row in predict.read(options, rows.BadRows("error", at_once=True))]
+        found = [row.text for row in predict.read(options, reading.BadRows("error", at_once=True))]
         assert (found == expected) if expected else len(found) == 1
 
 
@@ -374,13 +374,13 @@ def test_a_damaged_file_is_prepared_or_refused(tmp_path_factory, suffix):
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, suffix):
     path = tmp_path_factory.mktemp("damaged") / f"a{suffix}"
     whole = good_bytes(suffix, path.parent)
-    columns, layout = examples.Columns(), rows.Layout()
+    columns, layout = examples.Columns(), reading.Layout()
 
     @LIMITS
     @given(st.lists(EDIT, min_size=1, max_size=3))
     def check(edits):
         path.write_bytes(damaged(whole, edits))
-        bad = rows.BadRows("skip")
+        bad = reading.BadRows("skip")
         try:
             good = list(bad.left_out(examples.read(path, columns, layout)["train"]))
         except InputError as error:

@@ -178,8 +178,8 @@ def test_what_is_neutral_is_there():
         ("seals", "digest", True),  # is written into what is sealed
         ("parallel", "end_with_parent", False),
         ("parallel", "in_order", True),
-        ("processes", "end_if_failed", False),
-        ("processes", "together", True),
+        ("parallel", "end_if_failed", False),
+        ("parallel", "together", True),
     ],
 )
 def test_only_what_cannot_change_a_result_is_left_out(name, changed, counts):

@@ -42,7 +42,7 @@ def test_the_locked_version_lies_within_the_bounds(name):
 
 
 def test_no_release_of_transformers_is_admitted_that_was_not_tested():
-    """Private methods of its Trainer are overridden (common.model.resuming)."""
+    """Private methods of its Trainer are overridden (common.model.trainer)."""
     tested = Version(version(LOCK["transformers"]))
     assert not BOUNDS["transformers"].specifier.contains(f"{tested.major}.{tested.minor + 1}")
 

@@ -16,8 +16,8 @@ import train_lora
 from common import files, seals
 from common.cli import InputError
 from common.data import tokens
-from common.model import prediction, variants
-from common.model.padding import Padding
+from common.model import evaluation, variants
+from common.model.collator import Padding
 
 
 @pytest.fixture(scope="module", params=["bert", "gpt2"])
@@ -39,7 +39,7 @@ def cell(request, tmp_path_factory, make_tokens, tiny_models):
         train_lora.main([*inputs, *words, *out])
     data = tokens.load(Path(inputs[-1]))
     padding = Padding(data.pad_token_id)
-    with prediction.Predictor(kept["trained"].model, padding, 32) as predict:
+    with evaluation.Predictor(kept["trained"].model, padding, 32) as predict:
         return root, inputs, predict(data.splits["test"])["probabilities"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from common.cli import InputError
 from common.data import examples
 from common.data.examples import Columns, Example
-from common.data.rows import BadRow, Layout
+from common.data.reading import BadRow, Layout
 
 
 def read(path: Path, content: str | None = None, **columns: Any) -> list[Example | BadRow]:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from common.data.encoding import TYPES
-from common.fast import faster, masks, memory, packing, products
-from common.model import forward, gate, models, variants
-from common.model.padding import Padding
-from common.model.work import Work
+from common.fast import faster, packing, patches
+from common.model import collator, gate, models, variants
+from common.model.collator import Padding
+from common.model.training import Work
 from tests.architectures import ARCHITECTURES, METHODS, PAD, make, rows
 
 torch.set_num_threads(1)
@@ -86,7 +86,7 @@ def test_answers_and_gradients_stay(bases, data, architecture, kind):
 
 
 def answers(model, split, padding):
-    return forward.logits(model, [split[row] for row in range(len(split))], padding)
+    return collator.logits(model, [split[row] for row in range(len(split))], padding)
 
 
 @pytest.mark.parametrize("method", ["dora", "ia3", "oft", "vera", "prompt-tuning"])
@@ -150,17 +150,17 @@ class CountProducts:
 
     def __enter__(self):
         self.rows: list[int] = []
-        self.plain = products.product
+        self.plain = patches.product
 
         def product(rows, weight, bias=None):
             self.rows.append(rows.reshape(-1, rows.shape[-1]).shape[0])
             return self.plain(rows, weight, bias)
 
-        products.product = product
+        patches.product = product
         return self
 
     def __exit__(self, *_):
-        products.product = self.plain
+        patches.product = self.plain
 
 
 def test_the_proof_is_of_short_rows_of_different_lengths():
@@ -212,7 +212,7 @@ def test_products_and_their_gradients(dtype):
     torch.manual_seed(0)
     make_leaf = lambda *shape: torch.randn(*shape, dtype=dtype).requires_grad_()  # noqa: E731
     inputs, weight, bias = make_leaf(2, 5, 8), make_leaf(6, 8), make_leaf(6)
-    ours = products.Linear.apply(inputs, weight, bias)
+    ours = patches.Linear.apply(inputs, weight, bias)
     grads = torch.autograd.grad(ours.square().sum(), (inputs, weight, bias))
     plain = torch.nn.functional.linear(inputs, weight, bias)
     wanted = torch.autograd.grad(plain.square().sum(), (inputs, weight, bias))
@@ -228,7 +228,7 @@ def test_lora_in_one_is_lora_in_parts():
     for leaf in (inputs, dropped, a, b):
         leaf.requires_grad_()
     for second in (dropped, None):
-        ours = products.Lora.apply(inputs, second, weight, bias, a, b, 0.7)
+        ours = patches.Lora.apply(inputs, second, weight, bias, a, b, 0.7)
         through = inputs if second is None else second
         plain = inputs @ weight.t() + bias + 0.7 * through @ a.t() @ b.t()
         leaves = [inputs, a, b, *([] if second is None else [second])]
@@ -255,7 +255,7 @@ def test_precision_is_that_of_autocast(bases, data, precision):
 def test_dropout_keeps_the_mean_and_the_share():
     torch.manual_seed(0)
     ones = torch.ones(1000, 333, requires_grad=True)
-    found = masks.dropout(ones, 0.1)
+    found = patches.fast_dropout(ones, 0.1)
     share = float((found == 0).float().mean())
     assert share == pytest.approx(0.1, abs=0.003)  # five standard deviations
     kept = found[found != 0]
@@ -266,15 +266,15 @@ def test_dropout_keeps_the_mean_and_the_share():
 
 def test_dropout_is_drawn_from_the_seed():
     torch.manual_seed(3)
-    first, second = (masks.dropout(torch.ones(7, 5), 0.5) for _ in range(2))
+    first, second = (patches.fast_dropout(torch.ones(7, 5), 0.5) for _ in range(2))
     torch.manual_seed(3)
-    assert torch.equal(masks.dropout(torch.ones(7, 5), 0.5), first)
+    assert torch.equal(patches.fast_dropout(torch.ones(7, 5), 0.5), first)
     assert not torch.equal(first, second)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is of glibc")
 def test_freed_memory_is_kept():
-    assert memory.keep_freed_memory()
+    assert patches.keep_freed_memory()
 
 
 @pytest.mark.parametrize(("architecture", "packs"), [("bert", True), ("mpnet", False)])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from common.statistics.gap import fieller, share_of_gap
+from common.statistics.ranking import fieller, share_of_gap
 from common.statistics.resampling import Measured
 
 

@@ -15,7 +15,7 @@ from common import seals
 from common.cli import InputError
 from common.data import tokens
 from common.model import adapters, gate, models
-from common.model.padding import Padding
+from common.model.collator import Padding
 from tests.architectures import PAD, make, rows
 
 torch.set_num_threads(1)

@@ -17,7 +17,7 @@ import torch
 
 from common.cli import InputError
 from common.data import encoding
-from common.model import forward, gate, models, training, variants
+from common.model import collator, gate, models, training, variants
 from rules import compatibility
 from rules.compatibility import why_not
 from tests.architectures import (
@@ -114,14 +114,14 @@ def go_through(bases, tokenizer, tmp_path):
         model = variants.adapt(classifier, kind, peft, STEPS)
         padded, _ = gate.choose_padding(model, data["train"], PAD)
         batch = gate.rows(data["validation"])
-        untrained = forward.logits(model, batch, padded)
+        untrained = collator.logits(model, batch, padded)
         training.train(model, data, padded, replace(SETTINGS, **keys), 0)
-        trained = forward.logits(model, batch, padded)
+        trained = collator.logits(model, batch, padded)
         record = variants.Record(kind, names, {"name": "org/base"}, padded.side, 16)
         variants.save(model, tokenizer, record, tmp_path)
 
         loaded = variants.load(bases[architecture], tmp_path)
-        found = forward.logits(loaded, batch, padded)
+        found = collator.logits(loaded, batch, padded)
         gap = gate.check(found, trained.tolist(), gate.SAME_PROGRAM_ROUNDING)["reload_difference"]
         assert gap == 0 or architecture in MORE
         assert gate.check_padding(loaded, batch, padded)["padding_side"] == padded.side

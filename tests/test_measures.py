@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.data.measures import Measures, encoding_signs, measure
+from common.data.corpus import Measures, encoding_signs, measure
 
 
 def measured(*texts: str, threshold: float | None = None) -> Measures:

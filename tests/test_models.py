@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from common import seals
 from common.cli import InputError
-from common.model import forward, models
-from common.model.padding import Padding
+from common.model import collator, models
+from common.model.collator import Padding
 from tests.architectures import ARCHITECTURES, PAD, make, rows
 
 LABELS = ["ham", "spam", "other"]
@@ -95,7 +95,7 @@ def test_classes_of_a_head_that_came_with_the_model_go_by_name(with_head, archit
     assert list(second.model.config.id2label.values()) == sorted_labels
     by_name = [LABELS.index(label) for label in sorted_labels]
     batch = [rows(4, 3)[0]]
-    found, expected = (forward.logits(each.model, batch, Padding(PAD)) for each in (second, first))
+    found, expected = (collator.logits(each.model, batch, Padding(PAD)) for each in (second, first))
     assert torch.allclose(found, expected[:, by_name], rtol=0, atol=1e-5)
     assert not torch.allclose(found, expected, rtol=0, atol=1e-3)
 

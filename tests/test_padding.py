@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from common.model.padding import Padding
+from common.model.collator import Padding
 from tests.architectures import PAD
 
 torch.set_num_threads(1)

@@ -266,35 +266,35 @@ def test_texts_of_any_length_are_drawn(lengths, cut, tmp_path):
     import numpy as np
 
     from common.data.lengths import bin_edges, histogram
-    from common.report import figures
+    from common.report import drawing
 
     edges = bin_edges(max(lengths))
     counts = histogram(np.array(lengths), edges)
     share = sum(length > cut for length in lengths) / len(lengths)
     part = {"rows": len(lengths), "truncated_share": share, "histogram": counts}
     model = {"max_length": cut, "histogram_edges": edges, "splits": {"train": part}}
-    figures.prepare()
-    figures.save(passport.draw_lengths({"bert": model}), tmp_path / "lengths.svg")
+    drawing.prepare()
+    drawing.save(passport.draw_lengths({"bert": model}), tmp_path / "lengths.svg")
     assert f"longer than {cut:,}: {100 * share:.1f} %" in texts(tmp_path / "lengths.svg")
 
 
 @pytest.mark.full
 def test_twenty_classes_have_a_line_each_and_long_names_are_shortened(tmp_path):
-    from common.report import figures
+    from common.report import drawing
 
     classes = {f"class {number}": 50 + number for number in range(19)} | {"x" * 100: 1}
     part = {"rows": sum(classes.values()), "classes": classes}
-    figures.prepare()
-    figures.save(passport.draw_classes({"train": part}), tmp_path / "classes.svg")
+    drawing.prepare()
+    drawing.save(passport.draw_classes({"train": part}), tmp_path / "classes.svg")
     assert {*list(classes)[:19], "x" * 39 + "…"} <= texts(tmp_path / "classes.svg")
 
 
 def test_control_characters_of_a_name_are_not_drawn(tmp_path):
-    from common.report import figures
+    from common.report import drawing
 
     part = {"rows": 3, "classes": {"h\x00a\x1bm\ufffe": 1, "\x07": 2}}
-    figures.prepare()
-    figures.save(passport.draw_classes({"train": part}), tmp_path / "classes.svg")
+    drawing.prepare()
+    drawing.save(passport.draw_classes({"train": part}), tmp_path / "classes.svg")
     assert "ham" in texts(tmp_path / "classes.svg")
 
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import plot
 from common import seals
 from common.cli import InputError
-from common.report import compared, costs, drawing, figures
+from common.report import compared, costs, drawing
 from common.report.compared import Dataset, Measure, Variant
 from tests import results
 
@@ -251,10 +251,10 @@ def drawn(tmp_path, made):
         edit(verdicts)
         edited, path = tmp_path / "edited.json", tmp_path / f"{name}.svg"
         edited.write_text(json.dumps(verdicts))
-        figures.prepare()
+        drawing.prepare()
         figure = plot.OF_VERDICTS[name](compared.read(edited, directory))
         drawing.number_parts(figure)
-        figures.save(figure, path)
+        drawing.save(figure, path)
         return path
 
     return run

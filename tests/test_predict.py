@@ -18,7 +18,7 @@ import predict
 import train_lora
 from common import seals
 from common.cli import InputError
-from common.data import rows
+from common.data import reading
 from predict import Text
 
 SAME = 1e-6  # of a probability
@@ -116,9 +116,9 @@ def test_output_is_written_chunk_by_chunk_while_the_input_is_read(monkeypatch):
         written.append(values)
         ahead.append(len(read) - len(written))
 
-    bad = rows.BadRows("error", at_once=True)
+    bad = reading.BadRows("error", at_once=True)
     encode: dict[str, list] = {"input_ids": [[1]] * 10, "length": [1] * 10, "unknown": [0] * 10}
-    chunks = predict.tokenized(rows.Stream(endless(), "x"), lambda _: encode, bad)
+    chunks = predict.tokenized(reading.Stream(endless(), "x"), lambda _: encode, bad)
     assert predict.predict(chunks, classify, ["a", "b"], write) == 1000
     assert max(ahead) < 10
     assert written[999] == [999, "a", 0.5, 0.5]
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     with open(source, "w") as file:
         file.write("text\n")
         file.writelines("x" * 8191 + "\n" for _ in range(8192))
-    bad = rows.BadRows("error", at_once=True)
+    bad = reading.BadRows("error", at_once=True)
     args = predict.parse(f"--input {source} --model m --adapter a --output o".split())
 
     def encode(texts):
@@ -166,7 +166,7 @@ def test_bad_rows_are_left_out_and_told(command, tmp_path, caplog):
         predict.main(command(source, "--on-bad-rows", "skip"))
     assert list(pd.read_csv(tmp_path / "out.csv")["id"]) == [2, 4, 35]
     told = [line for line in caplog.messages if line.startswith("left out")]
-    assert len(told) == rows.LOGGED
+    assert len(told) == reading.LOGGED
     assert told[0] == f"left out: {source}, line 3, column 'text': empty"
     assert caplog.messages[-1].endswith("3 rows in " + f"{tmp_path}/out.csv; 31 bad rows left out")
 
@@ -174,8 +174,8 @@ def test_bad_rows_are_left_out_and_told(command, tmp_path, caplog):
 def test_a_text_without_tokens_is_a_bad_row():
     texts = [Text(1, "a", "known"), Text(2, "b", "\u200b"), Text(3, "c", "known")]
     tokens: dict[str, list] = {"input_ids": [[5], [], [6, 7]], "length": [1, 0, 2]}
-    bad = rows.BadRows("skip", at_once=True)
-    [(kept, left)] = predict.tokenized(rows.Stream(texts, "x"), lambda _: tokens, bad)
+    bad = reading.BadRows("skip", at_once=True)
+    [(kept, left)] = predict.tokenized(reading.Stream(texts, "x"), lambda _: tokens, bad)
     assert [row.id for row in kept] == ["a", "c"]
     assert left["length"] == [1, 2]
     assert left[1]["input_ids"] == [6, 7]
@@ -186,7 +186,7 @@ def test_texts_and_ids_are_as_they_are_written(tmp_path):
     source = tmp_path / "new.jsonl"
     lines = ['{"text": 3.0, "n": 7}', '{"text": "007", "n": "a"}', '{"text": "b", "n": true}']
     source.write_text("\n".join([*lines, '{"text": "c", "m": 1}']))
-    bad = rows.BadRows("skip", at_once=True)
+    bad = reading.BadRows("skip", at_once=True)
     words = f"--input {source} --id n --model m --adapter a --output o"
     found = list(predict.read(predict.parse(words.split()), bad))
     assert found == [Text(1, 7, "3"), Text(2, "a", "007")]

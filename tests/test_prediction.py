@@ -9,8 +9,8 @@ import torch
 
 from common.cli import InputError
 from common.fast import faster
-from common.model import forward, models, prediction
-from common.model.padding import Padding
+from common.model import collator, evaluation, models
+from common.model.collator import Padding
 
 LENGTHS = [3, 9, 5, 16, 2, 9, 4, 12, 7, 3, 11]
 SAME = 1e-6  # of a probability
@@ -44,7 +44,7 @@ def alone(model, rows) -> np.ndarray:
 
 
 def predict(model, rows, batch_tokens: int) -> dict:
-    with prediction.Predictor(model, PADDING, batch_tokens) as predict:
+    with evaluation.Predictor(model, PADDING, batch_tokens) as predict:
         return predict(rows)
 
 
@@ -78,13 +78,13 @@ def test_dropout_is_off(model, rows):
 
 def test_longest_rows_come_first(model, rows, monkeypatch):
     passes = []
-    logits = forward.logits
+    logits = collator.logits
 
     def watched(model, batch, padding):
         passes.append([len(row["input_ids"]) for row in batch])
         return logits(model, batch, padding)
 
-    monkeypatch.setattr(forward, "logits", watched)
+    monkeypatch.setattr(collator, "logits", watched)
     predict(model, rows, 32)
     assert passes == [[16, 12], [11, 9], [9, 7, 5], [4, 3, 3, 2]]
 
@@ -99,7 +99,7 @@ def test_the_proof_is_made_once_and_leaves_no_trace(model, rows, monkeypatch):
 
     monkeypatch.setattr(faster, "plain", counted)
     before = dict(vars(model))
-    with prediction.Predictor(model, PADDING, 4) as predict:
+    with evaluation.Predictor(model, PADDING, 4) as predict:
         first, second = predict(rows), predict(rows)
     np.testing.assert_array_equal(first["probabilities"], second["probabilities"])
     assert len(proofs) == 1
@@ -107,30 +107,30 @@ def test_the_proof_is_made_once_and_leaves_no_trace(model, rows, monkeypatch):
 
 
 def test_a_row_longer_than_a_batch_is_one_by_itself():
-    assert prediction.batch_rows(9, 4, 4) == 1
-    assert prediction.batch_rows(2, 9, 4) == 2
-    assert prediction.batch_rows(2, 1, 4) == 1
-    assert prediction.batch_rows(0, 9, 4) == 4
+    assert evaluation.batch_rows(9, 4, 4) == 1
+    assert evaluation.batch_rows(2, 9, 4) == 2
+    assert evaluation.batch_rows(2, 1, 4) == 1
+    assert evaluation.batch_rows(0, 9, 4) == 4
 
 
 def test_a_gpu_takes_what_half_of_its_free_memory_holds(monkeypatch):
     gpu = SimpleNamespace(device=torch.device("cuda"), config=SimpleNamespace(hidden_size=1000))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * 64 * 1000 * 50_000, None))
-    assert prediction.device_tokens(gpu) == 50_000
-    assert prediction.device_tokens(gpu, 4) == 50_000 // 4  # all that start together have room
+    assert evaluation.device_tokens(gpu) == 50_000
+    assert evaluation.device_tokens(gpu, 4) == 50_000 // 4  # all that start together have room
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, None))
-    assert prediction.device_tokens(gpu) == prediction.CPU_TOKENS
+    assert evaluation.device_tokens(gpu) == evaluation.CPU_TOKENS
 
 
 def test_a_cpu_takes_a_fixed_number_of_tokens(model):
-    assert prediction.device_tokens(model) == prediction.CPU_TOKENS
+    assert evaluation.device_tokens(model) == evaluation.CPU_TOKENS
 
 
 @pytest.fixture
 def room(monkeypatch):
     """Let a device have room for so many tokens in a pass; returns the tokens of each pass."""
     passes: list[int] = []
-    logits = forward.logits
+    logits = collator.logits
 
     def make(tokens: int) -> list[int]:
         def limited(model, batch, padding):
@@ -139,7 +139,7 @@ def room(monkeypatch):
                 raise torch.OutOfMemoryError
             return logits(model, batch, padding)
 
-        monkeypatch.setattr(forward, "logits", limited)
+        monkeypatch.setattr(collator, "logits", limited)
         return passes
 
     return make
@@ -148,7 +148,7 @@ def room(monkeypatch):
 def test_a_batch_too_large_for_the_memory_is_done_in_halves(model, rows, room, alone, caplog):
     caplog.set_level("INFO")
     passes = room(40)
-    with prediction.Predictor(model, PADDING, 1000) as predict_rows:
+    with evaluation.Predictor(model, PADDING, 1000) as predict_rows:
         found = predict_rows(rows)
         np.testing.assert_allclose(found["probabilities"], alone, atol=1e-6)
         assert max(passes) > 40 >= predict_rows.batch_tokens

@@ -16,9 +16,9 @@ import torch
 import train_lora
 from common.cli import InputError, StoppedError
 from common.data import tokens
-from common.model import checkpoint, models, resuming, training, variants
+from common.model import checkpoint, models, trainer, training, variants
 from common.model.checkpoint import Checkpoints
-from common.model.padding import Padding
+from common.model.collator import Padding
 from tests.test_training import SETTINGS
 
 torch.set_num_threads(1)
@@ -58,7 +58,7 @@ def cut_short(train, tmp_path, monkeypatch):
 
     def run(after, **words):
         kept = Checkpoints(tmp_path / "checkpoints", 0, lambda: {"of": "this"})
-        begin = resuming.SaveWhenDue.on_step_end
+        begin = trainer.SaveWhenDue.on_step_end
         for last in after:
 
             def on_step_end(self, args, state, control, last=last, **more):
@@ -67,7 +67,7 @@ def cut_short(train, tmp_path, monkeypatch):
                 begin(self, args, state, control, **more)
 
             with monkeypatch.context() as patch:
-                patch.setattr(resuming.SaveWhenDue, "on_step_end", on_step_end)
+                patch.setattr(trainer.SaveWhenDue, "on_step_end", on_step_end)
                 with pytest.raises(Killed):
                     train(checkpoints=kept, **words)
         return train(checkpoints=kept, **words)
@@ -133,7 +133,7 @@ def test_whatever_is_trained_and_however(train, cut_short, name):
 
 def test_an_end_that_was_asked_for_keeps_what_there_is(train, tmp_path, monkeypatch):
     kept = Checkpoints(tmp_path / "checkpoints", 10_000, dict)
-    begin = resuming.SaveWhenDue.on_step_end
+    begin = trainer.SaveWhenDue.on_step_end
 
     def on_step_end(self, args, state, control, **more):
         if state.global_step == 5:
@@ -142,7 +142,7 @@ def test_an_end_that_was_asked_for_keeps_what_there_is(train, tmp_path, monkeypa
 
     handler = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(resuming.SaveWhenDue, "on_step_end", on_step_end)
+        patch.setattr(trainer.SaveWhenDue, "on_step_end", on_step_end)
         with pytest.raises(StoppedError, match="SIGTERM ended the training at step 5 of 22"):
             train(checkpoints=kept)
     assert signal.getsignal(signal.SIGTERM) is handler
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_other_settings_is_not_used(
         raise Ended
 
     with monkeypatch.context() as patch:
-        patch.setattr(resuming.SaveWhenDue, "on_save", on_save)
+        patch.setattr(trainer.SaveWhenDue, "on_save", on_save)
         with pytest.raises(Ended):
             train_lora.main(command(tmp_path)[2:])
     assert (tmp_path / "adapter.checkpoints/step1").is_dir()
@@ -244,18 +244,18 @@ def test_a_checkpoint_of_other_settings_is_not_used(
     assert not (tmp_path / "adapter.checkpoints").exists()
 
 
-HOOKS = [*resuming.SAVING, *resuming.LOADING]
+HOOKS = [*trainer.SAVING, *trainer.LOADING]
 
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_a_trainer_without_a_private_method_is_refused_on_import(name):
-    methods = {hook: vars(resuming.transformers.Trainer)[hook] for hook in HOOKS}
-    resuming.require_hooks(type("Trainer", (), methods))
+    methods = {hook: vars(trainer.transformers.Trainer)[hook] for hook in HOOKS}
+    trainer.require_hooks(type("Trainer", (), methods))
     renamed = methods | {name: None, f"{name}_state": methods[name]}
     with pytest.raises(InputError, match=f"`Trainer.{name}` is missing there; install the version"):
-        resuming.require_hooks(type("Trainer", (), renamed))
+        trainer.require_hooks(type("Trainer", (), renamed))
     with pytest.raises(InputError, match=f"`Trainer.{name}` is another there"):
-        resuming.require_hooks(type("Trainer", (), methods | {name: lambda _, more: more}))
+        trainer.require_hooks(type("Trainer", (), methods | {name: lambda _, more: more}))
 
 
 @pytest.mark.parametrize("name", HOOKS)
@@ -263,6 +263,6 @@ def test_a_trainer_that_calls_a_private_method_no_more_ends_in_one_line(
     cut_short, monkeypatch, name
 ):
     """As after a release that keeps the method for those who override it, and has another."""
-    monkeypatch.setattr(resuming.ResumableTrainer, name, lambda *_, **__: None)
+    monkeypatch.setattr(trainer.ResumableTrainer, name, lambda *_, **__: None)
     with pytest.raises(InputError, match=f"`Trainer.{name}` is not called there"):
         cut_short([3])

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from common.cli import InputError
-from common.data import delimited, lines, rows
-from common.data.rows import BadRow, BadRows, Layout, Row, Stream
+from common.data import reading
+from common.data.reading import BadRow, BadRows, Layout, Row, Stream
 
 
 def read(path: Path, content: str | bytes, keys=None, **layout) -> list[Row | BadRow]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(rows.read(path, keys or {"text": ["text"]}, Layout(**layout)))
+    return list(reading.read(path, keys or {"text": ["text"]}, Layout(**layout)))
 
 
 def bad(found: list[Row | BadRow]) -> dict[int, tuple[str | None, str]]:
@@ -53,18 +53,18 @@ def test_json_lines_keep_the_type_of_a_value(tmp_path):
 def test_a_json_line_that_lacks_a_column_tells_what_it_has(tmp_path):
     (row,) = read(tmp_path / "a.jsonl", '{"body": "a", "n": 1}', TWO)
     assert row == Row(1, {"n": 1}, ("body", "n"))
-    assert rows.first_problem(row, [("id", "n"), ("text", "text")]) == BadRow(
+    assert reading.first_problem(row, [("id", "n"), ("text", "text")]) == BadRow(
         1, "text", "missing", "set `text` to one of 'body', 'n'"
     )
 
 
 def test_parquet_counts_rows(tmp_path, monkeypatch):
-    from common.data import batches
+    from common.data import reading
 
-    monkeypatch.setattr(batches, "BATCH_ROWS", 2)
+    monkeypatch.setattr(reading, "BATCH_ROWS", 2)
     frame = pd.DataFrame({"n": range(5), "text": list("abcde"), "more": 1.5})
     frame.set_index(pd.Index([7] * 5)).to_parquet(tmp_path / "a.parquet")
-    stream = rows.read(tmp_path / "a.parquet", TWO, Layout())
+    stream = reading.read(tmp_path / "a.parquet", TWO, Layout())
     assert stream.unit == "row"
     assert good(list(stream)) == [(n + 1, n, "abcde"[n]) for n in range(5)]
 
@@ -77,11 +77,15 @@ def test_a_value_that_python_cannot_hold_is_no_text(tmp_path):
     times = pa.array([2**62, 0], pa.int64()).cast(pa.timestamp("us"))
     pq.write_table(pa.table({"text": texts, "n": times}), tmp_path / "a.parquet")
     found = [
-        row for row in rows.read(tmp_path / "a.parquet", TWO, Layout()) if isinstance(row, Row)
+        row for row in reading.read(tmp_path / "a.parquet", TWO, Layout()) if isinstance(row, Row)
     ]
     assert [row.fields["text"] for row in found] == ["good", "\udcff"]
-    assert rows.first_problem(found[0], [("id", "n")]) == BadRow(1, "n", "neither text nor number")
-    assert rows.first_problem(found[1], [("text", "text")]) == BadRow(2, "text", "no whole Unicode")
+    assert reading.first_problem(found[0], [("id", "n")]) == BadRow(
+        1, "n", "neither text nor number"
+    )
+    assert reading.first_problem(found[1], [("text", "text")]) == BadRow(
+        2, "text", "no whole Unicode"
+    )
 
 
 def test_plain_lines(tmp_path):
@@ -168,7 +172,7 @@ def test_bad_plain_lines(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_value(value, expected):
-    assert rows.unusable(value) == expected
+    assert reading.unusable(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -183,11 +187,11 @@ def test_what_is_wrong_with_a_value(value, expected):
     ],
 )
 def test_values_as_text(value, text):
-    assert rows.as_text(value) == text
+    assert reading.as_text(value) == text
 
 
 def limit(monkeypatch, characters: int) -> None:
-    for module in (lines, rows, delimited):
+    for module in (reading, reading, reading):
         monkeypatch.setattr(module, "FIELD_CHARACTERS", characters)
 
 
@@ -318,7 +322,7 @@ def test_quotes_of_a_single_column_may_be_ambiguous(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".txt"])
 def test_a_line_beyond_the_limit_is_passed_over(tmp_path, monkeypatch, suffix, end):
     limit(monkeypatch, 100)
-    monkeypatch.setattr(lines, "DRAINED_CHARACTERS", 7)
+    monkeypatch.setattr(reading, "DRAINED_CHARACTERS", 7)
     line = '{"text": "%s"}' if suffix == ".jsonl" else "%s"
     texts = [line % text for text in ("first", "x" * 1000, '"' * (suffix == ".txt") + "last")]
     head = ["text"] if suffix == ".csv" else []
@@ -363,7 +367,7 @@ def test_a_hundred_megabytes_in_one_cell_do_not_fill_the_memory(tmp_path, suffix
     write_huge(path, kind)
     tracemalloc.start()
     first, last = None, None
-    for row in rows.read(path, {"text": ["text"]}, Layout()):
+    for row in reading.read(path, {"text": ["text"]}, Layout()):
         if isinstance(row, BadRow):
             first = first or row
         last = row
@@ -431,7 +435,7 @@ def test_the_error_names_the_key_of_a_column(tmp_path):
 def test_a_parquet_file_without_the_column(tmp_path):
     pd.DataFrame({"body": ["a"]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(InputError, match="no column 'text': set `text` to one of 'body'"):
-        list(rows.read(tmp_path / "a.parquet", {"text": ["text"]}, Layout()))
+        list(reading.read(tmp_path / "a.parquet", {"text": ["text"]}, Layout()))
 
 
 def test_many_columns_are_not_all_named(tmp_path):
@@ -444,7 +448,7 @@ def test_many_columns_are_not_all_named(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_file_that_is_not_there(tmp_path, suffix):
     with pytest.raises(InputError, match=r"cannot be read \(No such file.*\): name a file"):
-        list(rows.read(tmp_path / f"none{suffix}", {"text": ["text"]}, Layout()))
+        list(reading.read(tmp_path / f"none{suffix}", {"text": ["text"]}, Layout()))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".txt"])
@@ -460,8 +464,8 @@ def test_a_file_is_not_read_before_its_rows_are_asked_for(tmp_path, monkeypatch,
         files.append(open(*words))  # noqa: SIM115
         return files[-1]
 
-    monkeypatch.setattr(lines, "open", remember, raising=False)
-    found = rows.read(path, {"text": ["text"]}, Layout())
+    monkeypatch.setattr(reading, "open", remember, raising=False)
+    found = reading.read(path, {"text": ["text"]}, Layout())
     assert files == []
     assert next(found).fields["text"] == text  # type: ignore[union-attr]
     assert files[0].tell() < 100_000 < path.stat().st_size
@@ -479,7 +483,7 @@ def test_the_memory_of_parquet_does_not_grow_with_its_rows(tmp_path):
     del texts
     before = pa.total_allocated_bytes()
     most = 0
-    for _ in rows.read(path, {"text": ["text"]}, Layout()):
+    for _ in reading.read(path, {"text": ["text"]}, Layout()):
         most = max(most, pa.total_allocated_bytes() - before)
     assert 0 < most < 40 << 20 < path.stat().st_size
 
@@ -520,7 +524,7 @@ def test_bad_rows_are_refused_at_once_where_rows_are_used_at_once():
 
 
 def test_bad_rows_that_are_left_out_are_listed_and_logged(caplog, monkeypatch):
-    monkeypatch.setattr(rows, "LISTED", 20)
+    monkeypatch.setattr(reading, "LISTED", 20)
     kept, bad = collected("skip", [ONE, ENCODING, *[TEXT] * 30])
     bad.refuse()
     assert kept == [ONE]
@@ -532,7 +536,7 @@ def test_bad_rows_that_are_left_out_are_listed_and_logged(caplog, monkeypatch):
         {**place, "line": 3, "column": "text", "problem": "empty"},
     ]
     told = [line for line in caplog.messages if line.startswith("left out")]
-    assert len(told) == rows.LOGGED
+    assert len(told) == reading.LOGGED
     assert told[0] == f"left out: data/rows.csv, line 4: {ENCODING.problem}; {ENCODING.remedy}"
     assert caplog.records[-1].levelno == logging.WARNING
 

@@ -34,7 +34,7 @@ OPTIONS = {
 WATCHED = """
 import gc, json, runpy, sys
 record, *sys.argv = sys.argv[1:]
-before, late = set(sys.modules), []
+before, late = {*sys.modules, "__mp_main__"}, []  # multiprocessing's second name of __main__
 class Watch:
     def find_spec(self, name, path=None, target=None):
         late.extend([name] if gc.isenabled() else [])

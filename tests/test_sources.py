@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from common.cli import InputError
-from common.data import lines, rows, sources
-from common.data.rows import BadRow, Layout, Row
+from common.data import reading, sources
+from common.data.reading import BadRow, Layout, Row
 
 KEYS = {"text": ["text"], "label": ["label"]}
 TWO_ROWS = [("hello, you", "ham"), ('win "cash"', "spam")]
@@ -83,9 +83,9 @@ def save_arrow(path: Path, names: tuple[str, ...] = ("train", "test"), labels=(1
 
 
 def test_saved_arrow_brings_class_names(tmp_path, monkeypatch):
-    from common.data import batches
+    from common.data import reading
 
-    monkeypatch.setattr(batches, "BATCH_ROWS", 2)
+    monkeypatch.setattr(reading, "BATCH_ROWS", 2)
     path = save_arrow(tmp_path / "saved", ("train", "test", "unsupervised"))
     three = [("a", "pos"), ("b", "neg"), ("c", None)]
     assert read(path) == {"train": three, "test": three}
@@ -158,7 +158,7 @@ def test_a_place_without_permission_is_named(tmp_path, monkeypatch, method):
 
     # Root may read every file: the refusal is played.
     if method == "open":
-        monkeypatch.setattr(lines, "open", forbid, raising=False)
+        monkeypatch.setattr(reading, "open", forbid, raising=False)
     else:
         monkeypatch.setattr(Path, "iterdir", forbid)
     path = write(tmp_path / "a.csv") if method == "open" else tmp_path
@@ -223,13 +223,13 @@ def test_files_that_are_no_splits_are_told_of(tmp_path, caplog):
 
 def test_each_file_of_tabs_is_looked_at_once_for_its_quotes(tmp_path, monkeypatch):
     looked: list[str] = []
-    evidence = rows.evidence
+    evidence = reading.evidence
 
     def look(path: Path, layout: Layout):
         looked.append(path.name)
         return evidence(path, layout)
 
-    monkeypatch.setattr(rows, "evidence", look)
+    monkeypatch.setattr(reading, "evidence", look)
     for name in ("train.tsv", "test.tsv", "validation.csv"):
         sign = "," if name.endswith(".csv") else "\t"
         write(tmp_path / name, f"text{sign}label\na{sign}b\n")

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from common.statistics.resampling import Measured, Variant, measure
-from common.statistics.significance import Comparison, compare_all
-from common.statistics.ties import by_merit, letter, letters, tied_for_first
+from common.statistics.significance import (
+    Comparison,
+    by_merit,
+    compare_all,
+    letter,
+    letters,
+    tied_for_first,
+)
 from common.statistics.variance import contrast
 
 

@@ -12,9 +12,9 @@ from sklearn.metrics import log_loss
 
 from common.cli import InputError
 from common.data import tokens
-from common.model import adapters, dropout, forward, losses, models, training
-from common.model.callbacks import AcceleratorMemory, BestEpoch, RequireFiniteLoss
-from common.model.padding import Padding
+from common.model import adapters, collator, models, training
+from common.model.collator import Padding
+from common.model.trainer import AcceleratorMemory, BestEpoch, RequireFiniteLoss
 from tests.architectures import make
 
 torch.set_num_threads(1)  # more of them wait for each other where other jobs run
@@ -111,7 +111,7 @@ def test_backbone_dropout_on(data, make_model):
 
 def test_a_pooler_that_is_trained_keeps_its_mode(make_model):
     model = make_model("bert", modules_to_save=["pooler"])
-    dropout.without_backbone_dropout(model)
+    models.without_backbone_dropout(model)
     model.train()
     bert = model.get_base_model().bert
     assert bert.pooler.modules_to_save["default"].training
@@ -255,7 +255,7 @@ def test_the_last_epoch_is_kept_unless_told_otherwise(data, make_model):
 def test_balanced_classes_count_alike(make_model):
     labels = [0] * 90 + [1] * 10
     model = make_model("bert")
-    loss = losses.loss_function(model, replace(SETTINGS, class_weights="balanced"), labels)
+    loss = training.loss_function(model, replace(SETTINGS, class_weights="balanced"), labels)
     assert loss is not None
 
     def outputs(rows: int) -> SimpleNamespace:
@@ -265,7 +265,7 @@ def test_balanced_classes_count_alike(make_model):
     assert float(loss(outputs(100), rows)) == pytest.approx(math.log(2), rel=1e-6)
     rare = float(loss(outputs(10), rows[-10:], 100))
     assert rare == pytest.approx(math.log(2) / 2, rel=1e-6)
-    plain = losses.loss_function(model, SETTINGS, labels)
+    plain = training.loss_function(model, SETTINGS, labels)
     assert plain is not None
     assert float(plain(outputs(10), rows[-10:], 100)) == pytest.approx(math.log(2) / 10, rel=1e-6)
 
@@ -281,7 +281,7 @@ def test_a_training_minimises_the_loss_that_its_class_weights_ask_for(data, make
         if "score.modules_to_save" in name:
             value.data *= 30  # else all answers are near one half, and weights change little
     padding = Padding(some.pad_token_id)
-    given = forward.logits(model, [splits["train"][row] for row in range(40)], padding)
+    given = collator.logits(model, [splits["train"][row] for row in range(40)], padding)
     truth = labels[chosen]
     logged, expected = {}, {}
     for weights, each in (("none", [1, 1]), ("balanced", [40 / (2 * 32), 40 / (2 * 8)])):
@@ -383,7 +383,7 @@ def test_adalora_keeps_its_own_loss(data, tiny_models, changes):
     some = data["bert"]
     classifier = models.load_classifier(tiny_models["bert"], some.labels, some.pad_token_id, 0)
     model = adapters.attach(classifier, {"peft_type": "ADALORA"}, steps=20)
-    assert losses.loss_function(model, SETTINGS, [0, 1]) is None
+    assert training.loss_function(model, SETTINGS, [0, 1]) is None
     with pytest.raises(InputError, match="cannot be used with ADALORA"):
         train(model, some, **changes)
 
@@ -414,8 +414,8 @@ def test_checkpointing_drops_nothing_out_of_a_frozen_layer(tmp_path):
     """OPT's layers call dropout themselves, and a checkpointed layer stays in training mode."""
     base = make("opt", tmp_path, dropout=0.5)
     model = adapters.attach(models.load_classifier(base, ["a", "b"], 0, 0), {"r": 4})
-    dropout.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
-    dropout.without_backbone_dropout(model)
+    models.base_model(model).gradient_checkpointing_enable({"use_reentrant": False})
+    models.without_backbone_dropout(model)
     model.train()
     first, second = (model(torch.tensor([[5, 6, 7]])).logits for _ in range(2))
     assert torch.equal(first, second)

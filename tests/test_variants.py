@@ -12,7 +12,7 @@ from common import files, seals
 from common.cli import InputError
 from common.data import encoding, tokens
 from common.model import models, variants
-from common.model.padding import Padding
+from common.model.collator import Padding
 
 torch.set_num_threads(1)
 

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from common.statistics import judging, standing, verdict
+from common.statistics import ranking, verdict
 
 
 def variant(name: str, value: float, kind: str, cost: int | None = None, **more) -> dict:
@@ -54,7 +54,7 @@ def found(*variants: dict, ties: tuple[tuple[str, str], ...] = (), **pairs) -> d
             }
         )  # fmt: skip
     made = {"metric": "f1", "rows": 300, "variants": list(variants), "comparisons": comparisons}
-    judging.unseat(made)
+    ranking.unseat(made)
     return made
 
 
@@ -104,7 +104,7 @@ def test_one_that_is_far_below_the_best_is_not_chosen_for_its_price():
     low = variant("m/head", 0.8, "head", 1)
     made = found(low, variant(*LORA), variant(*BIGGER),
                  ties=(("m/head", "m/lora-r16"), *THREE[:1]))  # fmt: skip
-    assert standing.chosen(made)["name"] == "m/lora-r4"
+    assert verdict.chosen(made)["name"] == "m/lora-r4"
     assert verdict.choice(made).endswith(
         "within one standard error of the best, it trains the fewest parameters."
     )
@@ -119,7 +119,7 @@ def test_of_equal_parameters_the_smaller_file_is_chosen():
     small = variant("m/lora-small", 0.9, "adapter", costs=costs)
     quick = variant(*LORA, costs=costs | {"file_bytes": 400, "train_seconds": 1.0})
     made = found(quick, small, ties=(("m/lora-r4", "m/lora-small"),))
-    assert standing.chosen(made)["name"] == "m/lora-small"
+    assert verdict.chosen(made)["name"] == "m/lora-small"
 
 
 def test_one_that_collapsed_is_not_said_to_cost_more():
@@ -176,7 +176,7 @@ def test_what_each_seed_beats_is_no_leader_however_little_is_known_of_it():
         "With every seed, something tied for first is ahead of majority at 0.40 and m/base at "
         "0.30; so few seeds are no proof of it by the test."
     )
-    assert [v["name"] for v in standing.leaders(made)] == ["m/lora-r4"]
+    assert [v["name"] for v in verdict.leaders(made)] == ["m/lora-r4"]
     assert any("ahead of the untrained base with every seed (+0.600, not conf" in s for s in said)
 
 
@@ -199,7 +199,7 @@ def test_what_a_trained_variant_beats_is_not_chosen_for_its_price():
                  variant(*LORA), ties=(("tfidf", "m/lora-r16"), ("m/lora-r4", "m/lora-r16")),
                  standard_error=0.03)  # fmt: skip
     said = verdict.sentences(made, "f1")
-    assert standing.chosen(made)["name"] == "m/lora-r4"
+    assert verdict.chosen(made)["name"] == "m/lora-r4"
     assert said[0].startswith("Use m/lora-r4: of those tied for first")
     assert not any(each.startswith(("Not settled", "No reason")) for each in said)
 
@@ -210,7 +210,7 @@ def test_the_majority_class_is_no_leader_where_any_leader_is_ahead_of_it_with_ev
                        ("m/lora-r4", "m/lora-r16")))  # fmt: skip
     assert verdict.sentences(made, "f1")[0].startswith("Nothing is shown to have been learned")
     pick(made, "majority", "m/lora-r4")["each_seed"] = True
-    judging.unseat(made)
+    ranking.unseat(made)
     assert verdict.sentences(made, "f1")[0].startswith("Use m/lora-r16")
 
 
@@ -343,15 +343,15 @@ def test_differences_that_can_be_shown_vary_by_pair():
 
 def test_a_comparison_is_turned_with_its_interval():
     made = found(variant(*LORA), variant(*TFIDF))
-    there, back = (standing.pair(made, *names) for names in
+    there, back = (verdict.pair(made, *names) for names in
                    (("tfidf", "m/lora-r4"), ("m/lora-r4", "tfidf")))  # fmt: skip
     assert [there["difference"], there["low"], there["high"]] == pytest.approx([-0.2, -0.22, -0.18])
-    assert (standing.outcome(there), standing.outcome(back)) == ("worse", "better")
+    assert (verdict.outcome(there), verdict.outcome(back)) == ("worse", "better")
     with pytest.raises(KeyError, match="were not compared"):
-        standing.pair(made, "tfidf", "majority")
+        verdict.pair(made, "tfidf", "majority")
 
 
 @pytest.mark.parametrize(("metric", "expected"), [("f1", "better"), ("loss", "worse")])
 def test_of_a_loss_more_is_worse(metric, expected):
     made = found(variant(*LORA), variant(*TFIDF), metric=metric)
-    assert standing.outcome(made["comparisons"][0]) == expected
+    assert verdict.outcome(made["comparisons"][0]) == expected

@@ -12,7 +12,7 @@ from scipy import stats
 import verdicts
 from common.cli import InputError
 from common.model.metrics import classification_metrics
-from common.statistics import judging, resampling
+from common.statistics import ranking, resampling
 from common.statistics.answers import Answers, Cell
 from common.statistics.catalogue import METRICS, Metric
 from common.statistics.intervals import wilson
@@ -579,7 +579,7 @@ def test_a_metric_of_probabilities_is_not_bounded_by_the_predicted_classes(monke
         for name, each in zip("ab", scores, strict=True)
     ]  # fmt: skip
     ids = [str(row) for row in range(ROWS)]
-    found = judging.judge(Answers(["no", "yes"], 1, ids, labels, cells), "auroc", 0.95, 2000)
+    found = ranking.judge(Answers(["no", "yes"], 1, ids, labels, cells), "auroc", 0.95, 2000)
     (pair,) = found["comparisons"]
     assert found["metric"] == "auroc"
     assert pair["difference"] == pytest.approx(areas[0] - areas[1])

@@ -44,10 +44,9 @@ NEUTRAL: dict[str, frozenset[str] | None] = {
          "workspace", "written_aside"}
     ),
     "common/seals.py": frozenset({"check", "damaged"}),
-    "common/parallel.py": frozenset({"end_with_parent"}),
-    "common/processes.py": frozenset(
+    "common/parallel.py": frozenset(
         {"FAILED", "GRACE_SECONDS", "STATUS_SECONDS", "end_if_failed", "end_with_first",
-         "free_port", "name_failed"}
+         "end_with_parent", "free_port", "name_failed"}
     ),
 }  # fmt: skip
 

@@ -10,14 +10,18 @@ rows of one split, one row per example, with the columns
 - group: the number of its value in the group column, where there is one
 - key: 64 bits of a hash of that value, else of the normalised text; the same in every dataset
 - characters, words: how long the text is
+
+Texts may be private, so that the description of a dataset counts rows and shows none.
 """
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,14 +29,85 @@ import pyarrow as pa
 
 from common import parallel
 from common.cli import InputError
-from common.data import datadict, duplicates, measures
-from common.data.examples import Example
-from common.data.measures import Measures
+from common.data import datadict, duplicates, leakage, splits
+from common.data.examples import ODDITIES, Example
+from common.data.lengths import summary
 from common.data.splits import Tables
 
+# What UTF-8 read as latin-1 or cp1252 looks like: "Ã©" for é, "Â£" for £, "â€™" for an apostrophe.
+CONTINUED = "\u0080-\u00bf" + re.escape(
+    bytes(set(range(0x80, 0xA0)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}).decode("cp1252")
+)
+
+ENCODING = {
+    "replacement character": re.compile("\ufffd"),
+    "C1 control character": re.compile("[\u0080-\u009f]"),
+    "UTF-8 read as another encoding": re.compile(
+        f"[\u00c2\u00c3][{CONTINUED}]|\u00e2[\u0080\u20ac]"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Figures of some texts, in order.
+
+    Attributes:
+        exact: digests of the texts, uint64, shape (texts, 2).
+        normalised: digests of the normalised texts, of the same shape.
+        buckets: of near duplicates, uint64, shape (texts, bands); no bands where none are wanted.
+        characters: lengths, shape (texts,).
+        words: the same in words, that is, in runs without white space.
+        encoding: how many texts have which sign of a wrong encoding.
+    """
+
+    exact: np.ndarray
+    normalised: np.ndarray
+    buckets: np.ndarray
+    characters: np.ndarray
+    words: np.ndarray
+    encoding: Counter[str]
+
+
+def measure(batch: list[tuple[str, str | None]], threshold: float | None) -> Measures:
+    """The figures of a batch of texts.
+
+    Args:
+        batch: texts, each with the second of a pair, or None.
+        threshold: Jaccard similarity from which texts are near duplicates; None: none are.
+    """
+    texts = [text if pair is None else text + duplicates.SIDES + pair for text, pair in batch]
+    keys = [duplicates.key(*both) for both in batch]
+    none = np.empty((len(texts), 0), dtype=np.uint64)
+    return Measures(
+        exact=duplicates.digests(texts),
+        normalised=duplicates.digests(keys),
+        buckets=none if threshold is None else duplicates.banded(keys, threshold),
+        characters=counted(batch, len),
+        words=counted(batch, lambda text: len(text.split())),
+        encoding=Counter(sign for text in texts for sign in encoding_signs(text)),
+    )
+
+
+def counted(batch: list[tuple[str, str | None]], count: Callable[[str], int]) -> np.ndarray:
+    """A count of each text, of pairs the sum of both."""
+    counts = (count(text) + (0 if pair is None else count(pair)) for text, pair in batch)
+    return np.fromiter(counts, np.int64, len(batch))
+
+
+def encoding_signs(text: str) -> list[str]:
+    """What betrays that a text was read in a wrong encoding."""
+    if text.isascii():
+        return []
+    return [name for name, sign in ENCODING.items() if sign.search(text)]
+
+
 BATCH_ROWS = 4096  # read, measured and written at a time; fewer if they are long
+
 BATCH_CHARACTERS = 1 << 22
+
 TEXTS = "texts.arrow"
+
 SCHEMA = pa.schema([("text", pa.large_string()), ("text_pair", pa.large_string())])
 
 
@@ -99,7 +174,7 @@ def take_in(
         InputError: a split has no row.
     """
     intake = Intake()
-    measured = partial(measures.measure, threshold=threshold)
+    measured = partial(measure, threshold=threshold)
     file = directory / TEXTS
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
         batches = intake.batches(examples, writer)
@@ -243,3 +318,85 @@ def groups(figures: list[Measures], texts: Texts, threshold: float | None) -> di
         for name in ("exact", "normalised", "buckets")
     )
     return duplicates.groups(exact, normalised, buckets, texts.keys_at, threshold)
+
+
+REASONS = (*duplicates.KINDS, leakage.GROUP)  # why a row is dropped or marked
+
+Description = dict[str, Any]
+
+
+def found(corpus: Corpus) -> Description:
+    """What the good rows of a source are like, before anything is done to them, by split."""
+    return {
+        split: {
+            "rows": len(rows),
+            "classes": classes(rows["label"]),
+            "sorted_by_label": is_sorted(rows["label"]),
+            **of_texts(rows),
+            "encoding": {name: corpus.oddities[split][name] for name in ENCODING},
+            "oddities": {name: corpus.oddities[split][name] for name in ODDITIES},
+        }
+        for split, rows in corpus.tables.items()
+    }
+
+
+def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
+    """One split as it is saved: its rows, its rows per class, its lengths.
+
+    Raises:
+        InputError: it has no row of some class.
+    """
+    counts = rows["label"].value_counts()
+    if missing := [name for number, name in enumerate(names) if number not in counts.index]:
+        raise InputError(
+            f"{split} ({len(rows)} rows) holds no row of class {missing[0]!r}: use more rows, draw "
+            "other splits, or take it out of `labels`"
+        )
+    marked = {"clean_rows": int(rows["clean"].sum())} if "clean" in rows else {}
+    return {
+        "rows": len(rows),
+        "classes": {name: int(counts[number]) for number, name in enumerate(names)},
+        **marked,
+        **of_texts(rows),
+    }
+
+
+def classes(labels: pd.Series) -> dict[str, int]:
+    """How often each label stands there, the names in order."""
+    counts = labels.value_counts()
+    return {name: int(counts[name]) for name in sorted(counts.index, key=splits.as_number)}
+
+
+def is_sorted(labels: pd.Series) -> bool:
+    """Whether the rows of each label stand together, so that the first ones are of one class."""
+    several = labels.duplicated().any()  # else any order is sorted
+    return bool(several and 1 < labels.nunique() == (labels != labels.shift()).sum())
+
+
+def of_texts(rows: pd.DataFrame) -> Description:
+    """The lengths of texts, in characters and in words."""
+    return {unit: summary(rows[unit]) for unit in ("characters", "words")}
+
+
+def conflicting(tables: splits.Tables) -> dict[str, int]:
+    """Texts that stand under several labels, and the rows they stand in."""
+    rows = leakage.stacked(tables)
+    ids = leakage.contradictions(rows)["id"]
+    return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}
+
+
+def done(actions: pd.DataFrame, bad: int) -> Description:
+    """What was done to how many rows: by reason, and by reason and pair of splits."""
+    dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
+    marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
+    by = ["action", "reason", "split", "duplicate_split"]
+    counts = actions.groupby(by, sort=False)["other_label"].agg(["size", "sum"])
+    return {
+        "rows_dropped": {"bad": bad}
+        | {reason: int(dropped.get(reason, 0)) for reason in ("conflicting", *REASONS)},
+        "rows_marked": {reason: int(marked.get(reason, 0)) for reason in REASONS},
+        "by_splits": [
+            dict(zip([*by, "rows", "other_label"], row, strict=True))
+            for row in counts.reset_index().to_numpy(dtype=object).tolist()
+        ],
+    }

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.cli import InputError
-from common.data import rows, sources
-from common.data.rows import BadRow, Layout, Row, Stream
+from common.data import reading, sources
+from common.data.reading import BadRow, Layout, Row, Stream
 
 NON_STRING = "non-string text"
 BLANKS = "label with blanks around it"
@@ -124,7 +124,7 @@ class Passed:
             else:
                 self.names = row.names
             given = row.fields.get(column)
-            if ("" if given is None or given != given else rows.as_text(given)) != value:
+            if ("" if given is None or given != given else reading.as_text(given)) != value:
                 self.most = max(self.most, place)
                 return False
         return True
@@ -135,7 +135,7 @@ class Passed:
             return
         column, _ = self.conditions[self.most]
         if column not in self.seen:
-            rows.require_columns(self.names, where, {"filter": [column]})
+            reading.require_columns(self.names, where, {"filter": [column]})
         raise InputError(
             f"{where} has no row with {self.filters[self.most]}: set `filter` to a value of column "
             f"{column!r}"
@@ -152,17 +152,17 @@ def maker(columns: Columns) -> Callable[[int, Row], Example | BadRow]:
         fields = row.fields
         if isinstance(fields.get(label_column), bool):
             fields[label_column] = str(fields[label_column])
-        if bad := rows.first_problem(row, keys):
+        if bad := reading.first_problem(row, keys):
             return bad
         text, *pair = [fields[column] for column in columns.text]
-        written = rows.as_text(fields[label_column])
+        written = reading.as_text(fields[label_column])
         label = written.strip()
         strings = isinstance(text, str) and all(isinstance(other, str) for other in pair)
         oddities: tuple[str, ...] = () if strings else (NON_STRING,)
         if len(label) != len(written):
             oddities += (BLANKS,)
-        group = None if group_column is None else rows.as_text(fields[group_column])
-        second = rows.as_text(pair[0]) if pair else None
-        return Example(number, rows.as_text(text), label, group, oddities, second)
+        group = None if group_column is None else reading.as_text(fields[group_column])
+        second = reading.as_text(pair[0]) if pair else None
+        return Example(number, reading.as_text(text), label, group, oddities, second)
 
     return make

@@ -6,11 +6,11 @@ from typing import Any
 
 from common import cli
 from common.cli import InputError
-from common.data import batches, datadict, rows
+from common.data import datadict, reading
 from common.data.datadict import SPLITS, refuse_near_names
-from common.data.rows import BadRow, Columns, Layout, Row, Stream
+from common.data.reading import BadRow, Columns, Layout, Row, Stream
 
-SUFFIXES = tuple(suffix for suffix in rows.SUFFIXES if suffix != ".txt")  # which have no label
+SUFFIXES = tuple(suffix for suffix in reading.SUFFIXES if suffix != ".txt")  # which have no label
 SAVED = ("dataset_dict.json", "state.json")  # by which a saved dataset is known
 # What `datasets` raises for one that is not whole; Arrow's own errors are among them.
 NOT_WHOLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
@@ -44,13 +44,13 @@ def streams(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Ro
     if not path.exists():
         raise InputError(f"{path} does not exist: set `path` to the data, relative to the workflow")
     if path.is_file():
-        return {"train": of_file(path, "train", columns, rows.settled([path], layout))}
+        return {"train": of_file(path, "train", columns, reading.settled([path], layout))}
     if not path.is_dir():
         raise InputError(f"{path} is neither a file nor a directory: set `path` to the data")
     if any((path / name).exists() for name in SAVED):
         return of_saved(path, columns)
     named = named_files(path)
-    layout = rows.settled(named.values(), layout)
+    layout = reading.settled(named.values(), layout)
     return {split: of_file(file, split, columns, layout) for split, file in named.items()}
 
 
@@ -80,7 +80,7 @@ def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise InputError(f"{path}: files of type {path.suffix!r} are not read; use {known}")
-    stream = rows.read(path, columns, layout)
+    stream = reading.read(path, columns, layout)
     stream.split = split
     stream.layout = layout if layout.delimiter_of(path) else None
     return stream
@@ -118,14 +118,14 @@ def saved_rows(table: Any, columns: Columns, where: str) -> Iterator[Row]:
     """The rows of a ``datasets.Dataset``, with the names of its classes for their numbers."""
     import datasets
 
-    rows.require_columns(table.column_names, where, columns)
-    needed = rows.needed(columns)
+    reading.require_columns(table.column_names, where, columns)
+    needed = reading.needed(columns)
     classes = {
         name: table.features[name].names
         for name in needed
         if isinstance(table.features[name], datasets.ClassLabel)
     }
-    for row in batches.batch_rows(saved_batches(table, needed, where), needed):
+    for row in reading.batch_rows(saved_batches(table, needed, where), needed):
         for name, names in classes.items():
             number = row.fields[name]
             # -1 is the hub's "no label".
@@ -137,6 +137,6 @@ def saved_rows(table: Any, columns: Columns, where: str) -> Iterator[Row]:
 def saved_batches(table: Any, needed: list[str], where: str) -> Iterable[Any]:
     """Arrow tables of the needed columns, a batch at a time."""
     try:
-        yield from table.select_columns(needed).with_format("arrow").iter(batches.BATCH_ROWS)
+        yield from table.select_columns(needed).with_format("arrow").iter(reading.BATCH_ROWS)
     except NOT_WHOLE as error:
         raise not_whole(where, error) from error

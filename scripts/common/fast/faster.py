@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from common import cli
-from common.fast import layers, memory, reading
+from common.fast import patches
 from common.fast.packing import Packing, UnsupportedError, layers_of
-from common.model.dropout import base_model
-from common.model.padding import Padding
+from common.model.collator import Padding
+from common.model.models import base_model
 
 log = logging.getLogger("faster")
 
@@ -58,7 +58,7 @@ def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iter
     used: list[str] = []
     with ExitStack() as stack:
         if next(model.parameters()).is_cpu:
-            memory.keep_freed_memory()
+            patches.keep_freed_memory()
             batch = padding.texts(shortened(rows))
             wanted, (which, modules) = plain(model, batch)
             trial = Trial(stack, model, batch, wanted, used)
@@ -121,10 +121,10 @@ def plain(model: Any, batch: dict[str, Any]) -> tuple[list[torch.Tensor], tuple[
     """The answers of a model as it is, and which of its rows are read (``Reads.found``)."""
     classifier = base_model(model)
     try:
-        modules = list(reading.linear_modules(layers_of(classifier)))
+        modules = list(patches.linear_modules(layers_of(classifier)))
     except UnsupportedError:
         modules = []
-    reads = reading.Reads(modules, batch["attention_mask"])
+    reads = patches.Reads(modules, batch["attention_mask"])
     embedded: list[torch.Tensor] = []
 
     def watch(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
@@ -194,7 +194,7 @@ def read(packing: Packing, which: str, modules: list[Any]) -> Iterator[None]:
     packing.read = which
     with ExitStack() as stack:
         for module in modules:
-            stack.enter_context(with_forward(module, reading.of_read_rows(module, packing)))
+            stack.enter_context(with_forward(module, patches.of_read_rows(module, packing)))
         try:
             yield
         finally:
@@ -205,7 +205,7 @@ def read(packing: Packing, which: str, modules: list[Any]) -> Iterator[None]:
 def replaced(model: Any) -> Iterator[None]:
     """A model whose layers are done by faster ones."""
     with ExitStack() as stack:
-        for module, forward in list(layers.replacements(model)):
+        for module, forward in list(patches.replacements(model)):
             stack.enter_context(with_forward(module, forward))
         yield
 

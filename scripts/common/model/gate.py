@@ -13,8 +13,8 @@ from typing import Any
 from common import cli
 from common.cli import InputError
 from common.data.encoding import TYPES
-from common.model import forward
-from common.model.padding import Padding
+from common.model import collator
+from common.model.collator import Padding
 
 ROWS = 16
 # Of a logit, as a share of the largest one, or of 1: where memory lies otherwise, libraries add in
@@ -102,8 +102,8 @@ def difference(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> 
     """
     import torch
 
-    together = forward.logits(model, rows, padding)
-    alone = torch.cat([forward.logits(model, [row], padding) for row in rows])
+    together = collator.logits(model, rows, padding)
+    alone = torch.cat([collator.logits(model, [row], padding) for row in rows])
     return float((together.softmax(dim=1) - alone.softmax(dim=1)).abs().max())
 
 
@@ -127,7 +127,7 @@ def passed(
     Raises:
         InputError: it did not pass.
     """
-    found = forward.logits(model, rows(split), padding)
+    found = collator.logits(model, rows(split), padding)
     return {
         **check(found, recorded["logits"], tolerance),
         **check_padding(model, probe(split), padding),

@@ -1,19 +1,135 @@
-"""Training of what is trainable in a classifier, by the Trainer of transformers."""
+"""Training of what is trainable in a classifier, by the Trainer of transformers.
+
+Settings, the loss, counts of what is computed, and the run.
+"""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from common import cli, files
 from common.cli import InputError
-from common.model import dropout
+from common.model import models
 from common.model.adapters import method_of
 from common.model.checkpoint import Checkpoints
-from common.model.losses import loss_function
-from common.model.padding import Padding
+from common.model.collator import Padding
+from common.model.models import base_model
 from common.model.records import SUCCESS
 
+
+def loss_function(model, settings: Settings, labels: list[int]) -> Callable[..., Any] | None:
+    """Cross-entropy over a step of the optimiser, its classes weighted or not.
+
+    The models' own losses are means over a batch, which the Trainer (transformers 5.23) adds up
+    over accumulated batches: twice the gradient for two of them. This one divides by the rows of
+    the step. Balanced weights are scikit-learn's: rows / (classes x rows of the class); over the
+    training rows their mean is 1.
+
+    Args:
+        model: a classifier.
+        settings: the hyper-parameters.
+        labels: class numbers of the training rows.
+
+    Returns:
+        A function of outputs, labels and the number of rows in the step; None for AdaLoRA, whose
+        own loss has a term more.
+
+    Raises:
+        InputError: that term would be lost.
+    """
+    import torch
+
+    if method_of(model) == "ADALORA":
+        if settings.class_weights != "none" or settings.gradient_accumulation_steps > 1:
+            raise InputError(
+                "`class_weights` and `gradient_accumulation_steps` cannot be used with ADALORA, "
+                "which has a loss of its own: leave them at their defaults"
+            )
+        return None
+    weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
+
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        logits = outputs.logits.float()
+        of_class = None if weights is None else weights.to(logits.device)
+        total = torch.nn.functional.cross_entropy(logits, labels, of_class, reduction="sum")
+        return total / (num_items_in_batch or len(labels))
+
+    return loss
+
+
+def balanced_weights(labels: list[int]) -> Any:
+    """A weight per class, the rarer the heavier, as a tensor of shape (classes,)."""
+    import numpy as np
+    import torch
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes = np.unique(labels)  # every class is in every split
+    weights = compute_class_weight("balanced", classes=classes, y=np.asarray(labels))
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+class Work:
+    """Counts what passes through a model in training mode, within a ``with`` block.
+
+    Args:
+        model: a classifier, called with padded batches and their masks.
+
+    Attributes:
+        passes: how often it was called.
+        rows: of all batches.
+        tokens: real ones, with virtual ones where an adapter puts such before a text.
+        positions: tokens and the padding that was computed with them.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.passes = self.rows = self.tokens = self.positions = 0
+
+    @property
+    def padding_share(self) -> float:
+        """The share of padding among the positions that were computed, from 0 to 1."""
+        return round(1 - self.tokens / self.positions, 4) if self.positions else 0.0
+
+    def state(self) -> dict[str, int]:
+        """What ``load_state`` needs."""
+        return {name: getattr(self, name) for name in ("passes", "rows", "tokens", "positions")}
+
+    def load_state(self, state: dict[str, int]) -> None:
+        """Go on from a checkpoint."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def __enter__(self) -> Work:
+        self._hook = base_model(self.model).register_forward_pre_hook(self.count, with_kwargs=True)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._hook.remove()
+
+    def count(self, classifier: Any, _: Any, kwargs: dict[str, Any]) -> None:
+        """Before a batch is computed."""
+        if not classifier.training:
+            return
+        mask = kwargs["attention_mask"]
+        tokens = int(mask.sum())
+        self.passes += 1
+        self.rows += len(mask)
+        self.tokens += tokens
+        self.positions += tokens if is_packed(classifier) else mask.numel()
+
+
+def is_packed(classifier: Any) -> bool:
+    """Whether a classifier computes its batches without their padding."""
+    from common.fast.packing import ATTENTION
+
+    return classifier.config._attn_implementation == ATTENTION
+
+
 LEARNED_NOTHING_SHARE = 0.97  # of the class entropy; failed trainings end at .98 and above
+
 OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
 
 
@@ -90,8 +206,7 @@ def train(
     """
     from common.fast.faster import faster
     from common.model import gate
-    from common.model.callbacks import AcceleratorMemory, BestEpoch, RequireFiniteLoss
-    from common.model.work import Work
+    from common.model.trainer import AcceleratorMemory, BestEpoch, RequireFiniteLoss
 
     prepare(model, settings)
     work, memory = Work(model), AcceleratorMemory()
@@ -135,14 +250,14 @@ def prepare(model: Any, settings: Settings) -> None:
                 "`gradient_checkpointing` drops what PREFIX_TUNING hands over: take it out of this "
                 "variant's `training`"
             )
-        dropout.base_model(model).activation_checkpointing_enable({"use_reentrant": False})
-    if not settings.backbone_dropout and dropout.has_frozen_parameters(model):
-        dropout.without_backbone_dropout(model)
+        models.base_model(model).activation_checkpointing_enable({"use_reentrant": False})
+    if not settings.backbone_dropout and models.has_frozen_parameters(model):
+        models.without_backbone_dropout(model)
 
 
 def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings: Settings) -> Any:
     """The Trainer; ``words`` are the settings as it wants them."""
-    from common.model.resuming import ResumableTrainer
+    from common.model.trainer import ResumableTrainer
 
     return ResumableTrainer(
         model,
@@ -265,7 +380,7 @@ def optimizer(model, settings: Settings) -> Any:
 
 def schedules(model) -> list[Any]:
     """What a method does between steps."""
-    from common.model.callbacks import AdaLoraSchedule
+    from common.model.trainer import AdaLoraSchedule
 
     return [AdaLoraSchedule(model)] if method_of(model) == "ADALORA" else []
 

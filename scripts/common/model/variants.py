@@ -12,8 +12,8 @@ from common import cli, files, seals
 from common.cli import InputError
 from common.data.encoding import TYPES
 from common.model import adapters, models
+from common.model.collator import Padding
 from common.model.models import Classifier
-from common.model.padding import Padding
 
 KINDS = ("adapter", "head", "full")
 HEAD_WEIGHTS = "head.safetensors"

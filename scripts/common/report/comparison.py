@@ -1,20 +1,158 @@
-"""The comparison as people read it: the verdict first, then figures, dataset by dataset."""
+"""The comparison as tables: tidy data frames, and Markdown with the verdict first.
+
+Published figures are shown beside those of a comparison, and never compared with them.
+"""
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from common.cells import full_name
+from common.cells import Cell, full_name
 from common.markdown import shown
-from common.report.yardsticks import base_of, doubt, doubts, held_against, tfidf_of
-from common.statistics.standing import apart, outcome
+from common.report.references import Reference
+from common.statistics.verdict import TFIDF, apart, of_kind, outcome, pair
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MEBIBYTE = 2**20
 
 Found = dict[str, Any]
-Reference = dict[str, Any]
+
+
+def base_of(found: Found, variant: Found) -> Found | None:
+    """The untrained base of the same model; of a baseline, none."""
+    return of_kind(found, variant["model"], "base") if variant["model"] else None
+
+
+def tfidf_of(found: Found) -> Found | None:
+    """The baseline; None where it is not in the comparison."""
+    named = (v for v in found["variants"] if (v["kind"], v["variant"]) == ("baseline", TFIDF))
+    return next(named, None)
+
+
+def held_against(found: Found, variant: Found, other: Found | None) -> Found | None:
+    """The comparison of a variant with another, the first less the second; None without another."""
+    if other is None or other is variant:
+        return None
+    return pair(found, variant["name"], other["name"])
+
+
+def doubt(comparison: Found) -> str | None:
+    """Why a difference that is said to be real is not assured to be; None where it is."""
+    return comparison["caution"] if comparison["significant"] else None
+
+
+def shown_comparisons(found: Found) -> Iterator[Found]:
+    """The comparisons that the tables of a dataset show."""
+    for variant in found["variants"]:
+        for other in (base_of(found, variant), tfidf_of(found)):
+            if told := held_against(found, variant, other):
+                yield told
+
+
+def doubts(found: Found) -> list[str]:
+    """The reasons for doubt in the tables of a dataset, each once; not those of other pairs."""
+    return sorted({reason for each in shown_comparisons(found) if (reason := doubt(each))})
+
+
+OF_VARIANT = ("model", "variant", "kind")
+
+STANDING = ("letters", "tied_for_first", "position")
+
+RANGE = ("value", "low", "high")
+
+TESTED = ("low", "high", "p", "p_holm")
+
+SHARE = ("share", "low", "high", "reason")
+
+COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes", "file_bytes")
+
+CALIBRATION = ("ece", "brier")
+
+WHOLE_NUMBERS = ("seeds", "rows", "position", "trainable_parameters", "peak_memory_bytes",
+                 "file_bytes")  # fmt: skip
+
+
+def by_variant(verdicts: Found) -> "pd.DataFrame":
+    """One row per dataset and variant, in the order of the config, all figures unrounded.
+
+    Args:
+        verdicts: verdicts.json; what it holds beyond the columns is left out.
+    """
+    import pandas as pd
+
+    rows = [
+        row(dataset, found, variant)
+        for dataset, found in verdicts["datasets"].items()
+        for variant in found["variants"]
+    ]
+    # Left to itself, pandas makes floats of the integers of a column that has empty places.
+    return pd.DataFrame(rows).astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def row(dataset: str, found: Found, variant: Found) -> Found:
+    """One variant: its figure, its standing, what it is held against, its costs."""
+    metric = found["metric"]
+    return {
+        "dataset": dataset,
+        **{key: variant[key] for key in OF_VARIANT},
+        "seeds": len(variant["seeds"]),
+        "rows": found["rows"],
+        "metric": metric,
+        **{key: variant["metrics"][metric][key] for key in RANGE},
+        **{key: variant[key] for key in STANDING},
+        **difference_columns("to_tfidf", held_against(found, variant, tfidf_of(found))),
+        **difference_columns("to_base", held_against(found, variant, base_of(found, variant))),
+        **share_of_gap(variant["share_of_gap"] or {}),
+        **{key: variant["costs"][key] for key in COSTS},
+        **{key: variant["calibration"][key] for key in CALIBRATION},
+    }
+
+
+def difference_columns(name: str, told: Found | None) -> Found:
+    """The columns of one difference; all empty where there is none."""
+    return {
+        name: told and told["difference"],
+        **{f"{name}_{key}": told and told[key] for key in TESTED},
+        f"{name}_outcome": told and outcome(told),
+        f"{name}_caution": told and doubt(told),
+    }
+
+
+def share_of_gap(told: Found) -> Found:
+    """The columns of the share of the gap from head to full; all empty where there is none."""
+    return {
+        "share_of_gap" if key == "share" else f"share_of_gap_{key}": told.get(key) for key in SHARE
+    }
+
+
+def metrics_of(verdicts: Found) -> list[str]:
+    """The metrics that differences are told by: one, and another where a dataset lacks that."""
+    told = (found["metric"] for found in verdicts["datasets"].values())
+    return list(dict.fromkeys((verdicts["metric"], *told)))
+
+
+def range_columns(verdicts: Found) -> list[str]:
+    """The columns of comparison.csv that hold intervals."""
+    return [f"{metric}_{end}" for metric in metrics_of(verdicts) for end in ("low", "high")]
+
+
+def ranges(verdicts: Found) -> dict[Cell, Found]:
+    """The columns of ``range_columns`` by cell or baseline; a metric that it lacks is left out."""
+    return {
+        Cell(dataset, variant["model"] or "", variant["variant"], seed): {
+            f"{metric}_{end}": variant["metrics"][metric]["cells"][place][end]
+            for metric in metrics_of(verdicts)
+            if metric in variant["metrics"]
+            for end in ("low", "high")
+        }
+        for dataset, found in verdicts["datasets"].items()
+        for variant in found["variants"]
+        for place, seed in enumerate(variant["seeds"] or [None])
+    }
+
+
+MEBIBYTE = 2**20
 
 
 def markdown(

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from common.report import drawing
 from common.report.compared import Comparison, Dataset, Variant
-from common.report.drawing import SMALL, Look, Row, short
-from common.report.figures import INK
+from common.report.drawing import INK, SMALL, Look, Row, short
 
 PANEL_INCHES, WIDEST_INCHES = 2.5, 4.0
 MOST_TICKS = 5

@@ -4,8 +4,7 @@ from typing import Any
 
 from common.report import drawing
 from common.report.compared import Comparison, Dataset, Variant
-from common.report.drawing import SMALL, Look, Row, short
-from common.report.figures import INK
+from common.report.drawing import INK, SMALL, Look, Row, short
 
 HEIGHT_INCHES, WIDTH_INCHES, ABSENT_INCHES = 2.5, 5.2, 0.25
 MOST_VARIANTS = 6  # of a panel, which shows each seed of them twice

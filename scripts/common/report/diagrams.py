@@ -5,8 +5,7 @@ from typing import Any
 
 from common.report import drawing
 from common.report.compared import Comparison, Dataset, Variant
-from common.report.drawing import SMALL, SMALLER, Look, Row, short
-from common.report.figures import INK
+from common.report.drawing import INK, SMALL, SMALLER, Look, Row, short
 
 PANEL_INCHES, ABSENT_INCHES, TITLE_INCHES, GAP_INCHES = 1.5, 0.25, 0.35, (0.35, 0.95)
 COLUMNS, LONGEST = 5, 24

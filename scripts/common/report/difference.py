@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.cells import PREDICTIONS, Cell
 from common.model import evaluation
-from common.statistics import answers, judging, pairwise
+from common.statistics import answers, ranking
 from common.statistics.catalogue import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, bootstrap_intervals
 from common.statistics.resampling import Variant, measure
@@ -172,7 +172,7 @@ def compare_both(
     """The test of B against A on the same resamples of the test rows, and the interval of B - A.
 
     The interval is the one of the verdicts, which has a width also where no resample moves the
-    difference: ``pairwise.difference_interval``.
+    difference: ``ranking.difference_interval``.
     """
     names = record["meta_info"]["dataset_info"]["labels"]
     wanted = record["run_info"].get("options", {}).get("positive_label")
@@ -187,12 +187,12 @@ def compare_both(
     told = [
         {"name": side, "metrics": {metric: {"value": measured[side].mean, **asdict(around)}}}
         for side in "AB"
-        for around, _ in [judging.interval_of(measured[side], ranges[side], LEVEL)]
+        for around, _ in [ranking.interval_of(measured[side], ranges[side], LEVEL)]
     ]
     given = {each.name: each.probabilities.argmax(axis=2) for each in reversed(variants)}
-    limits = pairwise.exact_limits(given, labels, metric)
+    limits = ranking.exact_limits(given, labels, metric)
     found = compare(measured["B"], measured["A"], least_p=limits.get(("B", "A"), 0.0))
-    return found, pairwise.difference_interval(found, told, LEVEL)
+    return found, ranking.difference_interval(found, told, LEVEL)
 
 
 def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, int, int]:

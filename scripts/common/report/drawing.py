@@ -1,20 +1,51 @@
-"""What the figures of a comparison share: panels of fixed size, looks of variants, legends.
+"""What the figures of a comparison share: their look, panels of fixed size, legends, and files.
 
 Panels are placed in inches, so that a figure grows with what it shows and its panels stay legible;
-what stands outside of them is cut by nothing, since a figure is saved with all that is drawn.
+nothing outside of them is cut, since a figure is saved with all that is drawn. Equal content gives
+equal files.
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from common import files
 from common.markdown import flat
 from common.report.compared import Comparison, Measure, Variant
-from common.report.figures import COLOURS, INK
+
+INK, PAPER = "#24292f", "#ffffff"
+
+COLOURS = [
+    "#0a6ebd", "#bd4b0a", "#3d8f3d", "#7b4fb5", "#c23a86", "#0f9e94", "#b08900", "#6b7683",
+]  # fmt: skip
+
+
+def prepare() -> None:
+    """Set matplotlib up, before the first figure is drawn."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    # Without these, each file would hold a date and random ids.
+    matplotlib.rcParams.update({"svg.hashsalt": "lora-bench", "font.size": 9, "text.color": INK})
+    matplotlib.rcParams["text.parse_math"] = False  # a dollar in a name is a dollar
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as SVG."""
+    with files.written_aside(path) as aside:
+        figure.savefig(
+            aside, format="svg", metadata={"Date": None}, facecolor=PAPER, bbox_inches="tight"
+        )
+
 
 MARKERS = "os^DvP<X>phd"
+
 LARGE, SMALL, SMALLER = 10.5, 8, 7  # sizes of letters, in points
+
 GAP_INCHES = (0.3, 0.85)  # between panels: beside each other, and below
+
 LEGEND_LINE_INCHES, LEGEND_LINES = 0.17, 16
+
 LONGEST_NAME = 44
 
 

@@ -4,8 +4,7 @@ from typing import Any
 
 from common.report import drawing
 from common.report.compared import Comparison, Dataset, Variant
-from common.report.drawing import SMALL, Row, short
-from common.report.figures import COLOURS, INK, PAPER
+from common.report.drawing import COLOURS, INK, PAPER, SMALL, Row, short
 
 LINE_INCHES, ROOM_INCHES, WIDTH_INCHES = 0.22, 0.25, 3.8
 COLUMNS_POINTS = (8, 130)  # where the texts begin, right of a panel

@@ -3,9 +3,9 @@
 from typing import Any
 
 from common.markdown import flat
-from common.report import yardsticks
-from common.report.yardsticks import base_of, doubt, held_against, tfidf_of
-from common.statistics.standing import BETTER, TIE, WORSE, apart, outcome
+from common.report import comparison
+from common.report.comparison import base_of, doubt, held_against, tfidf_of
+from common.statistics.verdict import BETTER, TIE, WORSE, apart, outcome
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -140,7 +140,9 @@ def notes(verdicts: Found, published: list[Found]) -> list[str]:
     """What the marks mean that are in the table, and where published figures are from."""
     datasets = verdicts["datasets"].values()
     signs = {sign for found in datasets for each in found["variants"] for sign in marks(each)}
-    signs |= {SIGNS[outcome(each)] for found in datasets for each in yardsticks.shown(found)}
+    signs |= {
+        SIGNS[outcome(each)] for found in datasets for each in comparison.shown_comparisons(found)
+    }
     figures = [each["metrics"][found["metric"]] for found in datasets for each in found["variants"]]
     signs |= set() if all(each["seeds_known"] for each in figures) else {ONE_SEED}
     said = {
@@ -150,7 +152,7 @@ def notes(verdicts: Found, published: list[Found]) -> list[str]:
         ONE_SEED: "of one seed; the interval is of the test rows alone",
     }
     lines = [f"${sign}$: {text}." for sign, text in said.items() if sign in signs]
-    if reasons := sorted({each for found in datasets for each in yardsticks.doubts(found)}):
+    if reasons := sorted({each for found in datasets for each in comparison.doubts(found)}):
         lines.append(f"${DOUBTED}$: {escaped('; '.join(reasons))}.")
     return lines + sources(verdicts, published)
 

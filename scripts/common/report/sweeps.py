@@ -4,8 +4,7 @@ from typing import Any
 
 from common.report import drawing
 from common.report.compared import Comparison, Dataset, Measure, Variant
-from common.report.drawing import MARKERS, SMALL, Look, Row, short
-from common.report.figures import COLOURS
+from common.report.drawing import COLOURS, MARKERS, SMALL, Look, Row, short
 
 HEIGHT_INCHES, WIDTH_INCHES, ABSENT_INCHES = 2.5, 4.2, 0.25
 ROOM = 1.3  # at the ends of the axis, as a factor

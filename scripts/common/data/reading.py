@@ -1,40 +1,350 @@
-"""Rows of files of any size, read one by one; a bad row is told by its line and its column.
+"""Rows of files of any size, read one by one; a bad row is reported by its line and its column.
+
+First come lines of text in any encoding; then records of delimited text (CSV, TSV), with what a
+quote means; rows of Arrow (Parquet, saved datasets), a batch at a time; and last ``read``, which
+chooses among them. An unbalanced quote would swallow every line up to the next one: it costs the
+record that it opens and no other, since reading resumes at the line after it.
 
 Nothing heavy is imported before a file needs it, so that ``--help`` answers at once.
 """
 
+import codecs
 import csv
+import io
 import json
 import logging
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 from common import cli
 from common.cli import InputError
-from common.data import delimited
-from common.data.delimited import Problem
-from common.data.lines import FIELD_CHARACTERS, Lines, LongLineError, opened
 
-log = logging.getLogger("rows")
+log = logging.getLogger("reading")
+
+
+# A field or a line of more ends there: where a quote never closes, all to the end is one field.
+FIELD_CHARACTERS = 1 << 24
+
+DRAINED_CHARACTERS = 1 << 20
+
+MARKS = {  # byte-order marks; that of UTF-16 begins the one of UTF-32
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8",
+}
+
+
+@contextmanager
+def opened(path: Path, encoding: str, newline: str | None) -> Iterator[IO[str]]:
+    """The file as text, in which undecodable bytes are surrogates, so that reading goes on.
+
+    Raises:
+        InputError: Python has no such encoding of text, or the file has the mark of another.
+    """
+    with open(path, "rb") as stream:
+        try:
+            codec = codecs.lookup(encoding).name
+            for mark, family in MARKS.items():
+                if stream.peek(len(mark)).startswith(mark):
+                    codec = without_mark(path, codec, family)
+                    break
+            text = io.TextIOWrapper(stream, codec, errors="surrogateescape", newline=newline)
+        except (LookupError, ValueError) as error:
+            raise InputError(
+                f"{path}: Python knows no encoding {encoding!r} of text; set `encoding` to one it "
+                "knows, such as utf-8 or latin-1"
+            ) from error
+        yield text
+
+
+def without_mark(path: Path, codec: str, family: str) -> str:
+    """The codec that takes a byte-order mark away.
+
+    Raises:
+        InputError: the mark is that of another encoding.
+    """
+    if not codec.startswith(family):
+        raise InputError(
+            f"{path} begins with the byte-order mark of {family}, and is read as {codec}: set "
+            f"`encoding` to {family}"
+        )
+    return "utf-8-sig" if family == "utf-8" else family
+
+
+class LongLineError(Exception):
+    """A line of more characters than are held."""
+
+
+class Lines:
+    """The lines of a text, counted; one that is too long is passed over, and never held as a whole.
+
+    Attributes:
+        number: of the last line given, from 1.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.readline, self.limit, self.number = stream.readline, FIELD_CHARACTERS, 0
+
+    def __iter__(self) -> "Lines":
+        return self
+
+    def __next__(self) -> str:
+        """The next line, with its end.
+
+        Raises:
+            LongLineError: it is too long; the one after it is the next.
+        """
+        line = self.readline(self.limit)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) == self.limit and line[-1] not in "\r\n":
+            while (rest := self.readline(DRAINED_CHARACTERS)) and rest[-1] not in "\r\n":
+                pass
+            raise LongLineError(f"a line of more than {self.limit:,} characters")
+        return line
+
+
+AUTO, STANDARD, NONE = QUOTING = ("auto", "standard", "none")
+
+TAB, QUOTE = "\t", '"'
+# A quoted field over so many lines, each of which has the fields of a row, is no text but rows
+# between two unbalanced quotes. A tab is rare in a text, a comma is not: about every third line of
+# prose has exactly one.
+SWALLOWED_LINES, SWALLOWED_LINES_OF_TAB = 10, 2
+
+REMEDY = "close each quote, and double those inside, or set `quoting` to none if they are letters"
+
+
+class Problem(NamedTuple):
+    """Why a record cannot be used.
+
+    Attributes:
+        text: what is wrong.
+        remedy: what to do; "" to mend the record.
+        swallowed: whether a quoted field can be read, but must have swallowed rows.
+    """
+
+    text: str
+    remedy: str = ""
+    swallowed: bool = False
+
+
+Record = tuple[int, list[str] | Problem]  # the line that it begins on, and its fields
+
+
+class Held:
+    """Lines, of which those of the current record are kept: if it is none, they are read again.
+
+    Attributes:
+        number: of the last line given, from 1.
+        record: the lines given since the last ``begin``.
+    """
+
+    def __init__(self, lines: Lines) -> None:
+        self.lines, self.number = lines, 0
+        self.record: list[str] = []
+        self.again: deque[str] = deque()
+
+    def __iter__(self) -> "Held":
+        return self
+
+    def __next__(self) -> str:
+        self.number += 1
+        try:
+            line = self.again.popleft() if self.again else next(self.lines)
+        except StopIteration:
+            self.number -= 1
+            raise
+        self.record.append(line)
+        return line
+
+    def begin(self) -> int:
+        """Begin a record; returns the number of its first line."""
+        self.record = []
+        return self.number + 1
+
+    def put_back(self) -> None:
+        """Give the last line once more."""
+        self.again.appendleft(self.record.pop())
+        self.number -= 1
+
+
+def reader_of(lines: Any, delimiter: str, quoting: str) -> Any:
+    """Return the reader of the standard library, which splits lines into fields."""
+    csv.field_size_limit(FIELD_CHARACTERS)
+    if quoting == NONE:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, quotechar=None)
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+def delimited_records(lines: Lines, delimiter: str, quoting: str) -> Iterator[Record]:
+    """Yield every record but blank lines, the header among them.
+
+    Args:
+        lines: of the file.
+        delimiter: one character.
+        quoting: NONE: a quote is a letter and a line is a record. STANDARD: a quoted field may hold
+            the delimiter and line ends. AUTO: the same, but a field that can only have swallowed
+            rows is a problem of the line that it begins on.
+    """
+    held = Held(lines)
+    reader = reader_of(held, delimiter, quoting)
+    width = 0
+    while True:
+        start = held.begin()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except LongLineError as error:
+            if held.record:
+                yield start, Problem("bad quoting (a quote that is not closed)", REMEDY)
+                yield from singly(held.record[1:], start + 1, delimiter)
+            yield held.number, Problem(str(error))
+        except csv.Error as error:
+            yield start, Problem(f"bad quoting ({cause(error, held.record)})", REMEDY)
+            yield from resumed(held, start, delimiter)
+        else:
+            width = width or len(fields)
+            if quoting == AUTO and swallowed(held.record, delimiter, width):
+                closed = f"a quote closed on line {held.number}, and the lines between are rows"
+                yield start, Problem(f"bad quoting ({closed})", REMEDY, swallowed=True)
+                yield from resumed(held, start, delimiter)
+            elif fields:
+                yield start, fields
+
+
+def cause(error: csv.Error, record: list[str]) -> str:
+    """Return what is wrong with the quotes of a record."""
+    if "field larger" in str(error):
+        return f"a quote that is not closed within {csv.field_size_limit():,} characters"
+    if len(record) > 1 or "end of data" in str(error):
+        return "a quote that is not closed"
+    return str(error)
+
+
+def resumed(held: Held, start: int, delimiter: str) -> Iterator[Record]:
+    """Yield the records between the first and the last line of one that is none.
+
+    The last line, where the quote was closed or the file ended, is put back: it may begin a record
+    of several lines. A line between that leaves a quote open does not: from there, the quote would
+    meet the end that the first one met. So no line is read more than twice.
+    """
+    if len(held.record) > 1:
+        held.put_back()
+        yield from singly(held.record[1:], start + 1, delimiter)
+
+
+def singly(lines: list[str], number: int, delimiter: str) -> Iterator[Record]:
+    """Yield the record on each line, numbered from ``number``."""
+    for place, line in enumerate(lines, number):
+        try:
+            fields = next(reader_of([line], delimiter, STANDARD))
+        except csv.Error as error:
+            yield place, Problem(f"bad quoting ({cause(error, [line])})", REMEDY)
+        else:
+            if fields:
+                yield place, fields
+
+
+def swallowed(record: list[str], delimiter: str, width: int) -> bool:
+    """Return whether the lines of a record are rows by themselves, as their delimiters count."""
+    enough = SWALLOWED_LINES_OF_TAB if delimiter == TAB else SWALLOWED_LINES
+    if len(record) < enough or (width == 1 and delimiter != TAB):
+        return False
+    return all(line.count(delimiter) == width - 1 for line in record)
+
+
+@dataclass
+class Evidence:
+    """How well both meanings of a quote fit delimited text.
+
+    Attributes:
+        standard: records that cannot be read with quotes around fields.
+        none: lines that cannot be read with quotes as letters.
+        first: the line that the first record of ``standard`` begins on.
+        ambiguous: the same, where the text has a single column and nothing is wrong but that fields
+            go over several lines: each line may as well be a row.
+    """
+
+    standard: int = 0
+    none: int = 0
+    first: int = 0
+    ambiguous: int = 0
+
+
+class Counted(Lines):
+    """Lines, of which those are counted that have other delimiters than the first.
+
+    Attributes:
+        header: the first line that is not blank.
+        wrong: how many lines have more or fewer delimiters than the first.
+    """
+
+    def __init__(self, stream: IO[str], delimiter: str) -> None:
+        super().__init__(stream)
+        self.delimiter, self.header, self.expected, self.wrong = delimiter, "", 0, 0
+
+    def __next__(self) -> str:
+        line = super().__next__()
+        if not line.isspace():
+            found = line.count(self.delimiter)
+            if not self.header:
+                self.header, self.expected = line, found
+            self.wrong += found != self.expected
+        return line
+
+
+def quote_evidence(lines: Counted) -> Evidence:
+    """Return how well both meanings of a quote fit a text, which is read to its end.
+
+    Nothing speaks against quotes around fields where the header has some.
+    """
+    found, width, swallowed = Evidence(), 0, 0
+    for line, fields in delimited_records(lines, lines.delimiter, AUTO):
+        if QUOTE in lines.header:
+            return Evidence()
+        width = width or len(fields)
+        if isinstance(fields, Problem) or len(fields) != width:
+            found.standard += 1
+            found.first = found.first or line
+            swallowed += isinstance(fields, Problem) and fields.swallowed
+    found.none = lines.wrong
+    if width == 1 and found.standard == swallowed:
+        found.ambiguous = found.first
+    return found
+
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
 SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet", ".txt")
+
 OTHER_DELIMITERS = ",;\t|"
 # What `surrogateescape` makes of a byte that cannot be decoded; no text in UTF-8 holds it.
 UNDECODABLE = re.compile("[\ud800-\udfff]")
+
 NAMES_SHOWN = 20
+
 NAME_CHARACTERS = 60
+
 LISTED = 10_000
+
 LOGGED = 10
 
 # Config key -> the columns that it names, such as {"text": ["v2"], "label": ["v1"]}.
 Columns = Mapping[str, Sequence[str]]
+
 T = TypeVar("T")
+
 U = TypeVar("U")
 
 
@@ -45,7 +355,7 @@ class Layout:
     Attributes:
         encoding: of text files; a byte-order mark at the start is no text.
         delimiter: of CSV, one character; None for that of the file's type.
-        quoting: of CSV, one of ``delimited.QUOTING``. What AUTO means for tabs as delimiters is
+        quoting: of CSV, one of QUOTING. What AUTO means for tabs as delimiters is
             seen from the files, see ``settled``.
         reason: why ``quoting`` is what it is, where it was seen from the files; else "".
         decided: whether the files were looked at for it.
@@ -53,7 +363,7 @@ class Layout:
 
     encoding: str = "utf-8"
     delimiter: str | None = None
-    quoting: str = delimited.AUTO
+    quoting: str = AUTO
     reason: str = ""
     decided: bool = False
 
@@ -151,10 +461,8 @@ def records(path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadR
     readers = {".jsonl": read_json_lines, ".txt": read_lines}
     try:
         if suffix == ".parquet":
-            from common.data import batches
-
-            found = batches.parquet_batches(path, columns)
-            yield from batches.batch_rows(found, needed(columns))
+            found = parquet_batches(path, columns)
+            yield from batch_rows(found, needed(columns))
             return
         layout = settled([path], layout)
         with opened(path, layout.encoding, newline="" if suffix in DELIMITERS else None) as stream:
@@ -230,7 +538,7 @@ def json_row(number: int, line: str, names: list[str], layout: Layout) -> Row | 
 def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadRow]:
     """A row for each record under the header; quoted fields may go over several lines."""
     delimiter = require_delimiter(path, layout)
-    found = delimited.records(lines, delimiter, layout.quoting)
+    found = delimited_records(lines, delimiter, layout.quoting)
     header = csv_header(next(found, None), path, columns, layout, delimiter)
     wanted = [(name, header.index(name)) for name in needed(columns)]
     width = len(header)
@@ -264,12 +572,12 @@ def settled(paths: Iterable[Path], layout: Layout) -> Layout:
     Raises:
         InputError: the files can be read both ways, and have other rows then.
     """
-    if layout.quoting != delimited.AUTO or layout.decided:
+    if layout.quoting != AUTO or layout.decided:
         return layout
     standard = none = 0
     where = ""
     for path in paths:
-        if layout.delimiter_of(path) == delimited.TAB:
+        if layout.delimiter_of(path) == TAB:
             found = evidence(path, layout)
             if found.ambiguous:
                 raise InputError(
@@ -285,16 +593,16 @@ def settled(paths: Iterable[Path], layout: Layout) -> Layout:
         f"quotes as letters {none}"
     )
     log.warning("quotes are read as letters (`quoting: none`): %s", reason)
-    return replace(layout, quoting=delimited.NONE, reason=reason, decided=True)
+    return replace(layout, quoting=NONE, reason=reason, decided=True)
 
 
-def evidence(path: Path, layout: Layout) -> delimited.Evidence:
+def evidence(path: Path, layout: Layout) -> Evidence:
     """What the lines of a file say about its quotes; of one that cannot be read, nothing."""
     try:
         with opened(path, layout.encoding, newline="") as stream:
-            return delimited.evidence(delimited.Counted(stream, delimited.TAB))
+            return quote_evidence(Counted(stream, TAB))
     except (OSError, UnicodeError, InputError):  # of which `records` tells
-        return delimited.Evidence()
+        return Evidence()
 
 
 def column_of(fields: list[str], header: list[str], layout: Layout) -> str | None:
@@ -304,7 +612,7 @@ def column_of(fields: list[str], header: list[str], layout: Layout) -> str | Non
 
 
 def csv_header(
-    record: delimited.Record | None,
+    record: Record | None,
     path: Path,
     columns: Columns,
     layout: Layout,
@@ -519,3 +827,56 @@ class BadRows:
             many = "the only bad row" if self.count == 1 else f"the first of {self.count} bad rows"
             remedy = self.remedy or ("mend it" if self.count == 1 else "mend them")
             raise InputError(f"{self.first} ({many}): {remedy}, or set `on_bad_rows` to skip")
+
+
+BATCH_ROWS = 1024
+
+BUFFER_BYTES = 1 << 20
+
+
+def parquet_batches(path: Path, columns: Columns) -> Iterator[Any]:
+    """The record batches of a Parquet file, with the needed columns alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open(path, "rb") as stream:
+        try:
+            # Without a buffer, all of a row group is read at once.
+            file = pq.ParquetFile(stream, buffer_size=BUFFER_BYTES)
+            require_columns(file.schema_arrow.names, str(path), columns)
+            yield from file.iter_batches(BATCH_ROWS, columns=needed(columns), use_threads=False)
+        except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+            raise InputError(
+                f"{path} cannot be read as parquet: {cli.one_line(error)}; mend the file"
+            ) from error
+
+
+def batch_rows(batches: Iterable[Any], names: list[str]) -> Iterator[Row]:
+    """A row for each of record batches or tables of Arrow, numbered from 1."""
+    number = 0
+    for batch in batches:
+        columns = [values(batch.column(name)) for name in names]
+        for fields in zip(*columns, strict=True):
+            number += 1
+            yield Row(number, dict(zip(names, fields, strict=True)))
+
+
+def values(column: Any) -> list[Any]:
+    """A column of Arrow as Python values; one that Python does not have is an object without text.
+
+    Such are times out of Python's range, and texts that are no UTF-8.
+    """
+    try:
+        return column.to_pylist()
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return [value(scalar) for scalar in column]
+
+
+def value(scalar: Any) -> Any:
+    """One value of Arrow."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return "\udcff"  # what an undecodable byte is in a text file
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return object()

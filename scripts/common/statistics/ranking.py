@@ -1,33 +1,226 @@
-"""What the answers on a dataset's test rows say of its variants: figures, differences, ties."""
+"""What the predictions on a dataset's test rows say of its variants: metrics, tests, ties, ranks.
 
-from dataclasses import asdict
+``gap`` is the share of the difference between training the head and training everything that an
+adapter closes.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from common.cells import full_name
-from common.statistics import calibration, intervals, pairwise, significance, standing, ties
+from common.statistics import calibration, intervals, planning, significance, verdict
 from common.statistics.answers import Answers, Cell
-from common.statistics.catalogue import METRICS
-from common.statistics.gap import GapShare, share_of_gap
-from common.statistics.intervals import Interval, Intervals
+from common.statistics.catalogue import LOWER_IS_BETTER, METRICS
+from common.statistics.intervals import Interval, Intervals, holding
 from common.statistics.resampling import Measured, Variant, bounds, measure_all
 from common.statistics.significance import Comparison
-from common.statistics.variance import mean_interval, spread_over_seeds
+from common.statistics.variance import contrast, mean_interval, spread_over_seeds
+
+
+@dataclass(frozen=True)
+class GapShare:
+    """The share of a gap that is closed: 0 is the head, 1 is full fine-tuning.
+
+    Attributes:
+        share: may lie outside 0 to 1; None where there is no gap to speak of.
+        low: of its interval; None with it.
+        high: of its interval; None with it.
+        reason: why there is none; None where there is one.
+        seeds_known: False where one of the three is trained with one seed: then the share is that
+            of these trained models.
+    """
+
+    share: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+    seeds_known: bool
+
+
+def share_of_gap(
+    adapter: Measured, head: Measured, full: Measured, level: float = 0.95
+) -> GapShare:
+    """(adapter - head) / (full - head), with Fieller's interval.
+
+    Args:
+        adapter: the variant that may close the gap; all three measured together.
+        head: where the gap begins.
+        full: where it ends.
+        level: of confidence.
+    """
+    closed = contrast([(adapter, 1.0), (head, -1.0)])
+    gap = contrast([(full, 1.0), (head, -1.0)])
+    both = contrast([(adapter, 1.0), (full, 1.0), (head, -2.0)])
+    variance = [found.standard_error**2 for found in (closed, gap, both)]
+    covariance = (variance[2] - variance[0] - variance[1]) / 2
+    # The two share the head's seeds; the one that knows less of them decides.
+    t = float(stats.t.ppf((1 + level) / 2, min(closed.df, gap.df)))
+    ends = fieller(closed.value, gap.value, variance[0], variance[1], covariance, t)
+    if ends is None:
+        return GapShare(None, None, None, "the gap is not significant", both.seeds_known)
+    worse = (gap.value < 0) != (full.metric in LOWER_IS_BETTER)
+    if worse:
+        why = f"{full.name} is worse than {head.name}"
+        return GapShare(None, None, None, why, both.seeds_known)
+    return GapShare(closed.value / gap.value, *ends, None, both.seeds_known)
+
+
+def fieller(
+    above: float, below: float, var_above: float, var_below: float, covariance: float, t: float
+) -> tuple[float, float] | None:
+    """The interval of a quotient of two means that are normal.
+
+    All r with (above - r below)^2 <= t^2 (var_above - 2 r covariance + r^2 var_below): Fieller
+    1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16, 175-185.
+
+    Args:
+        above: estimate of the numerator.
+        below: estimate of the denominator.
+        var_above: its variance.
+        var_below: that of the denominator.
+        covariance: of the two.
+        t: quantile, such as 1.96.
+
+    Returns:
+        (low, high); None where the denominator does not differ from 0 at this level, so that the
+        interval would be without bounds.
+    """
+    square = below**2 - t**2 * var_below
+    if square <= 0:
+        return None
+    half = above * below - t**2 * covariance
+    rest = above**2 - t**2 * var_above
+    root = math.sqrt(max(0.0, half**2 - square * rest))
+    return (half - root) / square, (half + root) / square
+
+
+ONE_SEED = "one seed: this tells of these trained models alone; run three seeds or more"
+
+Found = dict[str, Any]
+
+
+def exact_limits(
+    answered: dict[str, np.ndarray], labels: np.ndarray, metric: str
+) -> dict[tuple[str, str], float]:
+    """By pair, the p-value that an exact test of the answers allows at least.
+
+    Args:
+        answered: by variant, class numbers, shape (seeds, rows).
+        labels: shape (rows,).
+        metric: of accuracy, and one model on either side, it is McNemar's test; of a metric of
+            probabilities no exact test of predicted classes tells anything.
+    """
+    if METRICS[metric].of_probabilities:
+        return {}
+    found = {}
+    for a, b in combinations(answered, 2):
+        one, other = answered[a], answered[b]
+        found[a, b] = significance.least_p(one, other)
+        if metric == "accuracy" and len(one) == len(other) == 1:
+            found[a, b] = significance.mcnemar_exact(one[0] == labels, other[0] == labels)
+    return found
+
+
+def difference_interval(pair: Comparison, variants: list[Found], level: float) -> Interval:
+    """The interval of a difference, of this comparison alone, within what there can be.
+
+    Student's, or where no resample moves the difference, one from both sides: two variants that are
+    right on all rows and wrong on all, or never disagree, do so on these rows alone. Then the
+    distances from value to end of each variant are added in quadrature: Newcombe 1998, "Interval
+    estimation for the difference between independent proportions", Stat. Med. 17, 873-890, method
+    10; too wide, since it takes the two for independent. Where an exact test does not tell the two
+    apart, the interval holds 0: it never says more than its test.
+    """
+    found = pair.contrast.interval(level)
+    if pair.contrast.standard_error < 1e-12:
+        told = {variant["name"]: variant["metrics"][pair.metric] for variant in variants}
+        a, b = told[pair.a], told[pair.b]
+        below = math.hypot(a["value"] - a["low"], b["high"] - b["value"])
+        above = math.hypot(a["high"] - a["value"], b["value"] - b["low"])
+        found = Interval(pair.contrast.value - below, pair.contrast.value + above)
+    if pair.p > 1 - level:
+        found = holding(0.0, found)
+    most = largest_difference(pair.metric)
+    return Interval(max(found.low, -most), min(found.high, most))
+
+
+def largest_difference(metric: str) -> float:
+    """The largest difference that two variants can have."""
+    least, most = bounds(metric)
+    return most - least
+
+
+def described(
+    pair: Comparison,
+    variants: list[Found],
+    sides: tuple[Measured, Measured],
+    right: dict[str, np.ndarray],
+    level: float,
+) -> Found:
+    """One comparison, as verdicts.json holds it.
+
+    Args:
+        pair: of two variants.
+        variants: all of the dataset, with their figures.
+        sides: the two, measured.
+        right: by variant, whether each seed is right on each row, shape (seeds, rows).
+        level: of confidence.
+    """
+    around, most = difference_interval(pair, variants, level), largest_difference(pair.metric)
+    a, b = right[pair.a], right[pair.b]
+    # Of the rows alone, as if no other seed than these could be drawn.
+    rows_alone, rows_p = significance.paired_bootstrap(*sides, level)
+    # What Holm's correction asks of the clearest difference of a family.
+    alpha = (1 - level) / pair.family
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "metric": pair.metric,
+        "difference": pair.contrast.value,
+        "low": around.low,
+        "high": around.high,
+        "standard_error": pair.contrast.standard_error,
+        "p": pair.p,
+        "p_holm": pair.p_holm,
+        "family": pair.family,
+        "significant": pair.significant(1 - level),
+        "each_seed": each_seed(*sides),
+        "seeds_known": pair.seeds_known,
+        "bootstrap": {**asdict(rows_alone), "p": rows_p},
+        "mcnemar_p": significance.mcnemar_exact(a[0], b[0]) if len(a) == len(b) == 1 else None,
+        "caution": None if pair.seeds_known else ONE_SEED,
+        "detectable": planning.detectable_difference(pair, alpha=alpha, most=most),
+        "needed": asdict(planning.needed(pair, alpha=alpha)),
+    }
+
+
+def each_seed(a: Measured, b: Measured) -> bool:
+    """Whether of several seeds each of the one is better than each of the other."""
+    if len(a.values) == len(b.values) == 1:
+        return False
+    return bool(a.values.min() > b.values.max() or b.values.min() > a.values.max())
+
 
 STAND_IN = "macro_f1"  # where the metric of the verdicts is one of two classes alone
+
 APART = "majority"  # like an untrained head, what all others should be better than
+
 DIGITS = 10
+
 WIDEST = 1.0  # interval of a share of a gap that is told
+
 COSTS = {  # by what it is called: key of a metrics.json's train_info
     "trainable_parameters": "num_trainable_params",
     "train_seconds": "train_time",
     "peak_memory_bytes": "peak_memory_bytes",
     "file_bytes": "file_size",
 }
-
-Found = dict[str, Any]
 
 
 def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
@@ -48,7 +241,7 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
     measured = measure_all(*known, resamples=resamples)
     ranges = intervals.bootstrap_intervals(*known, level=level, resamples=resamples)
     answered = {v.name: v.probabilities.argmax(axis=2) for v in variants}
-    exact = pairwise.exact_limits(answered, answers.labels, metric)
+    exact = exact_limits(answered, answers.labels, metric)
     comparisons = significance.compare_all(measured[metric], set_apart(groups), exact)
     shown = [
         {
@@ -73,7 +266,7 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
         "positive_label": None if answers.positive is None else answers.classes[answers.positive],
         "variants": shown,
         "comparisons": [
-            pairwise.described(pair, shown, sides(measured[metric], pair), right, level)
+            described(pair, shown, sides(measured[metric], pair), right, level)
             for pair in comparisons
         ],
     }
@@ -83,8 +276,8 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
 
 def unseat(found: Found) -> None:
     """Take the first place from yardsticks that only the lack of seeds ties with the best."""
-    for variant in standing.leaders(found)[1:]:
-        if standing.learned_nothing(variant) and standing.clearly_below(found, variant):
+    for variant in verdict.leaders(found)[1:]:
+        if verdict.learned_nothing(variant) and verdict.clearly_below(found, variant):
             variant["tied_for_first"] = False
 
 
@@ -243,9 +436,9 @@ def placed(
     alpha: float,
 ) -> None:
     """Give each variant its position, equal means the same, its letters, and whether it leads."""
-    order = ties.by_merit(measured)
-    letters = ties.letters(measured, comparisons, alpha)
-    first = ties.tied_for_first(measured, comparisons, alpha)
+    order = significance.by_merit(measured)
+    letters = significance.letters(measured, comparisons, alpha)
+    first = significance.tied_for_first(measured, comparisons, alpha)
     means = [round(measured[name].mean, DIGITS) for name in order]
     for variant in variants:
         name = variant["name"]
