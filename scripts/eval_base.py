@@ -13,6 +13,7 @@ head that came with the model is used if its classes are those of the dataset, b
 import logging
 
 from common import cli, files, gpus, startup
+from common.cells import class_number
 from common.model import evaluation, models
 
 log = logging.getLogger("eval_base")
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     classifier.log_head(log)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
     padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
-    positive = evaluation.class_number(args.positive_label, data.labels)
+    positive = class_number(args.positive_label, data.labels)
     with evaluation.Predictor(
         classifier.model, padded, args.batch_tokens, args.jobs_per_gpu
     ) as predict:

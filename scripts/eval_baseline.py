@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files
+from common.cells import class_number
 from common.model import evaluation
 
 log = logging.getLogger("eval_baseline")
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     clock = records.Clock()
     splits, source = datadict.load(args.data), files.read_source(args.data)
     names = datadict.class_names(splits)
-    positive = evaluation.class_number(args.positive_label, names)
+    positive = class_number(args.positive_label, names)
     classifier, train_info = fit(args.baseline, splits)
 
     def predict(rows) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files, gpus, startup
+from common.cells import class_number
 from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     source, training = files.read_source(args.model), files.read_json(args.training, BLOCKS)
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
-    positive = evaluation.class_number(args.positive_label, data.labels)
+    positive = class_number(args.positive_label, data.labels)
     with evaluation.Predictor(model, padding, args.batch_tokens, args.jobs_per_gpu) as predict:
         results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {

@@ -16,9 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import diff
 import partial
-from common import cli, files, seals
+from common import cells, cli, files, seals
 from common.cli import InputError
-from common.model import evaluation
 from common.statistics import answers
 
 ROOT = Path(__file__).parents[1]
@@ -320,7 +319,7 @@ def test_weights_that_give_no_numbers_give_no_labels(results, monkeypatch):
      ([1.2, -0.2], "lie outside of 0 to 1"), ([0.2, 0.3], "do not sum to 1"), ([0.4, 0.6], "")],
 )  # fmt: skip
 def test_probabilities_are_finite_shares(tmp_path, row, problem):
-    assert evaluation.improper(np.array([[0.5, 0.5], row])) == problem
+    assert cells.improper(np.array([[0.5, 0.5], row])) == problem
     path = tmp_path / "predictions.parquet"
     shares = pd.DataFrame([[0.5, 0.5], row], columns=["probability_a", "probability_b"])
     shares.assign(id=["0", "1"], label="a").to_parquet(path)

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from common.data.encoding import TYPES
-from common.fast import faster, packing, patches
-from common.model import collator, gate, models, variants
+from common.model import acceleration, collator, gate, models, packing, patches, variants
 from common.model.collator import Padding
 from common.model.training import Work
 from tests.architectures import ARCHITECTURES, METHODS, PAD, make, rows
@@ -78,7 +77,7 @@ def test_answers_and_gradients_stay(bases, data, architecture, kind):
     model = without_dropout(adapted(bases[architecture], kind, METHODS["lora"]))
     padding, _ = gate.choose_padding(model, data, PAD)
     wanted, before = learned(model, data, padding), answers(model, data, padding)
-    with faster.faster(model, gate.probe(data), padding) as used:
+    with acceleration.faster(model, gate.probe(data), padding) as used:
         found = learned(model, data, padding)
     assert used == (ALL if architecture in PACKED else ["layers"])
     assert_same(found, wanted)
@@ -95,7 +94,7 @@ def test_other_methods_are_packed_too(bases, data, architecture, method):
     model = without_dropout(adapted(bases[architecture], config=METHODS[method]))
     padding, _ = gate.choose_padding(model, data, PAD)
     wanted = learned(model, data, padding)
-    with faster.faster(model, gate.probe(data), padding) as used:
+    with acceleration.faster(model, gate.probe(data), padding) as used:
         found = learned(model, data, padding)
     assert "packing" in used
     assert_same(found, wanted)
@@ -105,7 +104,7 @@ def test_token_types_are_packed_too(bases, data):
     model = adapted(bases["bert"])
     typed = data.map(lambda row: {TYPES: [n % 2 for n in range(len(row["input_ids"]))]})
     wanted = answers(model, typed, Padding(PAD))
-    with faster.faster(model, gate.probe(typed), Padding(PAD)) as used:
+    with acceleration.faster(model, gate.probe(typed), Padding(PAD)) as used:
         torch.testing.assert_close(answers(model, typed, Padding(PAD)), wanted, rtol=0, atol=SAME)
     assert used == ALL
 
@@ -113,7 +112,7 @@ def test_token_types_are_packed_too(bases, data):
 def test_padding_on_the_left_is_packed_too(bases, data):
     model, left = adapted(bases["opt"]), Padding(PAD, "left")
     wanted = answers(model, data, left)
-    with faster.faster(model, gate.probe(data), left) as used:
+    with acceleration.faster(model, gate.probe(data), left) as used:
         torch.testing.assert_close(answers(model, data, left), wanted, rtol=0, atol=SAME)
     assert used == ALL
 
@@ -121,7 +120,7 @@ def test_padding_on_the_left_is_packed_too(bases, data):
 def test_dropout_of_the_adapter_acts_in_training_alone(bases, data):
     model = adapted(bases["bert"], config={"r": 4, "lora_dropout": 0.5})
     wanted = answers(model, data, Padding(PAD))
-    with faster.faster(model, gate.probe(data), Padding(PAD)):
+    with acceleration.faster(model, gate.probe(data), Padding(PAD)):
         torch.testing.assert_close(answers(model, data, Padding(PAD)), wanted, rtol=0, atol=SAME)
         model.train()
         batch = Padding(PAD).texts([data[0]])
@@ -133,7 +132,7 @@ def test_layers_compute_real_tokens_and_the_last_one_what_is_read(bases, data):
     """Counts rows of products: padding and unread tokens are in none."""
     model = adapted(bases["bert"])
     lengths = data["length"]
-    with faster.faster(model, gate.probe(data), Padding(PAD)):
+    with acceleration.faster(model, gate.probe(data), Padding(PAD)):
         batch = Padding(PAD).texts([data[row] for row in range(len(data))])
         with torch.no_grad(), CountProducts() as counted:
             model(**batch)
@@ -165,9 +164,9 @@ class CountProducts:
 
 def test_the_proof_is_of_short_rows_of_different_lengths():
     """Else rows that are all long would be a batch without padding, which proves nothing."""
-    cut = faster.shortened([{"input_ids": [1] * 300, "label": 0}, {"input_ids": [1] * 500}])
+    cut = acceleration.shortened([{"input_ids": [1] * 300, "label": 0}, {"input_ids": [1] * 500}])
     assert [len(row["input_ids"]) for row in cut] == [32, 64]
-    short = faster.shortened([{"input_ids": [1] * 3}, {"input_ids": [1] * 9}])
+    short = acceleration.shortened([{"input_ids": [1] * 3}, {"input_ids": [1] * 9}])
     assert [len(row["input_ids"]) for row in short] == [3, 9]
 
 
@@ -182,7 +181,7 @@ def test_what_moves_an_answer_is_left_out(bases, data, monkeypatch, caplog):
     monkeypatch.setattr(packing.Packing, "attention", off)
     model = adapted(bases["bert"])
     caplog.set_level("INFO")
-    with faster.faster(model, gate.probe(data), Padding(PAD)) as used:
+    with acceleration.faster(model, gate.probe(data), Padding(PAD)) as used:
         assert used == ["layers"]
     assert "without packing: it would move answers or gradients by" in caplog.text
 
@@ -191,7 +190,7 @@ def test_an_error_leaves_the_model_as_it_was(bases, data):
     model = adapted(bases["gpt2"])
     before, config = answers(model, data, Padding(PAD)), model.config.to_dict()
     failed = pytest.raises(RuntimeError, match="out of memory")
-    with failed, faster.faster(model, gate.probe(data), Padding(PAD)):
+    with failed, acceleration.faster(model, gate.probe(data), Padding(PAD)):
         raise RuntimeError("out of memory")
     assert torch.equal(answers(model, data, Padding(PAD)), before)
     assert model.config.to_dict() == config
@@ -244,7 +243,7 @@ def test_precision_is_that_of_autocast(bases, data, precision):
     tolerance = SAME if precision == torch.float32 else 0.1
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         wanted = learned(model, data, Padding(PAD))
-        with faster.faster(model, gate.probe(data), Padding(PAD)):
+        with acceleration.faster(model, gate.probe(data), Padding(PAD)):
             found = learned(model, data, Padding(PAD))
     scale = max(float(value.abs().max()) for value in wanted.values())
     for name, value in wanted.items():
@@ -281,7 +280,7 @@ def test_freed_memory_is_kept():
 def test_work_is_counted(bases, data, architecture, packs):
     model = adapted(bases[architecture])
     lengths = data["length"]
-    with faster.faster(model, gate.probe(data), Padding(PAD)), Work(model) as work:
+    with acceleration.faster(model, gate.probe(data), Padding(PAD)), Work(model) as work:
         answers(model, data, Padding(PAD))  # in eval mode: not training
         assert work.passes == 0
         learned(model, data, Padding(PAD))
@@ -293,6 +292,6 @@ def test_work_is_counted(bases, data, architecture, packs):
 def test_on_another_device_nothing_is_done(bases, data):
     """What pays on a GPU has yet to be measured; here a device that cannot compute stands in."""
     model = adapted(bases["bert"]).to("meta")
-    with faster.faster(model, gate.probe(data), Padding(PAD)) as used:
+    with acceleration.faster(model, gate.probe(data), Padding(PAD)) as used:
         assert used == []
         assert not any("forward" in vars(module) for module in model.modules())

@@ -14,8 +14,7 @@ SCRIPTS = ROOT / "scripts"
 LAYERS: dict[str, set[str]] = {
     "": set(),
     "data": {""},
-    "fast": {"", "data", "model"},
-    "model": {"", "data", "fast"},
+    "model": {"", "data"},
     "statistics": {""},
     "report": {"", "statistics"},
 }

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from common.cli import InputError
-from common.fast import faster
-from common.model import collator, evaluation, models
+from common.model import acceleration, collator, evaluation, models
 from common.model.collator import Padding
 
 LENGTHS = [3, 9, 5, 16, 2, 9, 4, 12, 7, 3, 11]
@@ -91,13 +90,13 @@ def test_longest_rows_come_first(model, rows, monkeypatch):
 
 def test_the_proof_is_made_once_and_leaves_no_trace(model, rows, monkeypatch):
     proofs = []
-    plain = faster.plain
+    plain = acceleration.plain
 
     def counted(*args):
         proofs.append(args)
         return plain(*args)
 
-    monkeypatch.setattr(faster, "plain", counted)
+    monkeypatch.setattr(acceleration, "plain", counted)
     before = dict(vars(model))
     with evaluation.Predictor(model, PADDING, 4) as predict:
         first, second = predict(rows), predict(rows)

@@ -143,7 +143,7 @@ EDITS = [
     function_edit("data/encoding", "load_tokenizer", TOKENIZED),
     function_edit("data/encoding", "plain_ids", TOKENIZED),
     function_edit("data/passport", "markdown", {"passport": 2, "page": 1}),
-    function_edit("fast/packing", "by_run", {"eval_base": 4, **TRAINED}),
+    function_edit("model/packing", "by_run", {"eval_base": 4, **TRAINED}),
     function_edit("model/models", "load_classifier", {"eval_base": 4, **TRAINED}),
     function_edit("model/adapters", "attach", TRAINED),
     function_edit("model/adapters", "load", EVALUATED),

@@ -4,12 +4,16 @@ import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import cli, seals
 from common.cli import InputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
+SUM_TOLERANCE = 1e-4  # of the sum of a row of probabilities
 SEED = re.compile(r"seed(0|[1-9][0-9]*)")  # the directory of a seed; no copy of one, as seed0.bak
 LONGEST_FIELD = 2**31 - 1  # a confusion matrix of some hundred classes is one field
 WORD = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
@@ -135,3 +139,32 @@ def of_path(parts: tuple[str, ...]) -> Cell | None:
     if model == "baselines" or not (found := SEED.fullmatch(seed[0])):
         return None
     return Cell(dataset, model, variant, int(found[1]))
+
+
+def class_number(name: str | None, names: list[str]) -> int:
+    """Return the number of the positive class: the one named, or the last.
+
+    Raises:
+        InputError: there is no class of that name.
+    """
+    if name is None:
+        return len(names) - 1
+    if name not in names:
+        raise InputError(f"no class {name!r}: set `positive_label` to one of {', '.join(names)}")
+    return names.index(name)
+
+
+def improper(probabilities: "np.ndarray") -> str:
+    """Return what is wrong with probabilities of shape (rows, classes), such as "are not finite".
+
+    "" where each row is a distribution. A row may miss a sum of 1 by the rounding of float32.
+    """
+    import numpy as np
+
+    if not np.isfinite(probabilities).all():
+        return "are not finite"
+    if (probabilities < 0).any() or (probabilities > 1 + SUM_TOLERANCE).any():
+        return "lie outside of 0 to 1"
+    if (np.abs(probabilities.sum(axis=1) - 1) > SUM_TOLERANCE).any():
+        return "do not sum to 1"
+    return ""

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files, seals, startup
+from common import cells, cli, files, seals, startup
 from common.cli import InputError
 from common.model import collator, gate
 from common.model.collator import Padding
@@ -33,7 +33,7 @@ GPU_BYTES_PER_VALUE = 64  # of a hidden state in one pass without gradients, mea
 class Predictor:
     """A classifier that predicts, within a ``with`` block, as fast as it is proven to be the same.
 
-    The proof (``common.fast.faster``) is made once, with the first rows that are asked for.
+    The proof (``common.model.acceleration``) is made once, with the first rows that are asked for.
 
     Args:
         model: a classifier; it is put on the device that the job was given.
@@ -60,7 +60,7 @@ class Predictor:
 
     def __call__(self, rows: Any) -> dict[str, Any]:
         """``predict`` of rows."""
-        from common.fast.faster import faster
+        from common.model.acceleration import faster
 
         if not self._proven:
             self._stack.enter_context(faster(self.model, gate.probe(rows), self.padding))
@@ -174,7 +174,6 @@ def batch_rows(length: int, left: int, tokens: int) -> int:
 
 SPLITS = ("validation", "test")  # nothing is ever fitted to these rows
 
-SUM_TOLERANCE = 1e-4  # of the sum of a row of probabilities
 
 Predict = Callable[[Any], dict[str, Any]]
 
@@ -190,19 +189,6 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
-
-
-def class_number(name: str | None, names: list[str]) -> int:
-    """The number of the positive class: the one named, or the last.
-
-    Raises:
-        InputError: there is no class of that name.
-    """
-    if name is None:
-        return len(names) - 1
-    if name not in names:
-        raise InputError(f"no class {name!r}: set `positive_label` to one of {', '.join(names)}")
-    return names.index(name)
 
 
 def evaluate(
@@ -231,7 +217,7 @@ def evaluate(
 
     outcomes = {split: predict(splits[split]) for split in SPLITS}
     for split, outcome in outcomes.items():
-        if problem := improper(outcome["probabilities"]):
+        if problem := cells.improper(outcome["probabilities"]):
             raise InputError(
                 f"probabilities of the {split} rows {problem}: no metric is computed from them; "
                 "look for the cause in the log above"
@@ -247,22 +233,6 @@ def evaluate(
             "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
         }
     return results, tabulate(splits["test"], outcomes["test"]["probabilities"], names)
-
-
-def improper(probabilities: np.ndarray) -> str:
-    """Return what is wrong with probabilities of shape (rows, classes), such as "are not finite".
-
-    "" where each row is a distribution. A row may miss a sum of 1 by the rounding of float32.
-    """
-    import numpy as np
-
-    if not np.isfinite(probabilities).all():
-        return "are not finite"
-    if (probabilities < 0).any() or (probabilities > 1 + SUM_TOLERANCE).any():
-        return "lie outside of 0 to 1"
-    if (np.abs(probabilities.sum(axis=1) - 1) > SUM_TOLERANCE).any():
-        return "do not sum to 1"
-    return ""
 
 
 def of_clean_rows(

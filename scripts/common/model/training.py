@@ -123,7 +123,7 @@ class Work:
 
 def is_packed(classifier: Any) -> bool:
     """Whether a classifier computes its batches without their padding."""
-    from common.fast.packing import ATTENTION
+    from common.model.packing import ATTENTION
 
     return classifier.config._attn_implementation == ATTENTION
 
@@ -204,8 +204,8 @@ def train(
         it fast (``faster``), what it took of the accelerator's memory, and ``metrics``: the log of
         losses.
     """
-    from common.fast.faster import faster
     from common.model import gate
+    from common.model.acceleration import faster
     from common.model.trainer import AcceleratorMemory, BestEpoch, RequireFiniteLoss
 
     prepare(model, settings)

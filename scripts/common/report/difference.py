@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common.cells import PREDICTIONS, Cell
-from common.model import evaluation
+from common.cells import PREDICTIONS, Cell, class_number
 from common.statistics import answers, ranking
 from common.statistics.catalogue import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, bootstrap_intervals
@@ -181,7 +180,7 @@ def compare_both(
         Variant(side, np.stack([each.probabilities[number] for each in answered]), trained)
         for number, side in enumerate("AB")
     ]
-    labels, positive = answered[0].labels, evaluation.class_number(wanted, names)
+    labels, positive = answered[0].labels, class_number(wanted, names)
     measured = measure(labels, variants, metric, positive)
     ranges = bootstrap_intervals(labels, variants, [metric], positive, level=LEVEL)[metric]
     told = [

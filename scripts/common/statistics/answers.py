@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from common import cells, cli, files
+from common.cells import class_number, improper
 from common.cli import InputError
-from common.model import evaluation
 from common.statistics import checking
 
 Record = dict[str, Any]
@@ -72,7 +72,7 @@ def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
         check_figures(path, record, labels, probabilities)
         found.append(Cell(identity, record, probabilities))
     wanted = records[0]["run_info"].get("options", {}).get("positive_label")
-    positive = evaluation.class_number(wanted, classes) if len(classes) == 2 else None
+    positive = class_number(wanted, classes) if len(classes) == 2 else None
     return Answers(classes, positive, list(map(str, first.index)), labels, found)
 
 
@@ -106,7 +106,7 @@ def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
     if frame["id"].duplicated().any():
         twice = frame.loc[frame["id"].duplicated(), "id"].iloc[0]
         raise InputError(f"{path} has the row {twice!r} twice: {files.remedy(path)}")
-    if problem := evaluation.improper(frame[columns(classes)].to_numpy()):
+    if problem := improper(frame[columns(classes)].to_numpy()):
         raise InputError(f"{path} has probabilities that {problem}: {files.remedy(path)}")
     return frame.set_index("id")
 

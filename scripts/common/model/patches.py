@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import transformers
 
-from common.fast.packing import READ_FIRST, READ_LAST, Packing
+from common.model.packing import READ_FIRST, READ_LAST, Packing
 
 # Of <malloc.h>.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4

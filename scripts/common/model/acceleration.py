@@ -17,16 +17,19 @@ from typing import Any
 import torch
 
 from common import cli
-from common.fast import patches
-from common.fast.packing import Packing, UnsupportedError, layers_of
+from common.model import patches
 from common.model.collator import Padding
 from common.model.models import base_model
+from common.model.packing import Packing, UnsupportedError, layers_of
 
-log = logging.getLogger("faster")
+log = logging.getLogger("acceleration")
+
 
 # Sums are added in another order. Rounding in fp32 stays below 1e-5 of the largest number.
 ROUNDING = 1e-4
+
 SMALL = 1e-2
+
 ENOUGH = 64  # tokens of the longest row
 
 # What models raise whose layers are of another kind: each has its own way.

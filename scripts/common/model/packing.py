@@ -22,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 ATTENTION = "packed"  # under which transformers finds the attention below
 # What attention may be told that changes it with the length of a text: here it would be lost.
 BY_LENGTH = ("sliding_window", "softcap", "position_bias", "cache", "s_aux")
+
 READ_FIRST, READ_LAST = "first", "last"
 
 
