@@ -2,15 +2,17 @@
 
     python docs/generate.py
 
-They are config/README.md, from config/schema.yaml; docs/methods.md, from rules/compatibility.py; in
-docs/reference.md the graph of the rules, from the workflow; in docs/reruns.md the table of what
-reruns when, from tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from
-docs/levels.csv; in docs/scaling.md that of plans, from docs/plans.csv; and in docs/performance.md
-all tables, from docs/performance.json.
+They are the metrics in config/schema.yaml, from scripts/common/metrics.py; config/README.md, from
+config/schema.yaml; docs/methods.md, from rules/compatibility.py; in docs/reference.md the graph of
+the rules, from the workflow; in docs/reruns.md the table of what reruns when, from
+tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from docs/levels.csv; in
+docs/scaling.md that of plans, from docs/plans.csv; and in docs/performance.md all tables, from
+docs/performance.json.
 """
 
 import csv
 import json
+import math
 import re
 import subprocess
 import sys
@@ -19,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from benchmarks import comparison  # noqa: E402
+from common.metrics import METRICS  # noqa: E402
 from rules.compatibility import NO_LINEAR, UNFIT, why_not  # noqa: E402
 from rules.config import load_schema  # noqa: E402
 from rules.explain import describe  # noqa: E402
@@ -62,22 +65,38 @@ NESTED = ("source", "about", "metrics", "verdicts", "resources")
 
 
 def main() -> None:
-    (ROOT / "config" / "README.md").write_text(config_readme(), encoding="utf-8")
-    (ROOT / "docs" / "methods.md").write_text(methods_page(), encoding="utf-8")
     for name, parts in generated_parts().items():
         text = (ROOT / name).read_text(encoding="utf-8")
         (ROOT / name).write_text(with_parts(name, text, parts), encoding="utf-8")
+    (ROOT / "config" / "README.md").write_text(config_readme(), encoding="utf-8")
+    (ROOT / "docs" / "methods.md").write_text(methods_page(), encoding="utf-8")
 
 
 def generated_parts() -> dict[str, dict[str, str]]:
     """By file, the parts of it that are made from code, by the name of their place."""
     return {
+        "config/schema.yaml": {
+            "metrics": f"    enum: [{', '.join(METRICS)}]\n    # ",
+            "published metrics": published_metrics(),
+        },
         "docs/reference.md": {"rule graph": rule_graph()},
         "docs/reruns.md": {"rerun table": rerun_table()},
         "docs/statistics.md": {"levels": csv_table("levels")},
         "docs/scaling.md": {"plans": csv_table("plans")},
         "docs/performance.md": {"performance": performance_tables()},
     }
+
+
+def published_metrics() -> str:
+    """Return the keys of the metrics of a published figure, with their ranges."""
+    lines = []
+    for name, metric in METRICS.items():
+        most = f", maximum: {metric.most:g}" if math.isfinite(metric.most) else ""
+        lines.append(
+            f"          {name}: {{ type: number, minimum: {metric.least:g}{most}, "
+            f'description: "{metric.about}" }}\n'
+        )
+    return "".join(lines) + "          # "
 
 
 def with_parts(name: str, text: str, parts: dict[str, str]) -> str:

@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def require_metrics(names: list[str]) -> None:
     """Refuse a metric that there is not."""
-    from common.statistics.catalogue import METRICS
+    from common.metrics import METRICS
 
     if unknown := [name for name in names if name not in METRICS]:
         raise InputError(f"--metrics: there is no {unknown[0]!r}; known are {', '.join(METRICS)}")

@@ -123,8 +123,8 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
 
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
+    from common.metrics import LOWER_IS_BETTER
     from common.statistics import verdict
-    from common.statistics.catalogue import LOWER_IS_BETTER
 
     datasets, records = {}, []
     size = TEXT_BYTES // max(len(verdicts["datasets"]), 1)
@@ -254,8 +254,8 @@ def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
         ``forest_line``. Variants stand in the order of the verdicts; of very many, the best stand
         there, best first, and the rest in others.
     """
+    from common.metrics import LOWER_IS_BETTER
     from common.statistics import verdict
-    from common.statistics.catalogue import LOWER_IS_BETTER
 
     metric = part["metric"]
     figures = [figure for v in part["variants"] if (figure := v["metrics"].get(metric))]

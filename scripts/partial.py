@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def require_metrics(names: list[str]) -> None:
     """Refuse a metric that there is not: that a file lacks it is no damage."""
-    from common.statistics.catalogue import METRICS
+    from common.metrics import METRICS
 
     if unknown := [name for name in names if name not in METRICS]:
         known = ", ".join(METRICS)

@@ -31,7 +31,7 @@ from common.cli import InputError
 from common.data import reading
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
 from common.data.reading import QUOTING, BadRow, Row
-from common.statistics.catalogue import LOWER_IS_BETTER
+from common.metrics import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from common.model.evaluation import Predictor

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from common import cli, files, seals
 from common.cells import Cell, directory, identities
 from common.cli import InputError
+from common.metrics import METRICS
 from common.report.references import Reference, references
-from common.statistics.catalogue import METRICS
 from common.statistics.checking import read_record
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cells, cli, files
-from common.statistics.catalogue import METRICS
+from common.metrics import METRICS
 
 log = logging.getLogger("verdicts")
 

@@ -226,7 +226,7 @@ MISTAKES = {
     "a prediction by no metric": (
         "predictions/new",
         {"input": ".", "dataset": "sms", "best": "f2"},
-        ["predictions.new.best", "'f2'", "one of accuracy"],
+        ["predictions.new.best", "'f2'", "one of macro_f1"],
     ),
     "a name of predictions that leads out": (
         "predictions / ../x",

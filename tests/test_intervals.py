@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.statistics.catalogue import METRICS
+from common.metrics import METRICS
 from common.statistics.intervals import (
     Interval,
     bootstrap_intervals,

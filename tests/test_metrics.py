@@ -1,14 +1,20 @@
 """Metrics against values worked out by hand, and where they are undefined."""
 
 import math
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
+from common import metrics
 from common.model.metrics import classification_metrics
+from common.statistics import resampling
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -113,3 +119,20 @@ def test_neither_network_nor_home_is_needed():
         [sys.executable, "-c", program], capture_output=True, text=True, env=env, check=False
     )
     assert (done.returncode, done.stdout) == (0, "1.0\n"), done.stderr
+
+
+def test_the_metric_of_contributing_is_computed_both_ways(monkeypatch):
+    """The worked example is read from CONTRIBUTING.md, as somebody would type it."""
+    guide = (SCRIPTS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (code,) = (block for block in blocks if '"kappa"' in block)
+    given: dict[str, Any] = {"Metric": metrics.Metric, "ratio": metrics.ratio}
+    exec(textwrap.dedent(code.replace("      ...\n", "")), given)
+    monkeypatch.setitem(metrics.METRICS, "kappa", given["METRICS"]["kappa"])
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 90)
+    probabilities = draw.dirichlet([1, 1, 1], 90)
+    expected = sklearn.metrics.cohen_kappa_score(labels, probabilities.argmax(axis=1))
+    assert classification_metrics(probabilities, labels.tolist(), 2)["kappa"] == pytest.approx(expected)
+    found = resampling.scores(labels, probabilities[None], ["kappa"])["kappa"]
+    assert found == pytest.approx(np.array([[expected]]))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from common.metrics import METRICS
 from common.model.metrics import classification_metrics
-from common.statistics.catalogue import METRICS
 from common.statistics.resampling import Variant, bootstrap_weights, measure, scores
 
 DRAW = np.random.default_rng(3)

@@ -9,9 +9,10 @@ from typing import Any
 import datasets
 import evaluate
 import numpy as np
-from sklearn import metrics
+from sklearn.metrics import confusion_matrix
 
 from common import files
+from common.metrics import METRICS
 
 DESCRIPTION = """Accuracy hides a collapsed model where one class is frequent, hence its company:
 balanced accuracy (the macro-averaged recall), macro-averaged precision and F1, Matthews'
@@ -39,33 +40,18 @@ class Classification(evaluate.Metric):
         probabilities, labels = np.asarray(predictions), np.asarray(references)
         classes = list(range(probabilities.shape[1]))
         predicted = probabilities.argmax(axis=1)
-        macro = {"labels": classes, "average": "macro", "zero_division": 0}
+        scored = {
+            name: metric.score(labels, predicted, probabilities, positive)
+            if len(classes) == 2 or not metric.two_classes
+            else None
+            for name, metric in METRICS.items()
+        }
         return {
-            "accuracy": metrics.accuracy_score(labels, predicted),
-            "balanced_accuracy": metrics.recall_score(labels, predicted, **macro),
-            "macro_precision": metrics.precision_score(labels, predicted, **macro),
-            "macro_f1": metrics.f1_score(labels, predicted, **macro),
-            **positive_class(labels, predicted, positive if len(classes) == 2 else None),
+            **scored,
             # One class for nearly every row: learned nothing, whatever the accuracy says.
             "collapsed": bool(np.bincount(predicted).max() > COLLAPSED_SHARE * len(predicted)),
-            "mcc": metrics.matthews_corrcoef(labels, predicted),
-            "loss": metrics.log_loss(labels, probabilities, labels=classes),
-            "confusion_matrix": metrics.confusion_matrix(
-                labels, predicted, labels=classes
-            ).tolist(),
+            "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
         }
-
-
-def positive_class(
-    labels: np.ndarray, predicted: np.ndarray, positive: int | None
-) -> dict[str, float | None]:
-    """F1, precision and recall of the positive class; None where there are more than two."""
-    if positive is None:
-        return {"f1": None, "precision": None, "recall": None}
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=[positive], zero_division=0
-    )
-    return {"f1": f1[0], "precision": precision[0], "recall": recall[0]}
 
 
 def classification_metrics(
@@ -79,9 +65,8 @@ def classification_metrics(
         positive: number of the positive class, used where there are two classes.
 
     Returns:
-        accuracy, balanced_accuracy, macro_f1, f1 (of the positive class; None for more than two
-        classes), mcc, loss (mean negative log-likelihood in nats) ..., and confusion_matrix, with a
-        row per true class and a column per predicted one.
+        each of METRICS, None for one of two classes where there are more; collapsed; and
+        confusion_matrix, with a row per true class and a column per predicted one.
     """
     with files.workspace() as cache:  # the home directory may be read-only
         metric = Classification(keep_in_memory=True, cache_dir=str(cache))

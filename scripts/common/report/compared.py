@@ -129,7 +129,7 @@ def written_by(stage: str, path: Path) -> Iterator[None]:
 
 def read_dataset(name: str, part: Found, metric: str, results: Path) -> Dataset:
     """One dataset of verdicts.json, with what its cells have on record."""
-    from common.statistics.catalogue import LOWER_IS_BETTER
+    from common.metrics import LOWER_IS_BETTER
 
     variants = []
     for found in part["variants"]:

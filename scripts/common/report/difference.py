@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from common.cells import PREDICTIONS, Cell, class_number
+from common.metrics import LOWER_IS_BETTER
 from common.statistics import answers, ranking
-from common.statistics.catalogue import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, bootstrap_intervals
 from common.statistics.resampling import Variant, measure
 from common.statistics.significance import Comparison, compare, holm, mcnemar_exact

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from common.statistics.catalogue import METRICS
+from common.metrics import METRICS
 from common.statistics.resampling import ELEMENTS, Variant, check, scores
 
 
@@ -74,7 +74,7 @@ def bootstrap_intervals(
     Args:
         labels: shape (rows,).
         variants: measured on these rows.
-        metrics: of ``catalogue.METRICS``.
+        metrics: of METRICS.
         positive: number of the positive class; the last by default.
         level: of confidence.
         resamples: how many weightings of the rows are drawn.
@@ -92,7 +92,7 @@ def bootstrap_intervals(
     ends = np.cumsum([len(variant.probabilities) for variant in variants])[:-1]
     found = {}
     for of_probabilities in (False, True):
-        group = [m for m in metrics if METRICS[m].of_probabilities is of_probabilities]
+        group = [m for m in metrics if bool(METRICS[m].of_probabilities) is of_probabilities]
         rows, answers, prior = labels, cells, np.ones(len(labels))
         if not of_probabilities:
             rows, answers, prior = with_prior_rows(labels, cells)

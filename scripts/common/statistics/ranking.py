@@ -14,9 +14,9 @@ import numpy as np
 from scipy import stats
 
 from common.cells import full_name
+from common.metrics import LOWER_IS_BETTER, METRICS
 from common.statistics import calibration, intervals, planning, significance, verdict
 from common.statistics.answers import Answers, Cell
-from common.statistics.catalogue import LOWER_IS_BETTER, METRICS
 from common.statistics.intervals import Interval, Intervals, holding
 from common.statistics.resampling import Measured, Variant, bounds, measure_all
 from common.statistics.significance import Comparison

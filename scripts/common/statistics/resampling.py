@@ -5,12 +5,12 @@ those that are given it, and those of both. A resample is a weight per row, so t
 all resamples are one matrix product; scikit-learn, called once per resample, would take hours.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from common.statistics.catalogue import METRICS
+from common.metrics import METRICS
 
 ELEMENTS = 20_000_000  # of the largest matrix of weights: 160 MB
 
@@ -217,13 +217,16 @@ def scores(
     positive = classes - 1 if positive is None else positive
     found: dict[str, np.ndarray] = {}
     for metric in metrics:
-        if METRICS[metric].of_probabilities:
-            found[metric] = OF_PROBABILITIES[metric](labels, probabilities, positive, weights)
-    if counted := [metric for metric in metrics if not METRICS[metric].of_probabilities]:
+        if compute := METRICS[metric].of_probabilities:
+            found[metric] = compute(labels, probabilities, positive, weights)
+    counted = {each: of_counts for each in metrics if (of_counts := METRICS[each].of_counts)}
+    if counted:
         chunks = np.array_split(probabilities, 1 + probabilities.size // ELEMENTS)
         parts = [tuple(counts(labels, chunk, weights)) for chunk in chunks]
-        for metric in counted:
-            found[metric] = np.concatenate([from_counts(metric, positive, *part) for part in parts])
+        for metric, of_counts in counted.items():
+            found[metric] = np.concatenate(
+                [of_counts(hits, given, true, positive) for hits, given, true in parts]
+            )
     return found
 
 
@@ -237,61 +240,3 @@ def counts(
     for which in (given & true, given, true):
         flat = which.reshape(-1, len(labels)).astype(float) @ weights.T
         yield flat.reshape(len(which), len(numbers), len(weights))
-
-
-def log_loss(
-    labels: np.ndarray, probabilities: np.ndarray, _: int, weights: np.ndarray
-) -> np.ndarray:
-    """The mean log loss of the rows in nats, each clipped as scikit-learn clips it."""
-    own = probabilities[:, np.arange(len(labels)), labels]
-    smallest = np.finfo(own.dtype).eps
-    losses = -np.log(np.clip(own, smallest, 1 - smallest))
-    return losses @ weights.T / weights.sum(axis=1)
-
-
-# How to compute each metric of probabilities. Arguments are those of ``scores``, as is the shape of
-# what is returned: (cells, weightings).
-OF_PROBABILITIES: dict[str, Callable[[np.ndarray, np.ndarray, int, np.ndarray], np.ndarray]] = {
-    "loss": log_loss
-}
-
-
-def from_counts(
-    metric: str, positive: int, hits: np.ndarray, given: np.ndarray, true: np.ndarray
-) -> np.ndarray:
-    """A metric of predicted classes from the counts per class.
-
-    Matthews' correlation is that of Gorodkin 2004, "Comparing two K-category assignments by a
-    K-category correlation coefficient", Comput. Biol. Chem. 28, 367-374, as in scikit-learn.
-
-    Args:
-        metric: one of METRICS that is not of probabilities.
-        positive: number of the class of f1, precision and recall.
-        hits: rows of a class that are given it, shape (cells, classes, weightings).
-        given: rows that are given a class, of the same shape.
-        true: rows of a class, shape (1, classes, weightings).
-
-    Returns:
-        shape (cells, weightings).
-    """
-    total = true.sum(axis=1)
-    if metric == "accuracy":
-        return hits.sum(axis=1) / total
-    if metric == "mcc":
-        covariance = hits.sum(axis=1) * total - (given * true).sum(axis=1)
-        spread = (total**2 - (given**2).sum(axis=1)) * (total**2 - (true**2).sum(axis=1))
-        return ratio(covariance, np.sqrt(np.maximum(spread, 0)))
-    per_class = {
-        "recall": lambda: ratio(hits, np.broadcast_to(true, hits.shape)),
-        "precision": lambda: ratio(hits, given),
-        "f1": lambda: ratio(2 * hits, given + true),
-    }
-    if metric in per_class:
-        return per_class[metric]()[:, positive]
-    macro = {"balanced_accuracy": "recall", "macro_precision": "precision", "macro_f1": "f1"}
-    return per_class[macro[metric]]().mean(axis=1)
-
-
-def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """The quotient, 0 where it would divide by zero."""
-    return np.divide(above, below, out=np.zeros_like(above, dtype=float), where=below > 1e-9)

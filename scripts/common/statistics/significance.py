@@ -13,7 +13,7 @@ from string import ascii_lowercase
 import numpy as np
 from scipy import stats
 
-from common.statistics.catalogue import LOWER_IS_BETTER
+from common.metrics import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, percentile_interval
 from common.statistics.resampling import Measured
 from common.statistics.variance import Contrast, contrast
@@ -26,7 +26,7 @@ class Comparison:
     Attributes:
         a: name of the one.
         b: name of the other.
-        metric: one of ``catalogue.METRICS``.
+        metric: one of METRICS.
         contrast: mean of a less mean of b, with its uncertainty.
         p: of the test that there is no difference.
         p_holm: the same, corrected for all that are made beside it; p itself of a single one.

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from common.statistics.catalogue import LOWER_IS_BETTER
+from common.metrics import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, decimals, signed
 
 UNTRAINED = ("baseline", "base")  # kinds
