@@ -133,6 +133,7 @@ def test_the_metric_of_contributing_is_computed_both_ways(monkeypatch):
     labels = draw.integers(0, 3, 90)
     probabilities = draw.dirichlet([1, 1, 1], 90)
     expected = sklearn.metrics.cohen_kappa_score(labels, probabilities.argmax(axis=1))
-    assert classification_metrics(probabilities, labels.tolist(), 2)["kappa"] == pytest.approx(expected)
+    record = classification_metrics(probabilities, labels.tolist(), positive=2)
+    assert record["kappa"] == pytest.approx(expected)
     found = resampling.scores(labels, probabilities[None], ["kappa"])["kappa"]
     assert found == pytest.approx(np.array([[expected]]))
