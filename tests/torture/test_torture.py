@@ -34,6 +34,8 @@ STAGES = (
     "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "page",
     "predict",
 )  # fmt: skip
+# Those that a download, processes, a training and a figure could hold up.
+FEW = ("fetch_package", "prepare_data", "train_lora", "eval_lora", "plot")
 PREDICTIONS = "predictions: {new: {input: data/news.csv, dataset: news, cell: bert/lora-r2/seed0}}"
 STEPS = "training={max_steps: 100000}"
 
@@ -48,9 +50,14 @@ def done(finished, snakemake, tmp_path_factory) -> Path:
     return place
 
 
+ENDS = [
+    *((stage, stopping.GROUP) for stage in STAGES),
+    *((stage, how) for stage in FEW for how in (stopping.ALONE, stopping.KILLED)),
+]
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("how", [stopping.GROUP, stopping.ALONE, stopping.KILLED])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "how"), ENDS)
 def test_a_run_ends_at_each_stage(done, tmp_path, stage, how):
     place = Path(shutil.copytree(done, tmp_path / "workflow"))
     found = stopping.stop(sys.executable, place, ["--forcerun", stage], stage, how)
