@@ -21,7 +21,7 @@ GIB = 1 << 30
 
 
 def compare(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """The measured figures with those that follow from several of them.
+    """Return the measured figures with those that follow from several of them.
 
     Args:
         found: limits, runs and quality, as of ``speed.Found``.
@@ -45,7 +45,7 @@ def compare(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, 
 
 
 def limit_of(run: dict[str, Any], limits: Iterable[dict[str, Any]]) -> float:
-    """The most operations per second that were measured on this model, with as many threads.
+    """Return the most operations per second that were measured on this model, with as many threads.
 
     Of jobs side by side, the best of each is added. Before, between or after: the machine may have
     been slow for a while.
@@ -59,7 +59,7 @@ def limit_of(run: dict[str, Any], limits: Iterable[dict[str, Any]]) -> float:
 
 
 def speeds(run: dict[str, Any], part: str, limit: float) -> dict[str, Any]:
-    """A row of training or of evaluation."""
+    """Return a row of training or of evaluation."""
     named = ("model", "lengths", "arm", "jobs", "threads")
     rows = run["train_samples" if part == "train" else "eval_rows"]
     seconds = run["train_time" if part == "train" else "eval_seconds"]
@@ -82,7 +82,7 @@ def speeds(run: dict[str, Any], part: str, limit: float) -> dict[str, Any]:
 
 
 def ratios(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, float]:
-    """How many times as fast a row is as both recipes of the Trainer, on the same task."""
+    """Return how many times as fast a row is as both recipes of the Trainer, on the same task."""
     speed = {
         other["arm"]: other["samples_per_second"]
         for other in rows
@@ -95,13 +95,13 @@ def ratios(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def with_means(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of quality, with the means over seeds."""
+    """Return a row of quality, with the means over seeds."""
     means = {f"mean_{name}": statistics.mean(row[name]) for name in ("accuracy", "macro_f1")}
     return row | means
 
 
 def tables(record: dict[str, Any]) -> str:
-    """All figures as Markdown, as they stand in docs/performance.md."""
+    """Return all figures as Markdown, as they stand in docs/performance.md."""
     system = record["system_info"]
     threads = f"{record['cores']} cores, {record['memory_bytes'] / GIB:.0f} GiB of memory"
     versions = ", ".join(
@@ -153,7 +153,7 @@ def evaluation_table(rows: list[dict[str, Any]]) -> str:
 
 
 def first_cells(row: dict[str, Any]) -> list[str]:
-    """Which arm, and how fast it is."""
+    """Return which arm, and how fast it is."""
     named = [row["model"], row["lengths"], ARMS[row["arm"]], f"{row['rows']:,}"]
     return [*named, f"{row['samples_per_second']:.3g}", f"{row['tokens_per_second']:,.0f}"]
 
@@ -165,12 +165,12 @@ def limit_cells(row: dict[str, Any]) -> list[str]:
 
 
 def ratio_cells(row: dict[str, Any]) -> list[str]:
-    """How many times as fast as both recipes."""
+    """Return how many times as fast as both recipes."""
     return [f"{row[name]:.2f}" for name in ("times_notebook", "times_best_trainer")]
 
 
 def percent(share: float | None) -> str:
-    """A share in per cent; empty where it is not known."""
+    """Return a share in per cent; empty where it is not known."""
     return "" if share is None else f"{100 * share:.0f} %"
 
 
@@ -188,7 +188,7 @@ def quality_table(rows: list[dict[str, Any]]) -> str:
 
 
 def limits_table(rows: list[dict[str, Any]]) -> str:
-    """The best product of each kernel, by model and threads; jobs side by side are added."""
+    """Return the best product of each kernel, by model and threads; jobs side by side are added."""
     kernels = sorted({product["kernel"] for row in rows for product in row["products"]})
     groups: dict[tuple[str, int, int], dict[str, dict[int, float]]] = {}
     for row in rows:

@@ -71,7 +71,7 @@ def made_up(draw: np.random.Generator, mean_words: int) -> list[tuple[str, str]]
 
 
 def word(rank: int) -> str:
-    """The word of a rank: the more frequent, the shorter, as in real text."""
+    """Return the word of a rank: the more frequent, the shorter, as in real text."""
     letters = []
     rank += 20  # of two letters at least
     while rank:

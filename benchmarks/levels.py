@@ -98,7 +98,7 @@ def on_endless_rows(first, second, share: float, metric: str):
 def findings(
     labels: np.ndarray, families: list[list[Variant]], metric: str, level: float
 ) -> np.ndarray:
-    """How many families have a wrong finding of each kind, in the order of COLUMNS.
+    """Return how many families have a wrong finding of each kind, in the order of COLUMNS.
 
     Args:
         labels: shape (rows,).
@@ -119,7 +119,7 @@ def findings(
 
 
 def wrong(family: list[Measured], level: float) -> np.ndarray:
-    """Whether each kind of test finds a difference in a family, in the order of COLUMNS."""
+    """Return whether each kind of test finds a difference in a family, in the order of COLUMNS."""
     *variants, baseline = family
     a, b, *_ = variants
     pairs = compare_all({each.name: each for each in variants})

@@ -63,7 +63,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """What training and evaluation took, and the quality that was reached."""
+    """Return what training and evaluation took, and the quality that was reached."""
     import torch
 
     from common.model import records
@@ -95,7 +95,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_trainer(args: argparse.Namespace, folder: str) -> tuple[Any, Any, Any]:
-    """The Trainer of a recipe, the clock of its steps, and its collator."""
+    """Return the Trainer of a recipe, the clock of its steps, and its collator."""
     import datasets
     import peft
     import transformers
@@ -132,7 +132,7 @@ def make_trainer(args: argparse.Namespace, folder: str) -> tuple[Any, Any, Any]:
 
 
 def counting_collator(tokenizer: Any, max_length: int | None) -> Any:
-    """The collator of transformers, which also counts what it fills up.
+    """Return the collator of transformers, which also counts what it fills up.
 
     Args:
         tokenizer: that pads.
@@ -161,7 +161,7 @@ def counting_collator(tokenizer: Any, max_length: int | None) -> Any:
 
 
 def step_clock() -> Any:
-    """A callback that notes how long every step took, in seconds; the first warms up."""
+    """Return a callback that notes how long every step took, in seconds; the first warms up."""
     import transformers
 
     class Steps(transformers.TrainerCallback):

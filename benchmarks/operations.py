@@ -103,7 +103,7 @@ def sizes_of(text: str) -> tuple[int, int, int]:
 
 
 def load_empty(directory: Path) -> Any:
-    """The classifier of a directory, without numbers in its weights."""
+    """Return the classifier of a directory, without numbers in its weights."""
     import torch
     import transformers
 
@@ -113,7 +113,7 @@ def load_empty(directory: Path) -> Any:
 
 
 def shape_of(model: Any, adapted: Sequence[str] = (), rank: int = 0) -> Shape:
-    """What counts of a classifier without adapter.
+    """Return what counts of a classifier without adapter.
 
     Args:
         model: BERT, DistilBERT, GPT-2 or OPT.
@@ -185,13 +185,13 @@ def tokens_read(shape: Shape, layer: Layer, length: int) -> float:
 
 
 def sizes(shape: Shape) -> list[str]:
-    """The products of the model's own layers, in the words of ``--sizes``."""
+    """Return the products of the model's own layers, in the words of ``--sizes``."""
     own = {(each.inputs, each.outputs) for each in shape.layers if each.block is not None}
     return [f"{ROWS}x{inputs}x{outputs}" for inputs, outputs in sorted(own)]
 
 
 def limits(more: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
-    """Every product that was measured: its kernel, shape and operations per second.
+    """Return every product that was measured: its kernel, shape and operations per second.
 
     Args:
         more: sizes to measure beside the square one, on the CPU.
@@ -212,7 +212,7 @@ def limits(more: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
 
 
 def products(rows: int, inputs: int, outputs: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The ways that torch has to multiply fp32 matrices here.
+    """Yield the ways that torch has to multiply fp32 matrices here.
 
     On the CPU, linear layers go through the processor's BLAS (MKL). The product of oneDNN, on
     weights that were put in its order before, is faster on some processors; torch has it for
@@ -239,7 +239,7 @@ def products(rows: int, inputs: int, outputs: int) -> Iterator[tuple[str, Callab
 
 
 def seconds(product: Callable[[], Any]) -> float:
-    """The least time that a product takes, of some repeats after one that does not count."""
+    """Return the least time that a product takes, of some repeats after one that does not count."""
     import torch
 
     def wait() -> None:

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure_all(sizes: list[int]) -> Iterator[dict[str, Any]]:
-    """A row of COLUMNS for each number of cells, as it is measured."""
+    """Yield a row of COLUMNS for each number of cells, as it is measured."""
     for cells in sizes:
         with tempfile.TemporaryDirectory() as scratch:
             config = Path(scratch) / "config.yaml"
@@ -57,7 +57,7 @@ def measure_all(sizes: list[int]) -> Iterator[dict[str, Any]]:
 
 
 def config_of(cells: int) -> dict[str, Any]:
-    """A config of so many cells to train."""
+    """Return a config of so many cells to train."""
     seeds = min(cells, SEEDS)
     return {
         "datasets": {"rows": {"source": SOURCE}},

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure_all(model: Path, sizes: list[int], processes: int) -> Iterator[dict[str, Any]]:
-    """A row of COLUMNS for each size and stage, as it is measured."""
+    """Yield a row of COLUMNS for each size and stage, as it is measured."""
     for rows in sizes:
         with tempfile.TemporaryDirectory() as scratch:
             for stage, command in commands(Path(scratch), model, rows, processes).items():
@@ -62,7 +62,7 @@ def measure_all(model: Path, sizes: list[int], processes: int) -> Iterator[dict[
 
 
 def commands(scratch: Path, model: Path, rows: int, processes: int) -> dict[str, list[str]]:
-    """The command of each stage, in order; the first makes up the rows."""
+    """Return the command of each stage, in order; the first makes up the rows."""
     source, data = scratch / "rows.csv", scratch / "data"
     places: dict[str, list[Any]] = {
         "generate": [ROOT / "benchmarks" / "generate.py", "--rows", rows, "--output", source],
@@ -95,7 +95,7 @@ def measured(command: list[str]) -> tuple[float, int]:
 
 
 def resident_bytes(process: psutil.Process) -> int:
-    """The resident memory of a process and of those that it started."""
+    """Return the resident memory of a process and of those that it started."""
     total = 0
     try:
         for each in (process, *process.children(recursive=True)):

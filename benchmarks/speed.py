@@ -174,7 +174,7 @@ def cores() -> int:
 
 
 def has_gpu() -> bool:
-    """Whether the arms will run on a GPU."""
+    """Return whether the arms will run on a GPU."""
     import torch
 
     return torch.cuda.is_available()
@@ -220,7 +220,7 @@ def measure_model(
 
 
 def arms(work: Work, model: Model) -> dict[str, Any]:
-    """What to run, by the name of the arm: functions that return figures."""
+    """Return what to run, by the name of the arm: functions that return figures."""
     from dataclasses import replace
 
     all_cores, one = replace(work, threads=cores()), replace(work, threads=1)
@@ -280,7 +280,7 @@ def of_project(works: Sequence[Work]) -> list[dict[str, Any]]:
 
 
 def read_cell(cell: Path, work: Work, process_seconds: float) -> dict[str, Any]:
-    """The figures of a cell of the project, under the names of notebook.py's."""
+    """Return the figures of a cell of the project, under the names of notebook.py's."""
     training = files.read_json(cell / "training.json")["train_info"]
     test = files.read_json(cell / "metrics.json")["metrics"]["test"]
     same = ("steps", "train_samples", "train_tokens", "train_time", "peak_memory_bytes")

@@ -110,7 +110,7 @@ def run(script: str, *words: Any) -> None:
 
 
 def make_model(model: Model, tokenizer: Path, scratch: Path) -> Path:
-    """The directory of a model as fetch_model leaves it.
+    """Return the directory of a model as fetch_model leaves it.
 
     Args:
         model: what to make.

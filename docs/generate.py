@@ -100,7 +100,7 @@ def published_metrics() -> str:
 
 
 def with_parts(name: str, text: str, parts: dict[str, str]) -> str:
-    """A text with the parts put between their markers."""
+    """Return a text with the parts put between their markers."""
     for place, part in parts.items():
         marked = re.compile(f"(<!-- {place} -->\n).*?(<!-- end of {place} -->)", re.DOTALL)
         text, found = marked.subn(rf"\g<1>{part}\g<2>", text)
@@ -110,7 +110,7 @@ def with_parts(name: str, text: str, parts: dict[str, str]) -> str:
 
 
 def csv_table(name: str) -> str:
-    """A table of docs/, `levels` or `plans`, from what the command of that name measured."""
+    """Return a table of docs/, `levels` or `plans`, from what the command of that name measured."""
     with open(ROOT / "docs" / f"{name}.csv", encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     words = [name.replace("_", " ") for name in header]
@@ -152,7 +152,7 @@ def sections(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str,
 
 
 def table(section: dict[str, Any]) -> list[str]:
-    """The keys of one section as a Markdown table."""
+    """Return the keys of one section as a Markdown table."""
     rows = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key, schema in section.get("properties", {}).items():
         meaning = schema.get("description", "")
@@ -165,7 +165,7 @@ def table(section: dict[str, Any]) -> list[str]:
 
 
 def as_yaml(value: Any) -> str:
-    """A default as one would write it in YAML."""
+    """Return a default as one would write it in YAML."""
     words = {None: "null", True: "true", False: "false"}
     if isinstance(value, list):
         return "[" + ", ".join(map(as_yaml, value)) + "]"
@@ -209,7 +209,7 @@ def methods_page() -> str:
 
 
 def rule_graph() -> str:
-    """The rules and what they hand on, as Mermaid."""
+    """Return the rules and what they hand on, as Mermaid."""
     command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--forceall"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     edges = re.findall(r"(id\d+) --> (id\d+)|(id\d+)\[(\w+)\]", done.stdout)
@@ -220,7 +220,7 @@ def rule_graph() -> str:
 
 
 def rerun_table() -> str:
-    """What is edited, and how many jobs of each stage rerun in the workflow of the tests."""
+    """Return what is edited, and how many jobs of each stage rerun in the workflow of the tests."""
     shown = [stage for stage in STAGES if any(stage in edit.stale for edit in EDITS)]
     lines = ["| edit | " + " | ".join(shown) + " |", "|---|" + "---:|" * len(shown)]
     for edit in EDITS:

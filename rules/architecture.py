@@ -10,7 +10,7 @@ PACKAGES = Path("resources/packages")
 
 
 def model_type(name: str, source: dict[str, Any]) -> str | None:
-    """The `model_type` of a model's config.json; None where the file is not here yet.
+    """Return the `model_type` of a model's config.json; None where the file is not here yet.
 
     Nothing is downloaded: it is looked for in a local path, in the wheel of a package, in the hub's
     cache, and where `fetch_model` put it.
@@ -59,7 +59,7 @@ def in_cache(source: dict[str, Any]) -> str | None:
 
 
 def as_fetched(name: str, source: dict[str, Any]) -> str | None:
-    """Where `fetch_model` put it, if it came from this very source."""
+    """Return where `fetch_model` put it, if it came from this very source."""
     directory = FETCHED / name
     try:
         record = json.loads((directory / "source.json").read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def as_fetched(name: str, source: dict[str, Any]) -> str | None:
 
 
 def type_in(content: bytes) -> str | None:
-    """The `model_type` in the content of a config.json."""
+    """Return the `model_type` in the content of a config.json."""
     try:
         found = json.loads(content)
     except ValueError:

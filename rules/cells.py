@@ -32,7 +32,7 @@ def expand_variants(variants: Config) -> Config:
 
 
 def peft_keys(variant: Config) -> Config:
-    """The literal PEFT config in the body of a variant."""
+    """Return the literal PEFT config in the body of a variant."""
     return {key: value for key, value in variant.items() if key not in OWN_KEYS}
 
 
@@ -45,7 +45,7 @@ def by_rank(name: str, peft: Config) -> Config:
 
 
 def cells(config: Config, dataset: str) -> list[str]:
-    """The trained cells of a dataset, ``model/variant/seedN``."""
+    """Return the trained cells of a dataset, ``model/variant/seedN``."""
     return [
         f"{model}/{variant}/seed{seed}"
         for found, model, variants in compared(config)
@@ -56,7 +56,7 @@ def cells(config: Config, dataset: str) -> list[str]:
 
 
 def in_short(config: Config) -> list[str]:
-    """All cells, each word ``dataset/model/variant,variant/seed,seed``."""
+    """Return all cells, each word ``dataset/model/variant,variant/seed,seed``."""
     seeds = ",".join(map(str, config["seeds"]))
     return [
         f"{dataset}/{model}/{','.join(variants)}/{seeds}"
@@ -65,7 +65,7 @@ def in_short(config: Config) -> list[str]:
 
 
 def locate_metrics(config: Config) -> list[str]:
-    """The metrics of every baseline and of every cell, by path."""
+    """Return the metrics of every baseline and of every cell, by path."""
     measured = [
         f"{dataset}/baselines/{baseline}"
         for dataset in config["datasets"]
@@ -91,7 +91,7 @@ def compared(config: Config) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def pairs(config: Config) -> Iterator[tuple[str, str]]:
-    """Each dataset with each model that is compared on it, a model after the other."""
+    """Yield each dataset with each model that is compared on it, a model after the other."""
     for model, body in config["models"].items():
         for dataset in body["datasets"] or config["datasets"]:
             yield dataset, model

@@ -159,7 +159,7 @@ def check_predictions(config: Config) -> None:
 
 
 def as_list(value: str | list[str]) -> list[str]:
-    """The names that a key holds, of which a single one may stand alone."""
+    """Return the names that a key holds, of which a single one may stand alone."""
     return [value] if isinstance(value, str) else value
 
 

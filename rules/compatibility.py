@@ -99,7 +99,7 @@ def methods() -> tuple[str, ...]:
 
 
 def never(peft: dict[str, Any]) -> str | None:
-    """Why a PEFT config cannot be right on any architecture; None where it can."""
+    """Return why a PEFT config cannot be right on any architecture; None where it can."""
     method, start = method_of(peft), start_of(peft)
     if method in NOT_HERE:
         return f"{method} needs more than a config, or does not train a classifier; choose another"
@@ -114,7 +114,7 @@ def never(peft: dict[str, Any]) -> str | None:
 
 
 def clash(peft: dict[str, Any], training: dict[str, Any]) -> str | None:
-    """Why a PEFT config cannot be trained with some settings; None where it can."""
+    """Return why a PEFT config cannot be trained with some settings; None where it can."""
     method = method_of(peft)
     if training["lora_plus_ratio"] is not None and method != "LORA":
         return f"`lora_plus_ratio` is for LORA, not for {method}"
@@ -130,7 +130,7 @@ def clash(peft: dict[str, Any], training: dict[str, Any]) -> str | None:
 
 
 def method_of(peft: dict[str, Any]) -> str:
-    """The PEFT method of a literal PEFT config."""
+    """Return the PEFT method of a literal PEFT config."""
     return str(peft.get("peft_type", "LORA")).upper()
 
 

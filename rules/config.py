@@ -59,7 +59,7 @@ def check_platform() -> None:
 
 @cache  # only read
 def load_schema() -> Config:
-    """The schema, with every reference resolved: `$defs` are put where they are named."""
+    """Return the schema, with every reference resolved: `$defs` are put where they are named."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     definitions = schema.pop("$defs")
 
@@ -176,7 +176,7 @@ def check_plain(value: Any, place: str = "") -> None:
 
 
 def validated(config: Config, schema: Config) -> Config:
-    """A copy of the config with numbers for numerals and defaults filled in.
+    """Return a copy of the config with numbers for numerals and defaults filled in.
 
     Raises:
         ConfigError: it does not fit the schema; the first mistake is named.
@@ -213,7 +213,7 @@ def as_numbers(value: Any, schema: Config) -> Any:
 
 
 def subschema(schema: Config, key: str) -> Config:
-    """The schema of one key of a mapping; empty where the schema says nothing of it."""
+    """Return the schema of one key of a mapping; empty where the schema says nothing of it."""
     found = schema.get("properties", {}).get(key, schema.get("additionalProperties", {}))
     return found if isinstance(found, dict) else {}
 

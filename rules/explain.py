@@ -81,7 +81,7 @@ def explain_source(error: jsonschema.ValidationError) -> str:
 
 
 def describe(schema: Config) -> str:
-    """What a schema allows, in words: type, choices, bounds, and its description."""
+    """Return what a schema allows, in words: type, choices, bounds, and its description."""
     words = {"minimum": "at least", "exclusiveMinimum": "above", "exclusiveMaximum": "below",
              "maximum": "at most", "enum": "one of", "minItems": "items at least",
              "maxItems": "items at most", "minProperties": "entries at least"}  # fmt: skip
@@ -98,12 +98,12 @@ def describe(schema: Config) -> str:
 
 
 def written(value: Any) -> str:
-    """A value as one writes it in YAML."""
+    """Return a value as one writes it in YAML."""
     return "null" if value is None else str(value)
 
 
 def misspelt(place: list[str], config: Config) -> str:
-    """A suggestion for an incomplete entry whose name is nearly that of another one.
+    """Return a suggestion for an incomplete entry whose name is nearly that of another one.
 
     An override of a misspelt model, in a second config file, is an entry of its own.
     """
@@ -120,6 +120,6 @@ def suggestion(key: str, allowed: list[str]) -> str:
 
 
 def types(schema: Config) -> list[str]:
-    """The types that a schema allows."""
+    """Return the types that a schema allows."""
     kinds = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else kinds

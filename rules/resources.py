@@ -22,7 +22,7 @@ START_MINUTES, MB_PER_MINUTE = 30, 5
 
 @cache  # it is asked for each of many jobs; that there is none yet is not kept
 def model_mb(directory: str) -> float:
-    """The size of a model's weights, in megabytes.
+    """Return the size of a model's weights, in megabytes.
 
     Raises:
         FileNotFoundError: it was not fetched yet; Snakemake asks again when it was.
@@ -33,7 +33,7 @@ def model_mb(directory: str) -> float:
 
 
 def memory_mb(directory: str, asked: int | None, attempt: int) -> int:
-    """The memory of a job that trains or evaluates a model; more at each attempt.
+    """Return the memory of a job that trains or evaluates a model; more at each attempt.
 
     Args:
         directory: of the model.
@@ -45,7 +45,7 @@ def memory_mb(directory: str, asked: int | None, attempt: int) -> int:
 
 
 def minutes(directory: str, asked: int | None, attempt: int) -> int:
-    """The time of a job that trains or evaluates a model; more at each attempt.
+    """Return the time of a job that trains or evaluates a model; more at each attempt.
 
     Args:
         directory: of the model.

@@ -165,7 +165,7 @@ class Progress(logging.Handler):
         self.silent = bool(found) and not any(handler.filter(word) for handler in found)
 
     def score(self, path: Path) -> str:
-        """The score of a cell on the validation rows, in words."""
+        """Return the score of a cell on the validation rows, in words."""
         try:
             metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
             value = float(metrics["validation"][self.metric])
@@ -194,7 +194,7 @@ class Progress(logging.Handler):
         return f"about {duration(left / at_once)} left"
 
     def expected(self, rule: str, cell: Path | None) -> float:
-        """The seconds that a job is expected to take; NaN if no such job is over."""
+        """Return the seconds that a job is expected to take; NaN if no such job is over."""
         known = [self.seconds.get(kind) for kind in (kinds(rule, cell) if cell else [(rule,)])]
         return next((fmean(seconds) for seconds in known if seconds), math.nan)
 
@@ -224,7 +224,7 @@ class Brief(logging.Formatter):
         self.own, self.local = own, local
 
     def format(self, record: logging.LogRecord) -> str:
-        """A record as text; nothing for one that tells a person nothing."""
+        """Return a record as text; nothing for one that tells a person nothing."""
         event, found = getattr(record, "event", None), record.__dict__
         if event == LogEvent.JOB_INFO:
             where = "localrule " if found["local"] and not self.local else ""
@@ -246,7 +246,7 @@ def shorten(logger: logging.Logger, local: bool) -> None:
 
 
 def terminals(logger: logging.Logger) -> list[logging.Handler]:
-    """The handlers of a logger that write to a stream, and not to a file."""
+    """Return the handlers of a logger that write to a stream, and not to a file."""
     return [
         handler
         for handler in logger.handlers
@@ -256,14 +256,14 @@ def terminals(logger: logging.Logger) -> list[logging.Handler]:
 
 
 def evaluation_of(cell: Path) -> str:
-    """The rule that writes the metrics in a directory below results/."""
+    """Return the rule that writes the metrics in a directory below results/."""
     if "baselines" in cell.parts[2:3] and len(cell.parts) == 4:
         return "eval_baseline"
     return "eval_base" if cell.parts[-2] == "base" else "eval_lora"
 
 
 def kinds(rule: str, cell: Path) -> list[tuple[str, ...]]:
-    """What the jobs that take about as long have in common, the closest first.
+    """Return what the jobs that take about as long have in common, the closest first.
 
     The name of a rule alone comes last, so that every job is counted there once.
     """
@@ -271,12 +271,12 @@ def kinds(rule: str, cell: Path) -> list[tuple[str, ...]]:
 
 
 def most(*numbers: float) -> float:
-    """The largest number; NaN if one of them is."""
+    """Return the largest number; NaN if one of them is."""
     return math.nan if any(map(math.isnan, numbers)) else max(numbers)
 
 
 def written_since(path: Path, started: float) -> bool:
-    """Whether there is a file or directory that was written after a moment."""
+    """Return whether there is a file or directory that was written after a moment."""
     try:
         return path.stat().st_mtime >= started
     except OSError:
@@ -296,7 +296,7 @@ def last_line(log: Path) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people."""
+    """Return a length of time for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

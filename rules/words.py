@@ -20,7 +20,7 @@ Config = dict[str, Any]
 
 
 def words(config: Config) -> list[str]:
-    """The words of a complete config: cells, baselines and metrics."""
+    """Return the words of a complete config: cells, baselines and metrics."""
     return [
         *("--cells", *in_short(config)),
         *("--baselines", *config["baselines"]),
@@ -29,7 +29,7 @@ def words(config: Config) -> list[str]:
 
 
 def read(path: Path) -> Config:
-    """The record of a run. Its sources are not looked for: they may have moved since.
+    """Return the record of a run. Its sources are not looked for: they may have moved since.
 
     Raises:
         ConfigError: there is none, or it does not fit the schema.

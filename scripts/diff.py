@@ -77,7 +77,7 @@ class Comparison:
         ]
 
     def of(self, cell: Cell) -> tuple[Any, Any]:
-        """The metrics.json of a cell in A and in B."""
+        """Return the metrics.json of a cell in A and in B."""
         return self.records[0][cell], self.records[1][cell]
 
 
@@ -144,7 +144,7 @@ def read(results: Path) -> dict[Cell, dict]:
 
 
 def markdown(found: Comparison, metrics: list[str]) -> str:
-    """What changed, as people read it."""
+    """Return what changed, as people read it."""
     counts = [f"{len(group)} {word}" for group, word in (
         (found.added, "added"), (found.gone, "gone"), (found.changed, "changed"),
         ([cell for cell in found.common if cell not in found.changed], "with the same figures"),
@@ -163,7 +163,7 @@ def markdown(found: Comparison, metrics: list[str]) -> str:
 
 
 def listing(title: str, found: list[Cell]) -> list[str]:
-    """A heading and a line per variant; nothing where there are none."""
+    """Return a heading and a line per variant; nothing where there are none."""
     if not found:
         return []
     return [f"## {title}", "\n".join(f"- {group}" for group in grouped(found))]
@@ -182,7 +182,7 @@ def grouped(found: Iterable[Cell]) -> list[str]:
 
 
 def settings_lines(found: Comparison) -> list[str]:
-    """The settings that changed, a line per group of cells that they changed for."""
+    """Return the settings that changed, a line per group of cells that they changed for."""
     digests = [
         {cell.dataset: settings.hashes(root, cell.dataset) for cell in found.common}
         for root in found.roots
@@ -203,7 +203,7 @@ def settings_lines(found: Comparison) -> list[str]:
 
 
 def whom(having: tuple[Cell, ...], found: Comparison) -> str:
-    """The cells of a line, and how many of them have other figures now."""
+    """Return the cells of a line, and how many of them have other figures now."""
     moved = len(set(having) & set(found.changed))
     return f"**{in_short(having, found.common)}** ({moved} of {len(having)} with other figures)"
 
@@ -253,7 +253,7 @@ def figures_parts(found: Comparison, metrics: list[str]) -> list[str]:
 
 
 def affected(found: Comparison) -> list[Cell]:
-    """The cells of both that belong to a variant of which any changed."""
+    """Return the cells of both that belong to a variant of which any changed."""
     variants = {cell[:3] for cell in found.changed}
     return [cell for cell in found.common if cell[:3] in variants]
 
@@ -267,7 +267,7 @@ def by_variant(found: list[Cell]) -> list[list[Cell]]:
 
 
 def read_answers(found: Comparison, cell: Cell) -> "Answers":
-    """What a cell answered in A and in B."""
+    """Return what a cell answered in A and in B."""
     from common.report import difference
 
     digests = [settings.hashes(root, cell.dataset).get("test") for root in found.roots]
@@ -275,7 +275,7 @@ def read_answers(found: Comparison, cell: Cell) -> "Answers":
 
 
 def untested(found: list["Difference"], known: list[Cell]) -> list[str]:
-    """A line for each reason why a test is missing, with the cells that lack it."""
+    """Return a line for each reason why a test is missing, with the cells that lack it."""
     reasons: dict[str, list[Cell]] = {}
     for each in found:
         if each.p is None:
@@ -287,7 +287,7 @@ def untested(found: list["Difference"], known: list[Cell]) -> list[str]:
 
 
 def variants_table(found: list["Difference"]) -> str:
-    """A line per variant and metric."""
+    """Return a line per variant and metric."""
     header = ["dataset", "model", "variant", "seeds", "metric", "A", "B", "difference",
               "p (Holm)", "verdict"]  # fmt: skip
     rows: list[list[Any]] = []
@@ -312,7 +312,7 @@ def difference_shown(found: "Difference") -> str:
 
 
 def cells_table(found: list["Difference"], alone: list[list[int]]) -> str:
-    """A line per changed cell."""
+    """Return a line per changed cell."""
     header = ["cell", "accuracy in A", "accuracy in B", "A alone right", "B alone right",
               "p (Holm)", "verdict"]  # fmt: skip
     rows = []
@@ -324,12 +324,12 @@ def cells_table(found: list["Difference"], alone: list[list[int]]) -> str:
 
 
 def number(value: float | None) -> str:
-    """A figure with four decimals; empty where there is none."""
+    """Return a figure with four decimals; empty where there is none."""
     return "" if value is None else f"{value:.4f}"
 
 
 def p_value(p: float | None) -> str:
-    """A p-value with three decimals; empty where there is none."""
+    """Return a p-value with three decimals; empty where there is none."""
     if p is None:
         return ""
     return "below 0.001" if p < 0.001 else f"{p:.3f}"

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
-    """A fitted scikit-learn classifier of texts, and what fitting took."""
+    """Return a fitted scikit-learn classifier of texts, and what fitting took."""
     from common.data import datadict
     from common.model import records
 
@@ -81,7 +81,7 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
 
 
 def loss(classifier, rows) -> float:
-    """The log loss of a fitted classifier on a split."""
+    """Return the log loss of a fitted classifier on a split."""
     from sklearn.metrics import log_loss
 
     from common.data import datadict
@@ -91,7 +91,7 @@ def loss(classifier, rows) -> float:
 
 
 def majority() -> list[Any]:
-    """The one candidate that always answers the most frequent class."""
+    """Return the one candidate that always answers the most frequent class."""
     from sklearn.dummy import DummyClassifier
 
     return [DummyClassifier(strategy="prior")]

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """The model of a cell that passed its gate, its padding, and the figures of the gate."""
+    """Return the model of a cell that passed its gate, its padding, and the figures of the gate."""
     from common.model import card, collator, gate, variants
 
     model = collator.on_device(variants.load(args.model, args.adapter))
@@ -86,7 +86,7 @@ def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, An
 
 
 def same_program(training: dict[str, Any], threads: int) -> bool:
-    """Whether the model is evaluated as it was trained, so that sums are added alike.
+    """Return whether the model is evaluated as it was trained, so that sums are added alike.
 
     That is on the CPU, with the same packages, processor and number of threads; a GPU chooses its
     kernels by the shapes and by what else it does.

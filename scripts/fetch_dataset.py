@@ -91,14 +91,14 @@ def package_license(wheel: Path) -> str | None:
 
 
 def is_name(license_text: str) -> bool:
-    """Whether a licence is named, rather than left out or written out."""
+    """Return whether a licence is named, rather than left out or written out."""
     name = license_text.strip()
     # setuptools once wrote UNKNOWN where nothing was said.
     return 0 < len(name) <= NAME_LETTERS and "\n" not in name and name != "UNKNOWN"
 
 
 def card_license(hub: str, commit: str | None) -> str | None:
-    """What the card of a hub dataset calls its licence; None where that cannot be read."""
+    """Return what the card of a hub dataset calls its licence; None where that cannot be read."""
     import huggingface_hub
 
     try:
@@ -117,7 +117,7 @@ def card_license(hub: str, commit: str | None) -> str | None:
 def download(
     hub: str, revision: str | None, subset: str | None, cache: Path
 ) -> tuple[str | None, Any]:
-    """The splits of a hub dataset that are read, at one commit.
+    """Return the splits of a hub dataset that are read, at one commit.
 
     Args:
         hub: dataset id.
@@ -182,7 +182,7 @@ def keep_splits(builder, hub: str) -> None:
 
 
 def resolve(hub: str, revision: str | None) -> str | None:
-    """The commit that a revision of a hub dataset stands for, asked of the hub."""
+    """Return the commit that a revision of a hub dataset stands for, asked of the hub."""
     import huggingface_hub
 
     if revision and re.fullmatch("[0-9a-f]{40}", revision):

@@ -74,7 +74,7 @@ def locate(args, folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def download(hub: str, revision: str | None, file: str | None) -> Path:
-    """The snapshot of a hub model in the hub's cache; its directory is named by its commit.
+    """Return the snapshot of a hub model in the hub's cache; its directory is named by its commit.
 
     What is downloaded is what ``bring`` takes; offline, the cache answers with what it holds.
 
@@ -226,7 +226,7 @@ def convert_gguf(gguf: Path, target: Path) -> None:
 
 
 def weights_sha256(directory: Path) -> dict[str, str]:
-    """The SHA-256 of each weight file, by name."""
+    """Return the SHA-256 of each weight file, by name."""
     return {file.name: files.sha256(file) for file in sorted(directory.glob("*.safetensors"))}
 
 

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_verdicts(path: Path, results: Path) -> Verdicts:
-    """The verdicts, gone through as far as the page reads them.
+    """Return the verdicts, gone through as far as the page reads them.
 
     Args:
         path: the JSON file of the stage `verdicts`.
@@ -107,7 +107,7 @@ def require_name(variant: dict[str, Any]) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """Return the text of a file.
 
     Raises:
         InputError: it cannot be read.
@@ -119,7 +119,7 @@ def read_text(path: Path) -> str:
 
 
 def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What the scripts of the page read, and the metrics.json of every cell and baseline.
+    """Return what the scripts of the page read, and the metrics.json of every cell and baseline.
 
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
@@ -140,7 +140,7 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
 
 
 def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers":
-    """The answers of the cells and baselines that the verdicts name.
+    """Return the answers of the cells and baselines that the verdicts name.
 
     Raises:
         InputError: as for ``answers.read``; or the verdicts are of other classes.
@@ -170,7 +170,7 @@ def with_cells(variants: list[dict[str, Any]], found: "Answers") -> list[dict[st
 
 
 def named(cell: "Answered") -> str:
-    """What the variant of a cell is called among those of its dataset."""
+    """Return what the variant of a cell is called among those of its dataset."""
     return full_name(cell.identity["model"], cell.identity["variant"])
 
 
@@ -195,7 +195,7 @@ def of_cell(cell: "Answered", classes: int) -> dict[str, Any]:
 def test_rows(
     data: Path, variants: list[dict[str, Any]], found: "Answers", size: int
 ) -> dict[str, Any]:
-    """The test rows of a dataset: ids, labels, and texts where cells disagree.
+    """Return the test rows of a dataset: ids, labels, and texts where cells disagree.
 
     Args:
         data: directory of its splits.
@@ -232,7 +232,7 @@ def test_rows(
 
 
 def compact(value: Any) -> Any:
-    """The same with numbers of few digits: nothing that is drawn or written shows more."""
+    """Return the same with numbers of few digits: nothing that is drawn or written shows more."""
     if isinstance(value, float):
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
     if isinstance(value, dict):
@@ -241,7 +241,7 @@ def compact(value: Any) -> Any:
 
 
 def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
-    """A dataset in short: its verdict, and its variants on one scale.
+    """Return a dataset in short: its verdict, and its variants on one scale.
 
     Args:
         name: of the dataset.
@@ -273,7 +273,7 @@ def summary(name: str, part: dict[str, Any], wanted: str) -> dict[str, Any]:
 
 
 def forest_line(variant: dict[str, Any], metric: str, first: float, last: float) -> dict[str, Any]:
-    """A variant on a scale from first to last.
+    """Return a variant on a scale from first to last.
 
     Returns:
         name, tied, untrained, collapsed, shown (the figure in words; None where there is none) and,
@@ -292,7 +292,7 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
 
 
 def shown_references(published: list[Reference], verdicts: Verdicts) -> dict[str, Any]:
-    """The figures published elsewhere, on the datasets of the page.
+    """Return the figures published elsewhere, on the datasets of the page.
 
     Returns:
         ``metrics``, the names of all that were published, in the order of their first appearance;
@@ -309,7 +309,7 @@ def shown_references(published: list[Reference], verdicts: Verdicts) -> dict[str
 
 
 def shown_figure(figure: float | None) -> str:
-    """A published figure as the page shows it."""
+    """Return a published figure as the page shows it."""
     return "–" if figure is None else f"{figure:.3f}"
 
 
@@ -335,7 +335,7 @@ def passport(directory: Path) -> str:
 
 
 def data_uri(picture: Path) -> str:
-    """An SVG file as an address that holds it."""
+    """Return an SVG file as an address that holds it."""
     content = base64.b64encode(read_text(picture).encode()).decode()
     return f"data:image/svg+xml;base64,{content}"
 
@@ -355,7 +355,7 @@ def environment(records: list[dict[str, Any]]) -> dict[str, list[tuple[str, str]
 
 
 def values_in_words(count: "Counter[str]") -> str:
-    """The only value; or all, the most frequent first, each with its number of cells."""
+    """Return the only value; or all, the most frequent first, each with its number of cells."""
     if len(count) == 1:
         return next(iter(count))
     ordered = sorted(count.items(), key=lambda item: (-item[1], item[0]))
@@ -363,7 +363,7 @@ def values_in_words(count: "Counter[str]") -> str:
 
 
 def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
-    """The page: the template filled in, everything within it."""
+    """Return the page: the template filled in, everything within it."""
     import jinja2
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
@@ -397,7 +397,7 @@ def inline_json(data: Any) -> str:
 
 
 def digest(script: str) -> str:
-    """The hash by which the page's policy knows a script."""
+    """Return the hash by which the page's policy knows a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 

@@ -57,7 +57,7 @@ def require_metrics(names: list[str]) -> None:
 
 
 def markdown(found: list[Standing], metrics: list[str]) -> str:
-    """What there is and what is missing, dataset by dataset, as people read it."""
+    """Return what there is and what is missing, dataset by dataset, as people read it."""
     there = sum(each.record is not None for each in found)
     parts = [
         f"# Partial comparison: {there} of {len(found)} cells and baselines",
@@ -72,7 +72,7 @@ def markdown(found: list[Standing], metrics: list[str]) -> str:
 
 
 def of_dataset(found: list[Standing], metrics: list[str]) -> list[str]:
-    """The parts of one dataset."""
+    """Return the parts of one dataset."""
     missing = [each for each in found if each.record is None]
     notice = f"{len(missing)} of {len(found)} cells and baselines are missing."
     parts = [f"## {shown(found[0].cell.dataset)}", f"**{notice}**" if missing else notice]
@@ -84,7 +84,7 @@ def of_dataset(found: list[Standing], metrics: list[str]) -> list[str]:
 
 
 def of_rows(found: list[Standing]) -> list[str]:
-    """What there is to say of the test rows of a dataset, if anything."""
+    """Return what there is to say of the test rows of a dataset, if anything."""
     tested = [each.record["metrics"]["test"] for each in found if each.record]
     counts = sorted({test["rows"] for test in tested})
     parts = []
@@ -100,7 +100,7 @@ def of_rows(found: list[Standing]) -> list[str]:
 
 
 def by_variant(found: list[Standing]) -> list[list[Standing]]:
-    """The cells of each model and variant, in order."""
+    """Return the cells of each model and variant, in order."""
     groups: dict[tuple[str, str], list[Standing]] = {}
     for each in found:
         groups.setdefault((each.cell.model, each.cell.variant), []).append(each)
@@ -119,7 +119,7 @@ def line(group: list[Standing], metrics: list[str]) -> list[str]:
 
 
 def figure(found: Standing, metric: str) -> float | None:
-    """A metric of the test rows; None where it has no meaning, as F1 for three classes."""
+    """Return a metric of the test rows; None where it has no meaning, as F1 for three classes."""
     test: dict[str, Any] = found.record["metrics"]["test"] if found.record else {}
     return test.get(metric)
 
@@ -135,7 +135,7 @@ def mean(values: list[float | None]) -> str:
 
 
 def collapse(there: list[Standing]) -> str:
-    """A mark for a variant of which seeds answer one class for nearly every row."""
+    """Return a mark for a variant of which seeds answer one class for nearly every row."""
     collapsed = [each for each in there if figure(each, "collapsed")]
     # The majority class answers one class by definition.
     if not collapsed or collapsed[0].cell.seed is None:

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_models(directories: list[Path]) -> dict[str, dict[str, Any]]:
-    """What ``tokenize_data`` recorded, by the name of the model.
+    """Return what ``tokenize_data`` recorded, by the name of the model.
 
     Raises:
         InputError: a directory holds no such record, or two have the same model.
@@ -80,7 +80,7 @@ def read_models(directories: list[Path]) -> dict[str, dict[str, Any]]:
 
 
 def draw_classes(splits: dict[str, dict[str, Any]]) -> Any:
-    """A panel per split, a bar per class: its share of the rows, and how many they are."""
+    """Return a panel per split, a bar per class: its share of the rows, and how many they are."""
     from matplotlib.figure import Figure
 
     names = list(next(iter(splits.values()))["classes"])
@@ -135,7 +135,7 @@ def draw_lengths(models: dict[str, dict[str, Any]]) -> Any:
 
 
 def x_limits(models: dict[str, dict[str, Any]]) -> tuple[float, float]:
-    """The shortest and the longest text of all, or the longest cut, with some room."""
+    """Return the shortest and the longest text of all, or the longest cut, with some room."""
     first = min(
         next(left for left, count in zip(model["histogram_edges"], part["histogram"], strict=False)
              if count)
@@ -175,7 +175,7 @@ def draw_histogram(
 
 
 def short(name: str) -> str:
-    """A name on one line that leaves room for what it names."""
+    """Return a name on one line that leaves room for what it names."""
     line = flat(name)
     return line if len(line) <= NAME_LETTERS else line[: NAME_LETTERS - 1] + "…"
 

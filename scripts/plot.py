@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read(csv: Path, metric: str) -> "pd.DataFrame":
-    """The measured test rows of a comparison: names as strings, the metric as numbers.
+    """Return the measured test rows of a comparison: names as strings, the metric as numbers.
 
     Raises:
         InputError: there is no such table, or the metric is not in it.
@@ -125,7 +125,7 @@ def draw_panel(axes: Any, rows: "pd.DataFrame", metric: str) -> None:
 
 
 def draw_confusion(test: "pd.DataFrame") -> Any:
-    """A row of matrices per dataset: shares of each true class, summed over seeds."""
+    """Return a row of matrices per dataset: shares of each true class, summed over seeds."""
     from matplotlib.figure import Figure
 
     datasets = {name: list(rows.groupby(["model", "variant"], sort=False))

@@ -197,7 +197,7 @@ def is_candidate(row: dict[str, str], dataset: str, metric: str) -> bool:
 
 
 def rank(row: dict[str, str], metric: str) -> tuple:
-    """What the best cell has least of, and after it, what decides between equals."""
+    """Return what the best cell has least of, and after it, what decides between equals."""
     try:
         value, cost = float(row[metric]), float(row["trainable_parameters"] or "inf")
     except ValueError as error:
@@ -207,7 +207,7 @@ def rank(row: dict[str, str], metric: str) -> tuple:
 
 
 def read(args: argparse.Namespace, bad: reading.BadRows) -> reading.Stream[Text]:
-    """The texts of the input, without the bad rows."""
+    """Return the texts of the input, without the bad rows."""
     columns = {"text": args.text} | ({} if args.id is None else {"id": [args.id]})
     layout = reading.Layout(args.encoding, args.delimiter, args.quoting)
     found = reading.read(args.input, columns, layout)
@@ -215,7 +215,7 @@ def read(args: argparse.Namespace, bad: reading.BadRows) -> reading.Stream[Text]
 
 
 def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, "Predictor"]:
-    """What makes tokens of texts, and what makes probabilities of tokens."""
+    """Return what makes tokens of texts, and what makes probabilities of tokens."""
     from common.data import encoding
     from common.model import evaluation, variants
 
@@ -262,7 +262,7 @@ def require_model(model: Path, adapter: Path) -> None:
 def texts(
     found: reading.Stream[Row | BadRow], text: list[str], name: str | None
 ) -> Iterator[Text | BadRow]:
-    """The rows as texts to classify.
+    """Yield the rows as texts to classify.
 
     Args:
         found: rows with the columns.
@@ -326,7 +326,7 @@ def predict(
 def writer(
     output: IO[str], suffix: str, labels: list[str], escape_formulas: bool = False
 ) -> Callable[[list[Any]], Any]:
-    """A function that writes one row: id, prediction, and the probability of each class.
+    """Return a function that writes one row: id, prediction, and the probability of each class.
 
     Args:
         output: to write to.

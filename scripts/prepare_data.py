@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def good_rows(source: dict[str, "Stream"], split: str, bad: "BadRows") -> Iterator["Example"]:
-    """The rows of a split that can be used; splits are read one after the other.
+    """Yield the rows of a split that can be used; splits are read one after the other.
 
     Raises:
         InputError: there are bad rows, and they are not to be left out. The last split tells, when
@@ -139,7 +139,7 @@ def parse(argv: list[str] | None):
 
 
 def size(text: str) -> float:
-    """The type of --test and --validation: a share below 1, or a number of rows."""
+    """Return the type of --test and --validation: a share below 1, or a number of rows."""
     with contextlib.suppress(ValueError):
         if 0 < (number := float(text)) < math.inf:
             return number
@@ -147,7 +147,7 @@ def size(text: str) -> float:
 
 
 def similarity(text: str) -> float:
-    """The type of --near-duplicates: a number above 0, at most 1."""
+    """Return the type of --near-duplicates: a number above 0, at most 1."""
     with contextlib.suppress(ValueError):
         if 0 < (number := float(text)) <= 1:
             return number
@@ -272,7 +272,7 @@ def prepare(
 
 
 def before_the_split(args) -> list[Callable]:
-    """What is done to the rows of a source before it is split, by the policy."""
+    """Return what is done to the rows of a source before it is split, by the policy."""
     from common.data import leakage
 
     steps: list[Callable] = []
@@ -286,7 +286,7 @@ def before_the_split(args) -> list[Callable]:
 
 
 def applied(tables: dict, steps: list[Callable], actions) -> tuple[dict, Any]:
-    """The tables after each step in turn, and the actions with those of the steps."""
+    """Return the tables after each step in turn, and the actions with those of the steps."""
     import pandas as pd
 
     for step in steps:
@@ -296,7 +296,7 @@ def applied(tables: dict, steps: list[Callable], actions) -> tuple[dict, Any]:
 
 
 def divided(tables: dict, args, actions) -> tuple[dict, Any]:
-    """The splits, and the actions with what was done to keep them apart.
+    """Return the splits, and the actions with what was done to keep them apart.
 
     Raises:
         InputError: with the policy "error", a group straddles the splits.

@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
 def tabulate(
     results: Path, rows: list[dict[str, Any]], published: list[Reference]
 ) -> "pd.DataFrame":
-    """The tidy table: one row per cell or baseline and split, all figures unrounded.
+    """Return the tidy table: one row per cell or baseline and split, all figures unrounded.
 
     Published figures come last, one row each, with `published` true.
     """
@@ -114,7 +114,7 @@ def tabulate(
 
 
 def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the table for one cell or baseline: one per split.
+    """Return the rows of the table for one cell or baseline: one per split.
 
     Raises:
         InputError: its metrics are missing or lack something.
@@ -157,7 +157,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
 
 
 def scale(peft: dict[str, Any]) -> float | None:
-    """What a LoRA update is multiplied by: alpha / r, or alpha / sqrt(r) with rsLoRA.
+    """Return what a LoRA update is multiplied by: alpha / r, or alpha / sqrt(r) with rsLoRA.
 
     At a constant alpha a higher rank has a lower scale; at alpha = 2 r, a rank sweep would be a
     sweep of learning rates too. None for what has no alpha or no single rank.
@@ -169,7 +169,7 @@ def scale(peft: dict[str, Any]) -> float | None:
 
 
 def flatten_reference(reference: Reference) -> dict[str, Any]:
-    """The row of the table for one published result; what was not published is left out."""
+    """Return the row of the table for one published result; what was not published is left out."""
     return {
         "dataset": reference["dataset"],
         "model": reference.get("model", ""),
@@ -197,7 +197,7 @@ def with_ranges(table: "pd.DataFrame", verdicts: Record) -> "pd.DataFrame":
 
 
 def cells_of(table: "pd.DataFrame") -> list[Cell]:
-    """The cell or baseline of each row of the table."""
+    """Return the cell or baseline of each row of the table."""
     import pandas as pd
 
     names = zip(*(table[column] for column in Cell._fields), strict=True)
@@ -208,7 +208,7 @@ def cells_of(table: "pd.DataFrame") -> list[Cell]:
 
 
 def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
-    """The verdicts, of the very cells in the table.
+    """Return the verdicts, of the very cells in the table.
 
     Raises:
         InputError: they are missing, or of another comparison.
@@ -226,14 +226,14 @@ def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
 
 
 def records_of(results: Path, rows: list[dict[str, Any]]) -> list[Record]:
-    """Every metrics.json, with the name of its cell."""
+    """Return every metrics.json, with the name of its cell."""
     return [
         {**files.read_json(directory(results, row) / "metrics.json"), "cell": row} for row in rows
     ]
 
 
 def preparations(results: Path, rows: list[dict[str, Any]]) -> dict[str, Record]:
-    """What was done to the rows of each dataset."""
+    """Return what was done to the rows of each dataset."""
     keys = ("settings", "found", "rows_dropped", "rows_marked", "splits")
     return {
         dataset: files.read_json(results / dataset / "data" / files.PREPARATION, keys)

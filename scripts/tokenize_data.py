@@ -68,7 +68,7 @@ def use_threads(count: int) -> None:
 
 
 def encoder_of(tokenizer, model: Path, max_length: int, data) -> encoding.Encoder:
-    """What makes tokens of the texts of a dataset, or of its pairs, for a model."""
+    """Return what makes tokens of the texts of a dataset, or of its pairs, for a model."""
     if PAIR not in data["train"].column_names:
         return encoding.Encoder(tokenizer, max_length)
     separator, types = encoding.separator_of(tokenizer), encoding.has_types(tokenizer, model)
@@ -103,7 +103,7 @@ def tokenize(splits, encoder: encoding.Encoder, cache: Path):
 
 
 def describe(splits, encoder: encoding.Encoder) -> dict[str, Any]:
-    """What was tokenised: per split the rows and tokens, and the lengths of the whole texts.
+    """Return what was tokenised: per split the rows and tokens, and the lengths of the whole texts.
 
     Lengths are in tokens; the edges of their histogram are the same for all splits.
     """

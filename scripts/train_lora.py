@@ -143,7 +143,7 @@ def parse(argv: list[str] | None):
 
 
 def peft_config(text: str) -> dict[str, Any]:
-    """The type of --peft: a JSON object."""
+    """Return the type of --peft: a JSON object."""
     try:
         config = json.loads(text)
     except ValueError as error:
@@ -190,7 +190,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
 
 
 def identity(args) -> dict[str, Any]:
-    """What this training is of: of all options, those that change its result."""
+    """Return what this training is of: of all options, those that change its result."""
     from common.model import checkpoint
 
     options = {name: value for name, value in vars(args).items() if name not in WITHOUT_EFFECT}
@@ -199,14 +199,14 @@ def identity(args) -> dict[str, Any]:
 
 
 def settings_of(args) -> dict[str, Any]:
-    """The hyper-parameters of training among the options."""
+    """Return the hyper-parameters of training among the options."""
     from common.model import training
 
     return {name: getattr(args, name) for name in training.Settings.__dataclass_fields__}
 
 
 def training_record(trained: Trained, args, clock) -> dict[str, Any]:
-    """The content of training.json."""
+    """Return the content of training.json."""
     from common.model import records
 
     adapted = args.kind == "adapter"

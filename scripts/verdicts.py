@@ -51,7 +51,7 @@ def parse(argv: list[str] | None):
 
 
 def level(text: str) -> float:
-    """The type of --level: a number from 0.5 to 0.999."""
+    """Return the type of --level: a number from 0.5 to 0.999."""
     try:
         number = float(text)
     except ValueError:
@@ -62,12 +62,12 @@ def level(text: str) -> float:
 
 
 def alpha(args) -> float:
-    """The level of the tests; a plain subtraction gives 0.050000000000000044."""
+    """Return the level of the tests; a plain subtraction gives 0.050000000000000044."""
     return round(1 - args.level, 10)
 
 
 def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """The cells and baselines of each dataset, as ``cells.identities`` names them."""
+    """Return the cells and baselines of each dataset, as ``cells.identities`` names them."""
     found: dict[str, list[dict[str, Any]]] = {}
     for identity in cells.identities(words, baselines):
         found.setdefault(identity["dataset"], []).append(identity)
@@ -75,7 +75,7 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
 
 
 def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
-    """All that is said of one dataset."""
+    """Return all that is said of one dataset."""
     from common.statistics import answers, ranking, verdict
 
     found = ranking.judge(

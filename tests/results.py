@@ -53,7 +53,7 @@ def make(root: Path, plan: Comparison) -> Path:
 
 
 def judged(results: Path, plan: Comparison) -> str:
-    """What the stage `verdicts` writes of all cells, without its digest: tests edit it."""
+    """Return what the stage `verdicts` writes of all cells, without its digest: tests edit it."""
     variants, seeds = ",".join(plan.variants), ",".join(map(str, plan.seeds))
     cells = [
         f"{name}/{model}/{variants}/{seeds}" for name in plan.datasets for model in plan.models
@@ -118,7 +118,7 @@ def draw(labels, chance: float, classes: int, rng):
 
 
 def of_training(kind: str, name: str, place: int, seed: int) -> dict[str, Any]:
-    """The record of a training; that of `base` is empty."""
+    """Return the record of a training; that of `base` is empty."""
     if kind == "base":
         return {}
     history = [{"loss": 0.7 * 0.8**i + 0.02 * seed, "step": 10 * i, "epoch": i / 10}

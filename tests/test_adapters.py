@@ -75,7 +75,7 @@ def moved(model):
 
 
 def logits(model) -> torch.Tensor:
-    """What the model says about two texts, the second of them padded."""
+    """Return what the model says about two texts, the second of them padded."""
     texts = torch.tensor([[3, 9, 12, 20, 33, 1], [3, 7, 30, 1, 0, 0]])
     mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
     with torch.inference_mode():

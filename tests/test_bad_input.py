@@ -36,13 +36,13 @@ def run(source: Path, *words: str) -> dict:
 
 
 def left_behind(source: Path) -> list[str]:
-    """What there is beside the source."""
+    """Return what there is beside the source."""
     out = source.parent / "out"
     return [path.name for path in out.rglob("*")] if out.exists() else []
 
 
 def refusal(source: Path, *words: str) -> str:
-    """The one line of a refusal, which leaves nothing behind."""
+    """Return the one line of a refusal, which leaves nothing behind."""
     with pytest.raises(InputError) as error:
         run(source, *words)
     assert left_behind(source) == []
@@ -51,7 +51,7 @@ def refusal(source: Path, *words: str) -> str:
 
 
 def after_third(*more: str) -> str:
-    """The good rows, with others in the place of lines 4 and on."""
+    """Return the good rows, with others in the place of lines 4 and on."""
     return "\n".join(["text,label", *LINES[:2], *more, *LINES[2:]]) + "\n"
 
 
@@ -334,7 +334,7 @@ def test_random_bytes_are_refused(tmp_path_factory, suffix):
 
 
 def good_bytes(suffix: str, directory: Path) -> bytes:
-    """A good file."""
+    """Return a good file."""
     if suffix != ".parquet":
         return {".csv": CSV, ".tsv": CSV.replace(",", "\t"), ".jsonl": JSONL}[suffix].encode()
     texts, labels = zip(*GOOD, strict=True)

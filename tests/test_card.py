@@ -168,7 +168,7 @@ def test_three_classes_have_no_positive_one(record, write):
 
 
 def cells(line: str) -> list[str]:
-    """The cells of a row of a Markdown table."""
+    """Return the cells of a row of a Markdown table."""
     return re.split(r"(?<!\\)\|", line)[1:-1]
 
 

@@ -28,7 +28,7 @@ def checkpoints(place: Path, seconds: float = 0, **parts: object) -> Checkpoints
 
 
 def same(first: object, second: object) -> bool:
-    """Whether two states are equal, and of the same types."""
+    """Return whether two states are equal, and of the same types."""
     if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
         return first.dtype == second.dtype and torch.equal(first, second)
     if type(first) is not type(second):

@@ -31,7 +31,7 @@ def minimal() -> dict:
 
 
 def changed(place: str, value: object) -> dict:
-    """The minimal config with one value set; `None` as value removes the key."""
+    """Return the minimal config with one value set; `None` as value removes the key."""
     made = minimal()
     *path, last = place.split(" / ") if " / " in place else place.split("/")
     section = made
@@ -492,7 +492,7 @@ SCRIPTS_OF_SECTIONS = {
 
 
 def options_of(script: str) -> dict[str, str]:
-    """The options that `--help` lists, each with its line."""
+    """Return the options that `--help` lists, each with its line."""
     command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return dict(re.findall(r"^  --(?:no-)?([a-z0-9-]+)(.*)$", text, re.MULTILINE))

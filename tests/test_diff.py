@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def record(probabilities: np.ndarray, labels: np.ndarray, **run: Any) -> dict[str, Any]:
-    """A metrics.json of a cell that answered so."""
+    """Return a metrics.json of a cell that answered so."""
     given = probabilities.argmax(axis=1)
     test = {
         "accuracy": float((given == labels).mean()),
@@ -88,7 +88,7 @@ def run(tmp_path, capsys) -> Callable[..., tuple[int, str]]:
 
 
 def lines(text: str) -> list[list[str]]:
-    """The lines of all tables as cells, headers and rules left out."""
+    """Return the lines of all tables as cells, headers and rules left out."""
     rows = [re.split(r" \| ", line[2:-2]) for line in text.splitlines() if line.startswith("| ")]
     return [
         [part.strip() for part in row] for row in rows if row[0] not in ("---", "dataset", "cell")

@@ -64,7 +64,7 @@ def test_the_table_of_rules_lists_every_script():
 
 
 def documented_command(script: Path) -> str:
-    """The first command in a script's docstring, on one line."""
+    """Return the first command in a script's docstring, on one line."""
     text = script.read_text(encoding="utf-8").split('"""')[1]
     lines = text[text.index("    python ") :].split("\n\n")[0].replace("\\\\\n", " ")
     return " ".join(lines.split())

@@ -17,7 +17,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def groups(texts: list[str], threshold: float | None) -> dict[str, np.ndarray]:
-    """The group of every text, by kind."""
+    """Return the group of every text, by kind."""
     keys = [duplicates.normalise(text) for text in texts]
     buckets = duplicates.banded(keys, threshold or 1)
     return duplicates.groups(
@@ -34,7 +34,7 @@ def near(texts: list[str], threshold: float) -> np.ndarray:
 
 
 def similarity(left: str, right: str) -> float:
-    """The Jaccard similarity of the runs of five letters, by Python's sets."""
+    """Return the Jaccard similarity of the runs of five letters, by Python's sets."""
     ours, theirs = (
         {text[i : i + 5] for i in range(max(1, len(text) - 4))} for text in (left, right)
     )
@@ -42,7 +42,7 @@ def similarity(left: str, right: str) -> float:
 
 
 def grouped(*texts: str, threshold: float | None = 0.8) -> dict[str, list[list[int]]]:
-    """The groups of more than one text, by kind, as positions."""
+    """Return the groups of more than one text, by kind, as positions."""
     found = pd.DataFrame(groups(list(texts), threshold))
     return {
         str(kind): [

@@ -45,7 +45,7 @@ def evaluate(data, tmp_path):
 
 
 def shares(data: Path, split: str) -> np.ndarray:
-    """The share of each class in a split."""
+    """Return the share of each class in a split."""
     return np.bincount(datasets.load_from_disk(data)[split]["label"]) / len(
         datasets.load_from_disk(data)[split]
     )
@@ -190,7 +190,7 @@ def test_clean_rows_that_lack_a_class_have_no_metrics(data, evaluate, tmp_path):
 
 
 def of_texts(root: Path, train: list[str]) -> Path:
-    """A dataset of given texts whose labels alternate, as prepare_data leaves it."""
+    """Return a dataset of given texts whose labels alternate, as prepare_data leaves it."""
     features = datasets.Features(
         {
             "id": datasets.Value("string"),

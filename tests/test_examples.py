@@ -13,7 +13,7 @@ from common.data.reading import BadRow, Layout
 
 
 def read(path: Path, content: str | None = None, **columns: Any) -> list[Example | BadRow]:
-    """The examples of train."""
+    """Return the examples of train."""
     if content is not None:
         path.write_text(content)
     return list(examples.read(path, Columns(**columns), Layout())["train"])

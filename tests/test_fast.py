@@ -43,7 +43,7 @@ def adapted(base, kind="adapter", config=METHODS["lora"]):
 
 
 def learned(model, split, padding) -> dict[str, torch.Tensor]:
-    """The logits of a batch, and the gradients of what is trained, in training mode."""
+    """Return the logits of a batch, and the gradients of what is trained, in training mode."""
     model.train()
     model.zero_grad()
     torch.manual_seed(2)

@@ -269,7 +269,7 @@ configs:
 
 
 def fetched(folder: Path, cache: Path, files: dict[str, str]) -> tuple[dict, list[str]]:
-    """What is loaded of a dataset in a folder, and the data files that were read for it."""
+    """Return what is loaded of a dataset in a folder, and the data files that were read for it."""
     import datasets
 
     folder.mkdir()

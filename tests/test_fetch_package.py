@@ -33,7 +33,7 @@ def fetch(requirement: str, digest: str, output: Path) -> None:
 
 
 def refusal(requirement: str, digest: str, output: Path) -> str:
-    """The one line of a refused download, which leaves nothing behind."""
+    """Return the one line of a refused download, which leaves nothing behind."""
     with pytest.raises(InputError) as error:
         fetch(requirement, digest, output)
     assert not output.parent.exists() or not list(output.parent.iterdir())

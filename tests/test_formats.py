@@ -66,7 +66,7 @@ def read_as_the_suite(result: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def as_kind(value: Any, kind: type) -> Any:
-    """A value as a column of a kind takes it."""
+    """Return a value as a column of a kind takes it."""
     if kind is str:
         assert value is None or isinstance(value, str)
         return value
@@ -97,7 +97,7 @@ def results(inputs, tmp_path_factory) -> Path:
 
 
 def written(cell: Path) -> list[str]:
-    """The options that tell what an evaluation writes."""
+    """Return the options that tell what an evaluation writes."""
     return ["--metrics", f"{cell}/metrics.json", "--predictions", f"{cell}/predictions.parquet"]
 
 
@@ -107,7 +107,7 @@ def read(results) -> Callable[[str], dict[str, Any]]:
 
 
 def numbers_in(row: dict[str, Any]) -> Iterator[float]:
-    """All numbers in a row."""
+    """Yield all numbers in a row."""
     yield from (value for value in row.values() if isinstance(value, int | float))
 
 

@@ -44,14 +44,14 @@ def write(root: Path, plan: Comparison, *more: str, change: Change | None = None
 
 
 def words_for(made: Path, output: Path) -> list[str]:
-    """The command line that makes a page of results."""
+    """Return the command line that makes a page of results."""
     read = ["--results", made, "--verdicts", made / "verdicts.json"]
     read += ["--config", made / "config.yaml", "--templates", TEMPLATES]
     return list(map(str, [*read, "--page", output]))
 
 
 def table_of(tab: Page, figure: str) -> list[list[str]]:
-    """The cells of the table of a figure."""
+    """Return the cells of the table of a figure."""
     tab.locator(f"#{figure} summary").click()
     tab.locator(f"#{figure} details tbody tr").first.wait_for()
     rows = tab.locator(f"#{figure} details tbody tr").all()
@@ -59,7 +59,7 @@ def table_of(tab: Page, figure: str) -> list[list[str]]:
 
 
 def pair_of(part: dict[str, Any], a: str, b: str) -> dict[str, Any]:
-    """The comparison of two variants, whichever of them comes first."""
+    """Return the comparison of two variants, whichever of them comes first."""
     (found,) = [pair for pair in part["comparisons"] if {pair["a"], pair["b"]} == {a, b}]
     return found
 
@@ -123,7 +123,7 @@ def scroll_through(tab: Page) -> None:
 
 
 def column(tab: Page, title: str) -> list[str]:
-    """The cells of one column of the table, as they are read."""
+    """Return the cells of one column of the table, as they are read."""
     heads = [text.rstrip(" ↑↓") for text in tab.locator("#table thead th").all_inner_texts()]
     place = heads.index(title) + 1
     return tab.locator(f"#table tbody tr > :nth-child({place})").all_inner_texts()
@@ -711,7 +711,7 @@ def colour(tab: Page, name: str) -> list[int]:
 
 
 def luminance(rgb: list[int]) -> float:
-    """The relative luminance of WCAG 2.2."""
+    """Return the relative luminance of WCAG 2.2."""
     parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4
              for c in rgb]  # fmt: skip
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
@@ -822,7 +822,7 @@ def test_many_cells_open_at_once(tmp_path, visit):
 
 
 def seconds_to_open(visit: Callable[..., Page], path: Path, said: str) -> float:
-    """How long a page takes until its table is there, in a browser that has not seen it."""
+    """Return how long a page takes until its table is there, in a browser that has not seen it."""
     began = time.perf_counter()
     visit(path).locator("#table-count", has_text=said).wait_for()
     return time.perf_counter() - began

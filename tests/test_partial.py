@@ -146,7 +146,7 @@ def test_a_whole_comparison_is_still_called_partial(add):
 
 
 def snapshot(root: Path) -> dict[Path, tuple[int, int]]:
-    """Every file below a directory, with its size and time."""
+    """Return every file below a directory, with its size and time."""
     files = [file for file in root.rglob("*") if file.is_file()]
     return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
 

@@ -77,7 +77,7 @@ def write(tmp_path):
 
 
 def tables(text: str) -> list[list[int]]:
-    """The number of cells in each line of each table."""
+    """Return the number of cells in each line of each table."""
     blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     return [[len(re.split(r"(?<!\\)\|", line)) for line in block.splitlines()] for block in blocks]
 

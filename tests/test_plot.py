@@ -57,7 +57,7 @@ def small(tmp_path_factory) -> Path:
 
 
 def words_of(root: Path, results: Path) -> list[str]:
-    """The command line that draws results, and root/table.csv, into root."""
+    """Return the command line that draws results, and root/table.csv, into root."""
     named = [f"--{name}={root / name}.svg" for name in ("comparison", "confusion", *NAMES)]
     given = ["--csv", root / "table.csv", "--results", results]
     return [*map(str, [*given, "--verdicts", results / "verdicts.json"]), *named]
@@ -85,7 +85,7 @@ def draw(tmp_path, small, monkeypatch):
 
 
 def elements(path: Path, kind: str) -> list[ET.Element]:
-    """The elements of one kind in an SVG, which must be well-formed."""
+    """Return the elements of one kind in an SVG, which must be well-formed."""
     root = ET.parse(path).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     return list(root.iter(f"{{http://www.w3.org/2000/svg}}{kind}"))
@@ -99,7 +99,7 @@ def texts(path: Path) -> set[str]:
 
 
 def dots(path: Path) -> int:
-    """How many dots are drawn: what is half transparent, as nothing else is."""
+    """Return how many dots are drawn: what is half transparent, as nothing else is."""
     return sum("fill-opacity: 0.6" in use.get("style", "") for use in elements(path, "use"))
 
 
@@ -261,7 +261,7 @@ def drawn(tmp_path, made):
 
 
 def every(change: Callable[[dict[str, Any]], object]) -> Edit:
-    """An edit of every variant in the verdicts."""
+    """Return an edit of every variant in the verdicts."""
 
     def edit(verdicts: dict[str, Any]) -> None:
         for part in verdicts["datasets"].values():
@@ -272,14 +272,14 @@ def every(change: Callable[[dict[str, Any]], object]) -> Edit:
 
 
 def parts(path: Path) -> Counter:
-    """How many parts of each kind a figure has, by their ids, of which none comes twice."""
+    """Return how many parts of each kind a figure has, by their ids, of which none comes twice."""
     ids = [node.attrib["id"] for node in ET.parse(path).getroot().iter() if "id" in node.attrib]
     assert len(ids) == len(set(ids))
     return Counter(match[1] for name in ids if (match := re.fullmatch(r"([a-z]+)-\d+", name)))
 
 
 def variants_of(directory: Path) -> list[dict[str, Any]]:
-    """All variants of all datasets in verdicts.json."""
+    """Return all variants of all datasets in verdicts.json."""
     verdicts = json.loads((directory / "verdicts.json").read_text())
     return [v for part in verdicts["datasets"].values() for v in part["variants"]]
 
@@ -322,7 +322,7 @@ def test_what_has_no_cost_is_said_and_not_drawn(drawn):
 
 
 def priced(name: str, cost: float, value: float, untrained: bool = False) -> costs.Priced:
-    """A variant with a cost and a figure."""
+    """Return a variant with a cost and a figure."""
     variant = Variant(name, "m", name, "adapter", untrained, Measure(value, value, value, ""), "a",
                       False, False, {"train_seconds": cost}, [], None, None, [])  # fmt: skip
     return costs.Priced(variant, cost, value)

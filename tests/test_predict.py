@@ -56,7 +56,7 @@ def command(cell, tmp_path):
 
 
 def write_input(path: Path, texts: list[str], ids: list[str]) -> Path:
-    """The texts in the format of the path's suffix; in CSV and TSV between other columns."""
+    """Return the texts in the format of the path's suffix; in CSV and TSV between other columns."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         if path.suffix == ".txt":
             file.writelines(f"{text}\n" for text in texts)

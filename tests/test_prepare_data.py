@@ -36,12 +36,12 @@ def prepare(source: Path, output: Path, *words: object) -> SimpleNamespace:
 
 
 def dropped(made: SimpleNamespace) -> dict[str, int]:
-    """How many rows were dropped, by reason; reasons without rows are left out."""
+    """Return how many rows were dropped, by reason; reasons without rows are left out."""
     return {reason: rows for reason, rows in made.described["rows_dropped"].items() if rows}
 
 
 def refusal(source: Path, output: Path, *words: object) -> str:
-    """The one line of a refusal, which leaves nothing behind."""
+    """Return the one line of a refusal, which leaves nothing behind."""
     with pytest.raises(InputError) as error:
         prepare(source, output, *words)
     assert not output.exists() or not list(output.iterdir())
@@ -56,7 +56,7 @@ def source(tmp_path, write_csv) -> Path:
 
 
 def rows_found(made: SimpleNamespace) -> dict[str, int]:
-    """The good rows of the source, by split."""
+    """Return the good rows of the source, by split."""
     return {split: found["rows"] for split, found in made.described["found"].items()}
 
 
@@ -369,7 +369,7 @@ def leaky(make_rows, tmp_path) -> Path:
 
 
 def listed(path: Path) -> list[tuple[str, ...]]:
-    """The rows of leakage.csv without its header, sorted."""
+    """Return the rows of leakage.csv without its header, sorted."""
     lines = path.read_text().splitlines()
     assert lines[0] == "id,split,action,reason,duplicate_of,duplicate_split,other_label"
     return sorted(tuple(line.split(",")) for line in lines[1:])

@@ -63,7 +63,7 @@ def test_every_recipe_plans_its_cells(copy_workflow, snakemake, tmp_path, recipe
 
 
 def trainings(recipe: dict) -> int:
-    """How many cells a recipe trains."""
+    """Return how many cells a recipe trains."""
     ranks = {name: body.get("r") for name, body in recipe["variants"].items()}
     counts = {name: len(r) if isinstance(r, list) else 1 for name, r in ranks.items()}
     pairs = sum(

@@ -143,7 +143,7 @@ def run(tmp_path):
 
 
 def table_lines(markdown: str) -> list[list[str]]:
-    """The lines of all tables as cells: split at pipes that are not escaped."""
+    """Return the lines of all tables as cells: split at pipes that are not escaped."""
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
@@ -318,7 +318,7 @@ def test_markdown_gives_mean_and_deviation_over_seeds(run):
 
 
 def by_variant(table: list[list[str]]) -> dict[str, dict[str, str]]:
-    """The lines of a table of one model, by variant."""
+    """Return the lines of a table of one model, by variant."""
     header, _, *lines = table
     return {line[1]: dict(zip(header, line, strict=True)) for line in lines}
 

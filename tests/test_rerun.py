@@ -71,7 +71,7 @@ def code_edit(name: str, stale: dict[str, int]) -> Edit:
 
 
 def function_edit(module: str, function: str, stale: dict[str, int]) -> Edit:
-    """An edit of the last statement of a function."""
+    """Return an edit of the last statement of a function."""
 
     def change(path: Path) -> None:
         tree = ast.parse(path.read_text())
@@ -300,7 +300,7 @@ EDITS = [
 
 
 def planned(plan: str) -> Counter:
-    """How many jobs of each stage a dry run lists."""
+    """Return how many jobs of each stage a dry run lists."""
     return Counter(re.findall(r"^(?:local)?rule (\w+):", plan, re.MULTILINE)) - Counter(all=1)
 
 

@@ -76,7 +76,7 @@ def cut_short(train, tmp_path, monkeypatch):
 
 
 def without_times(told: dict) -> dict:
-    """What does not depend on the clock."""
+    """Return what does not depend on the clock."""
     log = [{k: v for k, v in entry.items() if "runtime" not in k and "per_second" not in k}
            for entry in told["metrics"]]  # fmt: skip
     timed = ("train_time", "peak_memory_bytes", "metrics")

@@ -22,7 +22,7 @@ WRITERS = {
 
 
 def read(path: Path, keys=KEYS, **layout: Any) -> dict[str, list[tuple]]:
-    """The values of each row by split."""
+    """Return the values of each row by split."""
     found = sources.read(path, keys, Layout(**layout))
     assert [stream.split for stream in found.values()] == list(found)
     read = {split: list(stream) for split, stream in found.items()}

@@ -44,7 +44,7 @@ class Run:
         self.say(LogEvent.JOB_FINISHED, job_id=number)
 
     def lines(self) -> list[str]:
-        """What was written since the last call, without the time of day."""
+        """Return what was written since the last call, without the time of day."""
         lines = [line.partition(" ")[2] for line in self.stream.getvalue().splitlines()]
         self.stream.truncate(self.stream.seek(0))
         return lines

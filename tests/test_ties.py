@@ -24,7 +24,7 @@ def means(values: dict[str, float], metric: str = "accuracy") -> dict[str, Measu
 
 
 def verdicts(measured: dict[str, Measured], different: list[str]) -> list[Comparison]:
-    """All pairs; those in `different`, written "ab", are significant."""
+    """Return all pairs; those in `different`, written "ab", are significant."""
     names = list(measured)
     none = contrast([(measured[names[0]], 1.0)])
     return [

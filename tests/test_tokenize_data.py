@@ -53,7 +53,7 @@ def tokenize(data: Path, model: Path, output: Path, *words: object):
 
 
 def spelled(model: Path, rows) -> list[str]:
-    """The tokens of each row in words."""
+    """Return the tokens of each row in words."""
     tokenizer = encoding.load_tokenizer(model)
     return [" ".join(tokenizer.convert_ids_to_tokens(ids)) for ids in rows["input_ids"]]
 

@@ -68,7 +68,7 @@ def digest(cell: Path) -> str:
 
 
 def strings(value: object) -> list[str]:
-    """All strings in a JSON value."""
+    """Return all strings in a JSON value."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -73,7 +73,7 @@ def test_only_adapter_and_head_move(data, make_model):
 
 
 def modes_in_training(model, data: tokens.Tokens, backbone_dropout: bool) -> dict[str, set[bool]]:
-    """Whether each module was in training mode in the steps, evaluations left out."""
+    """Return whether each module was in training mode in the steps, evaluations left out."""
     seen: dict[str, set[bool]] = {}
 
     def note(name):
@@ -187,7 +187,7 @@ def test_settings_reach_the_trainer(tmp_path: Path):
 
 
 def trained(model, some: tokens.Tokens, **changes) -> dict[str, torch.Tensor]:
-    """The trainable parameters after a training."""
+    """Return the trainable parameters after a training."""
     train(model, some, **changes)
     return {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
 

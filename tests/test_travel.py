@@ -76,7 +76,7 @@ TEXT = "win free cash prize claim now"
 
 
 def answer(adapter: Path, base: Path) -> tuple[str, float]:
-    """What the cell itself says of TEXT: label and probability."""
+    """Return what the cell itself says of TEXT: label and probability."""
     import torch
 
     labels, model = variants.labels_of(adapter), variants.load(base, adapter).eval()

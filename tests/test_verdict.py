@@ -8,7 +8,7 @@ from common.statistics import ranking, verdict
 
 
 def variant(name: str, value: float, kind: str, cost: int | None = None, **more) -> dict:
-    """A variant of two seeds, or a baseline."""
+    """Return a variant of two seeds, or a baseline."""
     model, _, own = name.rpartition("/")
     seeds = [] if kind == "baseline" else [0, 1]
     cells = [{"seed": seed, "value": value} for seed in (None, *seeds)[bool(seeds) :]]
@@ -189,7 +189,7 @@ def test_the_majority_class_is_not_chosen_where_something_beats_it():
 
 
 def pick(made: dict, a: str, b: str) -> dict:
-    """The comparison of two, to change it."""
+    """Return the comparison of two, to change it."""
     return next(each for each in made["comparisons"] if {each["a"], each["b"]} == {a, b})
 
 

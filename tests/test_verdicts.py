@@ -543,7 +543,7 @@ def auroc(labels: np.ndarray, probabilities: np.ndarray, positive: int, weights:
 
 
 def placements(given: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Whether each positive row is ranked above each other row, shape (positive, other)."""
+    """Return whether each positive row is ranked above each other row, shape (positive, other)."""
     one, other = given[above][:, None], given[~above]
     return (one > other) + 0.5 * (one == other)
 

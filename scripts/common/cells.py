@@ -59,13 +59,13 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
 
 
 def identities(words: list[str], baselines: list[str]) -> Iterator[dict[str, Any]]:
-    """The same as rows of a table: dataset, model, variant and seed by name."""
+    """Yield the same as rows of a table: dataset, model, variant and seed by name."""
     for cell in named(words, baselines):
         yield cell._asdict()
 
 
 def directory(results: Path, row: dict[str, Any]) -> Path:
-    """Where the metrics of a cell or baseline are that a row of a table names."""
+    """Return where the metrics of a cell or baseline are that a row of a table names."""
     return results / Cell(**row).path
 
 
@@ -75,7 +75,7 @@ def full_name(model: str, variant: str) -> str:
 
 
 def compared(results: Path) -> list[Cell]:
-    """The cells and baselines that a results directory compares.
+    """Return the cells and baselines that a results directory compares.
 
     They are those of comparison.csv, since a variant that left the config stays on the disk; where
     there is no such file, all that have metrics.
@@ -111,7 +111,7 @@ def listed(table: Path) -> list[Cell]:
 
 
 def of_line(row: dict[str, str | None]) -> Cell:
-    """The cell or baseline of a line of comparison.csv.
+    """Return the cell or baseline of a line of comparison.csv.
 
     Raises:
         KeyError: the table lacks a column.
@@ -132,7 +132,7 @@ def on_disk(results: Path) -> list[Cell]:
 
 
 def of_path(parts: tuple[str, ...]) -> Cell | None:
-    """The cell or baseline whose directory it is; None where it is none's."""
+    """Return the cell or baseline whose directory it is; None where it is none's."""
     dataset, model, variant, *seed = parts
     if not seed:
         return Cell(dataset, "", variant, None)

@@ -56,7 +56,7 @@ class StoppedError(Exception):
 
 
 def parser(doc: str) -> argparse.ArgumentParser:
-    """An argument parser whose help is a script's docstring; abbreviations are refused."""
+    """Return an argument parser whose help is a script's docstring; abbreviations are refused."""
     return argparse.ArgumentParser(
         description=doc,
         allow_abbrev=False,
@@ -220,7 +220,7 @@ def finite(minimum: float = -math.inf) -> Callable[[str], float]:
 
 
 def whole(minimum: int) -> Callable[[str], int]:
-    """The type of an option: whole numbers from ``minimum``."""
+    """Return the type of an option: whole numbers from ``minimum``."""
 
     def convert(text: str) -> int:
         if not text.isdecimal() or not minimum <= int(text) <= LARGEST_NUMBER:
@@ -231,7 +231,7 @@ def whole(minimum: int) -> Callable[[str], int]:
 
 
 def one_line(error: BaseException) -> str:
-    """A library's complaint on one line of at most 300 characters."""
+    """Return a library's complaint on one line of at most 300 characters."""
     return " ".join(str(error).split())[:300]
 
 

@@ -199,7 +199,7 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def content_digest(content: dict[str, Any]) -> str:
-    """The SHA-256 of the content of a JSON file, whatever its layout."""
+    """Return the SHA-256 of the content of a JSON file, whatever its layout."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -211,7 +211,7 @@ def require_directory(directory: Path) -> None:
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> Any:
-    """The content of a JSON file.
+    """Return the content of a JSON file.
 
     Args:
         path: of the file.
@@ -285,16 +285,16 @@ def read_source(directory: Path) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_bytes(directory: Path) -> int:
-    """The bytes of the weights in a directory: what a user would ship per task."""
+    """Return the bytes of the weights in a directory: what a user would ship per task."""
     return sum(file.stat().st_size for file in Path(directory).glob("*.safetensors"))
 
 
 def size_bytes(directory: Path) -> int:
-    """The bytes of all files in a directory and below."""
+    """Return the bytes of all files in a directory and below."""
     return sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())

@@ -35,6 +35,6 @@ def code(value: Any) -> str:
 
 
 def table(header: list[Any], rows: list[list[Any]]) -> str:
-    """A table of texts as they are."""
+    """Return a table of texts as they are."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(shown, line))} |" for line in lines)

@@ -39,7 +39,7 @@ AHEAD = 2  # items per process that wait or are done, which bounds the memory
 def mapped(
     function: Callable[[Item], Result], items: Iterable[Item], processes: int
 ) -> Iterator[Result]:
-    """What a function makes of each item, in order, whatever the number of processes.
+    """Yield what a function makes of each item, in order, whatever the number of processes.
 
     Args:
         function: of a module, since other processes import it; or a ``functools.partial`` of one.
@@ -83,7 +83,7 @@ def in_order(
     items: Iterator[Item],
     ahead: int,
 ) -> Iterator[Result]:
-    """The results of a pool, in order, with so many items handed out ahead."""
+    """Yield the results of a pool, in order, with so many items handed out ahead."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(function, item))
@@ -103,7 +103,7 @@ RANK = "LORA_BENCH_RANK"  # set in the processes that were started here
 
 
 def is_helper() -> bool:
-    """Whether this process was started by the first one of a training."""
+    """Return whether this process was started by the first one of a training."""
     return RANK in os.environ
 
 
@@ -187,7 +187,7 @@ def end_with_first() -> None:
 
 
 def free_port() -> str:
-    """A port that is free now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])

@@ -59,7 +59,7 @@ PartitionName=gpu Nodes={host} MaxTime=24:00:00 State=UP
 
 
 def missing() -> str:
-    """Why no Slurm can be started here; "" if one can."""
+    """Return why no Slurm can be started here; "" if one can."""
     absent = [name for name in NEEDED if not shutil.which(name)]
     if absent:
         return f"{absent[0]} is not installed: apt-get install slurm-wlm munge"
@@ -127,7 +127,7 @@ def start(root: Path) -> None:
 
 
 def state() -> str:
-    """The state of the node, as sinfo tells it."""
+    """Return the state of the node, as sinfo tells it."""
     said = subprocess.run(["sinfo", "-h", "-N", "-o", "%t"], capture_output=True, text=True)
     return said.stdout.split("\n")[0].strip()
 

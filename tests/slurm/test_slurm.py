@@ -85,7 +85,7 @@ def run(slurm, make_workflow):  # noqa: ARG001 (the cluster is up)
 
 
 def accounting(slurm: Path) -> list[dict[str, str]]:
-    """What Slurm wrote down of the jobs that ended."""
+    """Return what Slurm wrote down of the jobs that ended."""
     lines = (slurm / cluster.COMPLETED).read_text().splitlines()
     return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 

@@ -45,7 +45,7 @@ def differences(found: Path, wanted: Path) -> list[str]:
 
 
 def files(root: Path) -> set[str]:
-    """The files of a results directory that tell of results."""
+    """Return the files of a results directory that tell of results."""
     paths = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
     return {path for path in paths if not path.endswith(ABOUT_THE_RUN)}
 
@@ -56,14 +56,14 @@ def is_rendered(name: str) -> bool:
 
 
 def content(path: Path) -> Any:
-    """What is compared of a file."""
+    """Return what is compared of a file."""
     if path.suffix == ".json":
         return without_times(json.loads(path.read_text(encoding="utf-8")))
     return path.read_bytes()
 
 
 def without_times(value: Any) -> Any:
-    """A JSON value without what depends on the clock or the host."""
+    """Return a JSON value without what depends on the clock or the host."""
     if isinstance(value, dict):
         kept = {key: part for key, part in value.items() if key not in OF_TIME_AND_HOST}
         return {key: without_times(part) for key, part in kept.items()}
@@ -71,7 +71,7 @@ def without_times(value: Any) -> Any:
 
 
 def place(first: Any, second: Any, path: str = "") -> str:
-    """The first place in which two JSON values differ, as a path of keys and both values."""
+    """Return the first place in which two JSON values differ, as a path of keys and both values."""
     if isinstance(first, dict) and isinstance(second, dict):
         for key in first.keys() | second.keys():
             if first.get(key) != second.get(key):

@@ -100,7 +100,7 @@ def torture(make: Callable[[Path], Path], folder: Path, kills: int, seed: int) -
 
 
 def make_smoke(place: Path) -> Path:
-    """A copy of the workflow, with the smoke config for its own."""
+    """Return a copy of the workflow, with the smoke config for its own."""
     shutil.copytree(ROOT, place, ignore=IGNORED)
     config = yaml.safe_load((place / "config/smoke.yaml").read_text())
     change(place, config)
@@ -185,7 +185,7 @@ def kill_later(run: subprocess.Popen, kind: str, draw: random.Random) -> bool:
 
 
 def jobs(run: subprocess.Popen) -> list[psutil.Process]:
-    """The scripts that a run is running."""
+    """Return the scripts that a run is running."""
     found = []
     for process in psutil.Process(run.pid).children(recursive=True):
         try:

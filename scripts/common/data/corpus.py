@@ -70,7 +70,7 @@ class Measures:
 
 
 def measure(batch: list[tuple[str, str | None]], threshold: float | None) -> Measures:
-    """The figures of a batch of texts.
+    """Return the figures of a batch of texts.
 
     Args:
         batch: texts, each with the second of a pair, or None.
@@ -90,13 +90,13 @@ def measure(batch: list[tuple[str, str | None]], threshold: float | None) -> Mea
 
 
 def counted(batch: list[tuple[str, str | None]], count: Callable[[str], int]) -> np.ndarray:
-    """A count of each text, of pairs the sum of both."""
+    """Return a count of each text, of pairs the sum of both."""
     counts = (count(text) + (0 if pair is None else count(pair)) for text, pair in batch)
     return np.fromiter(counts, np.int64, len(batch))
 
 
 def encoding_signs(text: str) -> list[str]:
-    """What betrays that a text was read in a wrong encoding."""
+    """Return what betrays that a text was read in a wrong encoding."""
     if text.isascii():
         return []
     return [name for name, sign in ENCODING.items() if sign.search(text)]
@@ -122,16 +122,16 @@ class Texts:
         self.columns = self.table.columns
 
     def at(self, places: np.ndarray) -> list[tuple[str, ...]]:
-        """The texts at some places; of a pair, both."""
+        """Return the texts at some places; of a pair, both."""
         columns = ([column[place].as_py() for place in places.tolist()] for column in self.columns)
         return list(zip(*columns, strict=True))
 
     def keys_at(self, places: np.ndarray) -> list[str]:
-        """What normalised duplicates of the texts at some places have in common."""
+        """Return what normalised duplicates of the texts at some places have in common."""
         return [duplicates.key(*texts) for texts in self.at(places)]
 
     def chosen(self, places: np.ndarray) -> Iterator[pa.RecordBatch]:
-        """The texts at ascending places, some at a time: text, and of pairs text_pair."""
+        """Yield the texts at ascending places, some at a time: text, and of pairs text_pair."""
         start = 0
         for batch in self.table.to_batches():
             end = start + len(batch)
@@ -230,7 +230,7 @@ class Intake:
         self.oddities[split].update(name for row in batch for name in row.oddities)
 
     def rows(self) -> pd.DataFrame:
-        """The columns id, label and place, and, with a group column, group and key."""
+        """Return the columns id, label and place, and, with a group column, group and key."""
         rows = pd.DataFrame({"id": strings(self.ids), "label": strings(self.labels)})
         rows["place"] = np.arange(len(rows))
         if self.groups:
@@ -285,7 +285,7 @@ def write(rows: pd.DataFrame, texts: Texts, features, file: Path) -> str:
 
 
 def batched(rows: Iterable[Example]) -> Iterator[list[Example]]:
-    """The rows, some at a time."""
+    """Yield the rows, some at a time."""
     batch: list[Example] = []
     characters = 0
     for row in rows:
@@ -304,7 +304,7 @@ def strings(batches: list[pa.Array]) -> pd.Series:
 
 
 def figures_of(figures: list[Measures]) -> dict[str, np.ndarray]:
-    """The lengths of all texts, in characters and in words."""
+    """Return the lengths of all texts, in characters and in words."""
     return {
         unit: np.concatenate([getattr(batch, unit) for batch in figures])
         for unit in ("characters", "words")
@@ -312,7 +312,7 @@ def figures_of(figures: list[Measures]) -> dict[str, np.ndarray]:
 
 
 def groups(figures: list[Measures], texts: Texts, threshold: float | None) -> dict[str, np.ndarray]:
-    """The group of duplicates of every row, by kind."""
+    """Return the group of duplicates of every row, by kind."""
     exact, normalised, buckets = (
         np.concatenate([getattr(batch, name) for batch in figures])
         for name in ("exact", "normalised", "buckets")
@@ -326,7 +326,7 @@ Description = dict[str, Any]
 
 
 def found(corpus: Corpus) -> Description:
-    """What the good rows of a source are like, before anything is done to them, by split."""
+    """Return what the good rows of a source are like, before anything is done to them, by split."""
     return {
         split: {
             "rows": len(rows),
@@ -374,7 +374,7 @@ def is_sorted(labels: pd.Series) -> bool:
 
 
 def of_texts(rows: pd.DataFrame) -> Description:
-    """The lengths of texts, in characters and in words."""
+    """Return the lengths of texts, in characters and in words."""
     return {unit: summary(rows[unit]) for unit in ("characters", "words")}
 
 
@@ -386,7 +386,7 @@ def conflicting(tables: splits.Tables) -> dict[str, int]:
 
 
 def done(actions: pd.DataFrame, bad: int) -> Description:
-    """What was done to how many rows: by reason, and by reason and pair of splits."""
+    """Return what was done to how many rows: by reason, and by reason and pair of splits."""
     dropped = actions.loc[actions["action"] == "dropped", "reason"].value_counts()
     marked = actions.loc[actions["action"] == "marked", "reason"].value_counts()
     by = ["action", "reason", "split", "duplicate_split"]

@@ -44,14 +44,14 @@ def save(splits, directory: Path) -> None:
 
 
 def texts(rows) -> list[str]:
-    """The texts of a split; of a pair both as one, each on its own line."""
+    """Return the texts of a split; of a pair both as one, each on its own line."""
     if "text_pair" not in rows.column_names:
         return list(rows["text"])
     return [f"{text}\n{pair}" for text, pair in zip(rows["text"], rows["text_pair"], strict=True)]
 
 
 def class_names(splits) -> list[str]:
-    """The class names of a dataset, in the order of its class numbers."""
+    """Return the class names of a dataset, in the order of its class numbers."""
     return splits["train"].features["label"].names
 
 

@@ -42,7 +42,7 @@ def digests(texts: Iterable[str]) -> np.ndarray:
 def groups(
     exact: np.ndarray, normalised: np.ndarray, buckets: np.ndarray, at: At, threshold: float | None
 ) -> dict[str, np.ndarray]:
-    """The group of every text, by kind: equal numbers mean one group.
+    """Return the group of every text, by kind: equal numbers mean one group.
 
     Args:
         exact: digests of the texts.
@@ -79,7 +79,7 @@ COUNTING = Ignoring()
 
 
 def normalise(text: str) -> str:
-    """The letters, marks and emoji of a text, in Unicode NFKC and without case.
+    """Return the letters, marks and emoji of a text, in Unicode NFKC and without case.
 
     A text without any keeps all but its white space: "1" and "2" are not equal, nor "?" and ":)".
     """
@@ -88,7 +88,7 @@ def normalise(text: str) -> str:
 
 
 def key(text: str, pair: str | None = None) -> str:
-    """What normalised duplicates have in common: the normalised text, or both of a pair."""
+    """Return what normalised duplicates have in common: the normalised text, or both of a pair."""
     return normalise(text) if pair is None else normalise(text) + SIDES + normalise(pair)
 
 
@@ -143,7 +143,7 @@ def banded(texts: list[str], threshold: float) -> np.ndarray:
 
 
 def signatures(texts: list[str]) -> np.ndarray:
-    """The MinHash signature of each text: uint32, shape (texts, PERMUTATIONS).
+    """Return the MinHash signature of each text: uint32, shape (texts, PERMUTATIONS).
 
     Shingles are hashed here, in NumPy: quicker than one by one, and the same in every process.
     """
@@ -160,7 +160,7 @@ def signatures(texts: list[str]) -> np.ndarray:
 
 
 def shingle_hashes(texts: list[str]) -> Iterator[np.ndarray]:
-    """The hashes of each text's shingles, in order: uint64 below 2 ** 32."""
+    """Yield the hashes of each text's shingles, in order: uint64 below 2 ** 32."""
     filled = [text.ljust(SHINGLE, "\0") for text in texts]
     order = f"utf-32-{sys.byteorder[0]}e"
     letters = np.frombuffer("".join(filled).encode(order, "surrogatepass"), dtype=np.uint32)
@@ -173,7 +173,7 @@ def shingle_hashes(texts: list[str]) -> Iterator[np.ndarray]:
 
 
 def polynomial(columns: list[np.ndarray]) -> np.ndarray:
-    """A hash of numbers side by side, modulo 2 ** 64; its upper half is the better one."""
+    """Return a hash of numbers side by side, modulo 2 ** 64; its upper half is the better one."""
     total = np.zeros(columns[0].shape, dtype=np.uint64)
     for column in columns:
         total = (total + column.astype(np.uint64) + np.uint64(1)) * np.uint64(BASE)
@@ -221,7 +221,7 @@ def similarity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
 
 
 def jaccard(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """The shingles that two texts share, as a share of all that they have."""
+    """Return the shingles that two texts share, as a share of all that they have."""
     both = len(np.intersect1d(ours, theirs, assume_unique=True))
     return both / (len(ours) + len(theirs) - both)
 
@@ -232,7 +232,7 @@ def shingles(text: str) -> list[np.ndarray]:
 
 
 def merged(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The labels with the groups of each pair made one."""
+    """Return the labels with the groups of each pair made one."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -92,7 +92,7 @@ class Encoder:
             )
 
     def __call__(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, list]:
-        """The tokens of texts, in order.
+        """Return the tokens of texts, in order.
 
         Args:
             texts: any strings.
@@ -134,7 +134,7 @@ class Encoder:
     def whole_lengths(
         self, rows: list[Any], texts: Sequence[str], seconds: Sequence[str] | None
     ) -> list[int]:
-        """The tokens that each text has when it is not cut.
+        """Return the tokens that each text has when it is not cut.
 
         Args:
             rows: the encodings; of a text that was cut, it holds the pieces that were cut off.
@@ -155,7 +155,7 @@ class Encoder:
 
 
 def separator_of(tokenizer) -> str:
-    """What to put between two texts: nothing where the tokenizer itself separates them.
+    """Return what to put between two texts: nothing where the tokenizer itself separates them.
 
     BERT's puts [SEP] there, RoBERTa's </s></s>; GPT-2's nothing, and two texts would be one. A new
     line separates them then. A tokenizer that has no token for it (many split at white space) gets
@@ -179,7 +179,7 @@ def separator_of(tokenizer) -> str:
 
 
 def separator_length(tokenizer, separator: str) -> int:
-    """The tokens that a separator adds to a pair; 0 where it cannot be spelled."""
+    """Return the tokens that a separator adds to a pair; 0 where it cannot be spelled."""
     text = known_text(tokenizer)
     try:
         plain, parted = (
@@ -192,7 +192,7 @@ def separator_length(tokenizer, separator: str) -> int:
 
 
 def known_text(tokenizer) -> str:
-    """A short text that the tokenizer makes tokens of.
+    """Return a short text that the tokenizer makes tokens of.
 
     Without an unknown token, a tokenizer leaves out what it does not know, or raises an error.
 
@@ -220,7 +220,7 @@ def spelled_words(tokenizer) -> Iterator[str]:
 
 
 def shortest(tokenizer, separator: str | None) -> int:
-    """The smallest maximum, in tokens, that leaves one of each text.
+    """Return the smallest maximum, in tokens, that leaves one of each text.
 
     Of a pair that is cut at both of its texts, each keeps half, and the separator is of the second.
 
@@ -235,7 +235,7 @@ def shortest(tokenizer, separator: str | None) -> int:
 
 
 def has_types(tokenizer, directory: Path) -> bool:
-    """Whether a model tells the texts of a pair apart by the types of their tokens.
+    """Return whether a model tells the texts of a pair apart by the types of their tokens.
 
     Args:
         tokenizer: of the model; it numbers the types.
@@ -248,7 +248,7 @@ def has_types(tokenizer, directory: Path) -> bool:
 
 
 def plain_ids(row, special: set[int], unknown: int | None) -> list[int]:
-    """The token ids of one text, without the special tokens that the text only spells.
+    """Return the token ids of one text, without the special tokens that the text only spells.
 
     ``split_special_tokens`` keeps them out of most tokenizers. A Unigram vocabulary (DeBERTa-v3,
     XLM-RoBERTa, T5) lists "[SEP]" among its ordinary pieces and finds it there all the same: such a

@@ -31,13 +31,13 @@ class Columns:
     filters: Sequence[str] = ()
 
     def by_key(self) -> dict[str, list[str]]:
-        """The columns by the config key that names them."""
+        """Return the columns by the config key that names them."""
         keys = {"text": list(self.text), "label": [self.label]}
         keys |= {} if self.group is None else {"group": [self.group]}
         return keys | {"filter": [column for column, _ in self.conditions()]}
 
     def conditions(self) -> list[tuple[str, str]]:
-        """The filters as column and value."""
+        """Return the filters as column and value."""
         parts = [condition.partition("=") for condition in self.filters]
         return [(column, value) for column, _, value in parts]
 
@@ -64,7 +64,7 @@ class Example(NamedTuple):
 
 
 def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Example | BadRow]]:
-    """The examples of a source by split, read when they are asked for.
+    """Return the examples of a source by split, read when they are asked for.
 
     Args:
         path: of the source, see ``sources.read``.
@@ -87,7 +87,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Examp
 def examples(
     stream: Stream[Row | BadRow], columns: Columns, made: Stream[Example | BadRow]
 ) -> Iterator[Example | BadRow]:
-    """The rows that meet the filters, as examples; ``made`` is told how many do not."""
+    """Yield the rows that meet the filters, as examples; ``made`` is told how many do not."""
     conditions = columns.conditions()
     passed = Passed(columns)
     make = maker(columns)
@@ -116,7 +116,7 @@ class Passed:
         self.names: tuple[str, ...] = ()
 
     def by(self, row: Row) -> bool:
-        """Whether a row meets every filter; a column that it lacks has no value."""
+        """Return whether a row meets every filter; a column that it lacks has no value."""
         self.rows += 1
         for place, (column, value) in enumerate(self.conditions):
             if column in row.fields:
@@ -143,7 +143,7 @@ class Passed:
 
 
 def maker(columns: Columns) -> Callable[[int, Row], Example | BadRow]:
-    """The function that makes an example, or a bad row, of a number and a row."""
+    """Return the function that makes an example, or a bad row, of a number and a row."""
     label_column, group_column = columns.label, columns.group
     keys = [("text", column) for column in columns.text] + [("label", label_column)]
     keys += [] if group_column is None else [("group", group_column)]

@@ -27,7 +27,7 @@ def no_actions() -> pd.DataFrame:
 
 
 def kinds(tables: Tables) -> list[str]:
-    """The kinds of duplicates that were looked for."""
+    """Return the kinds of duplicates that were looked for."""
     return [kind for kind in duplicates.KINDS if kind in next(iter(tables.values()))]
 
 
@@ -55,7 +55,7 @@ def with_blocks(tables: Tables, policy: str) -> Tables:
 
 
 def stacked(tables: Tables, order: Sequence[str] = BY_WEIGHT) -> pd.DataFrame:
-    """The tables one below the other, with a column that names the split."""
+    """Return the tables one below the other, with a column that names the split."""
     return pd.concat(
         [tables[split].assign(split=split) for split in order if split in tables],
         ignore_index=True,
@@ -63,7 +63,7 @@ def stacked(tables: Tables, order: Sequence[str] = BY_WEIGHT) -> pd.DataFrame:
 
 
 def repeats(rows: pd.DataFrame, kinds: Sequence[str], across: bool) -> pd.DataFrame:
-    """The rows that repeat an earlier one, each with the tightest kind by which it does.
+    """Return the rows that repeat an earlier one, each with the tightest kind by which it does.
 
     Args:
         rows: stacked, the split that matters most first.
@@ -117,7 +117,7 @@ def contradictions(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def without(tables: Tables, found: pd.DataFrame) -> tuple[Tables, pd.DataFrame]:
-    """The tables without the rows found, and the actions of dropping them."""
+    """Return the tables without the rows found, and the actions of dropping them."""
     dropped = {split: table["id"].isin(found["id"]) for split, table in tables.items()}
     kept = {split: table[~dropped[split]] for split, table in tables.items()}
     return kept, found.assign(action="dropped")[ACTION]
@@ -129,7 +129,7 @@ def drop_conflicting(tables: Tables) -> tuple[Tables, pd.DataFrame]:
 
 
 def drop_repeated(tables: Tables) -> tuple[Tables, pd.DataFrame]:
-    """The tables with every normalised text once, in the split that matters most.
+    """Return the tables with every normalised text once, in the split that matters most.
 
     Near duplicates stay at this point: within a split they are texts of their own.
     """
@@ -163,7 +163,7 @@ def refuse_straddling(tables: Tables) -> None:
 
 
 def mark(tables: Tables) -> tuple[Tables, pd.DataFrame]:
-    """The tables with a column ``clean``, false for rows that repeat a row trained on.
+    """Return the tables with a column ``clean``, false for rows that repeat a row trained on.
 
     Returns:
         the tables; and the actions of marking.

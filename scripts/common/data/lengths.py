@@ -19,7 +19,7 @@ def summary(lengths: Any) -> dict[str, float]:
 
 
 def bin_edges(longest: int) -> list[int]:
-    """The edges of bins that hold every length up to ``longest``; the first is 0.
+    """Return the edges of bins that hold every length up to ``longest``; the first is 0.
 
     A bin holds the lengths above its left edge, up to and with its right one. Bins are one wide up
     to 8, two up to 16, and so on: 60 reach to 100,000. Edges do not depend on ``longest``, but for

@@ -19,7 +19,7 @@ Passport = dict[str, Any]
 def compose(
     source: Passport, license_configured: str | None, preparation: Passport, models: Passport
 ) -> Passport:
-    """The whole passport, as passport.json holds it.
+    """Return the whole passport, as passport.json holds it.
 
     Args:
         source: of the rows, as ``fetch_dataset`` recorded it.
@@ -36,7 +36,7 @@ def compose(
 
 
 def with_license(source: Passport, configured: str | None) -> Passport:
-    """The source with ``license``, and ``license_origin``: who says so."""
+    """Return the source with ``license``, and ``license_origin``: who says so."""
     if configured:
         return source | {"license": configured, "license_origin": CONFIGURED}
     found = source.get("license")
@@ -45,7 +45,7 @@ def with_license(source: Passport, configured: str | None) -> Passport:
 
 
 def markdown(passport: Passport, classes: str, lengths: str) -> str:
-    """The passport for people.
+    """Return the passport for people.
 
     Args:
         passport: as ``compose`` returns it.
@@ -87,7 +87,7 @@ def markdown(passport: Passport, classes: str, lengths: str) -> str:
 
 
 def source_lines(source: Passport) -> str:
-    """Where the rows come from, a line per fact that is on record, and their licence."""
+    """Return where the rows come from, a line per fact that is on record, and their licence."""
     facts = {key: value for key, value in source.items() if value and not key.startswith("license")}
     facts["licence"] = NOT_ON_RECORD
     if source["license"]:
@@ -112,7 +112,7 @@ def tokens_parts(models: dict[str, Passport], picture: str) -> list[str]:
 
 
 def tokens_rows(models: dict[str, Passport]) -> list[list[Any]]:
-    """A row for each model and split."""
+    """Return a row for each model and split."""
     return [
         [
             name,
@@ -133,12 +133,12 @@ def unknown(share: float) -> str:
 
 
 def plain(number: float) -> str:
-    """A length with at most one decimal."""
+    """Return a length with at most one decimal."""
     return f"{number:,.1f}".removesuffix(".0")
 
 
 def percent(share: float) -> str:
-    """A share in per cent, with one decimal."""
+    """Return a share in per cent, with one decimal."""
     return f"{100 * share:.1f} %"
 
 
@@ -159,12 +159,12 @@ def rows_table(parts: dict[str, Passport]) -> str:
 
 
 def clean_rows(parts: dict[str, Passport]) -> list[str]:
-    """The rows of each split that repeat none that is trained on."""
+    """Return the rows of each split that repeat none that is trained on."""
     return [f"{part['clean_rows']:,}" if "clean_rows" in part else "" for part in parts.values()]
 
 
 def odd_rows(parts: dict[str, Passport]) -> list[list[str]]:
-    """What is odd and does no harm, or shows a mistake: a row each, a column per split."""
+    """Return what is odd and does no harm, or shows a mistake: a row each, a column per split."""
     counts = [part["encoding"] | part["oddities"] for part in parts.values()]
     rows = [[name, *(f"{count[name]:,}" for count in counts)] for name in counts[0]]
     in_order = ["yes" if part["sorted_by_label"] else "no" for part in parts.values()]
@@ -172,7 +172,7 @@ def odd_rows(parts: dict[str, Passport]) -> list[list[str]]:
 
 
 def quoting(quoting: Passport | None) -> list[str]:
-    """A sentence on quotes that were read as letters."""
+    """Return a sentence on quotes that were read as letters."""
     if quoting is None or quoting["applied"] != "none":
         return []
     reason = f": {quoting['reason']}" if quoting["reason"] else ", as configured"
@@ -180,7 +180,7 @@ def quoting(quoting: Passport | None) -> list[str]:
 
 
 def bad_rows(bad: Passport) -> list[str]:
-    """A section on the rows that were left out as bad, the first of them in a table."""
+    """Return a section on the rows that were left out as bad, the first of them in a table."""
     if not bad["count"]:
         return []
     first = bad["listed"][:BAD_ROWS_SHOWN]
@@ -217,13 +217,13 @@ def conflict_line(conflict: dict[str, int]) -> str:
 
 
 def settings_line(settings: Passport) -> str:
-    """The policy in force, in the words of the config."""
+    """Return the policy in force, in the words of the config."""
     words = {key: "null" if value is None else value for key, value in settings.items()}
     return "; ".join(code(f"{key}: {value}") for key, value in words.items())
 
 
 def rows_line(rows: Passport, found: dict[str, Passport]) -> str:
-    """How many rows were read, and how many of them could be used, in words."""
+    """Return how many rows were read, and how many of them could be used, in words."""
     good = sum(part["rows"] for part in found.values())
     filtered, bad = sum(rows["filtered_out"].values()), sum(rows["bad"].values())
     return (

@@ -66,7 +66,7 @@ def opened(path: Path, encoding: str, newline: str | None) -> Iterator[IO[str]]:
 
 
 def without_mark(path: Path, codec: str, family: str) -> str:
-    """The codec that takes a byte-order mark away.
+    """Return the codec that takes a byte-order mark away.
 
     Raises:
         InputError: the mark is that of another encoding.
@@ -97,7 +97,7 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        """The next line, with its end.
+        """Return the next line, with its end.
 
         Raises:
             LongLineError: it is too long; the one after it is the next.
@@ -368,7 +368,7 @@ class Layout:
     decided: bool = False
 
     def delimiter_of(self, path: Path) -> str | None:
-        """The delimiter of a file; None of a type that has none."""
+        """Return the delimiter of a file; None of a type that has none."""
         own = DELIMITERS.get(path.suffix.lower())
         return own if own is None or self.delimiter is None else self.delimiter
 
@@ -454,7 +454,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
 
 
 def records(path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadRow]:
-    """The rows of ``read``."""
+    """Yield the rows of ``read``."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: files of this type are not read; use {', '.join(SUFFIXES)}")
@@ -480,7 +480,7 @@ def records(path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadR
 
 
 def bounded(lines: Lines) -> Iterator[str | BadRow]:
-    """Each line, or what is wrong with it."""
+    """Yield each line, or what is wrong with it."""
     while True:
         try:
             yield next(lines)
@@ -493,7 +493,7 @@ def bounded(lines: Lines) -> Iterator[str | BadRow]:
 def read_lines(
     lines: Lines, path: Path, columns: Columns, layout: Layout
 ) -> Iterator[Row | BadRow]:
-    """A row for each line of plain text."""
+    """Yield a row for each line of plain text."""
     key, *more = columns
     if more:
         raise InputError(f"{path} is plain lines, without columns: leave `{more[0]}` out")
@@ -512,7 +512,7 @@ def read_lines(
 def read_json_lines(
     lines: Lines, _: Path, columns: Columns, layout: Layout
 ) -> Iterator[Row | BadRow]:
-    """A row for each JSON object."""
+    """Yield a row for each JSON object."""
     names = needed(columns)
     for line in bounded(lines):
         if isinstance(line, BadRow):
@@ -522,7 +522,7 @@ def read_json_lines(
 
 
 def json_row(number: int, line: str, names: list[str], layout: Layout) -> Row | BadRow:
-    """The object on a line of JSON."""
+    """Return the object on a line of JSON."""
     if problem := unreadable(line, layout):
         return BadRow(number, None, *problem)
     try:
@@ -536,7 +536,7 @@ def json_row(number: int, line: str, names: list[str], layout: Layout) -> Row | 
 
 
 def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadRow]:
-    """A row for each record under the header; quoted fields may go over several lines."""
+    """Yield a row for each record under the header; quoted fields may go over several lines."""
     delimiter = require_delimiter(path, layout)
     found = delimited_records(lines, delimiter, layout.quoting)
     header = csv_header(next(found, None), path, columns, layout, delimiter)
@@ -555,7 +555,7 @@ def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iter
 
 
 def require_delimiter(path: Path, layout: Layout) -> str:
-    """The delimiter of a file, refused where it cannot be one."""
+    """Return the delimiter of a file, refused where it cannot be one."""
     delimiter = layout.delimiter_of(path) or ""
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise InputError(f"{path}: {delimiter!r} cannot be a delimiter; mend `delimiter`")
@@ -563,7 +563,7 @@ def require_delimiter(path: Path, layout: Layout) -> str:
 
 
 def settled(paths: Iterable[Path], layout: Layout) -> Layout:
-    """The layout, with what a quote means in files whose delimiter is a tab.
+    """Return the layout, with what a quote means in files whose delimiter is a tab.
 
     Such files come with and without quotes around fields: pandas writes them, and in those of GLUE
     a quote is a letter. All files of a source are read alike: with quotes as letters where that
@@ -597,7 +597,7 @@ def settled(paths: Iterable[Path], layout: Layout) -> Layout:
 
 
 def evidence(path: Path, layout: Layout) -> Evidence:
-    """What the lines of a file say about its quotes; of one that cannot be read, nothing."""
+    """Return what the lines of a file say about its quotes; of one that cannot be read, nothing."""
     try:
         with opened(path, layout.encoding, newline="") as stream:
             return quote_evidence(Counted(stream, TAB))
@@ -618,7 +618,7 @@ def csv_header(
     layout: Layout,
     delimiter: str,
 ) -> list[str]:
-    """The names in the first record.
+    """Return the names in the first record.
 
     Raises:
         InputError: it cannot be read, or lacks a column, or has it twice.
@@ -657,7 +657,7 @@ def refuse_delimiter(path: Path, columns: Columns, layout: Layout, delimiter: st
 
 
 def needed(columns: Columns) -> list[str]:
-    """The names of the columns, each once."""
+    """Return the names of the columns, each once."""
     return list(dict.fromkeys(name for names in columns.values() for name in names))
 
 
@@ -683,7 +683,7 @@ def require_text_columns(names: Sequence[str]) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, for an error."""
+    """Return the first names, for an error."""
     shown = [repr(name)[:NAME_CHARACTERS] for name in names[:NAMES_SHOWN]]
     more = [f"{len(names) - NAMES_SHOWN} more"] * (len(names) > NAMES_SHOWN)
     return ", ".join([*shown, *more])
@@ -703,7 +703,7 @@ def unreadable(text: str, layout: Layout) -> tuple[str, str] | None:
 
 
 def unusable(value: Any) -> str:
-    """What is wrong with a value that should be a text or a number; "" if nothing is."""
+    """Return what is wrong with a value that should be a text or a number; "" if nothing is."""
     if isinstance(value, str):
         if not value or value.isspace():
             return "empty"
@@ -720,7 +720,7 @@ def unusable(value: Any) -> str:
 
 
 def first_problem(row: Row, keys: Iterable[tuple[str, str]]) -> BadRow | None:
-    """The first column without a text or a number; None if all have one.
+    """Return the first column without a text or a number; None if all have one.
 
     Args:
         row: to look at.
@@ -736,14 +736,14 @@ def first_problem(row: Row, keys: Iterable[tuple[str, str]]) -> BadRow | None:
 
 
 def as_text(value: Any) -> str:
-    """A value as text: 3 rather than 3.0 for a whole number."""
+    """Return a value as text: 3 rather than 3.0 for a whole number."""
     if isinstance(value, str):
         return value
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def told(rows: Stream[Any], row: BadRow) -> str:
-    """The place and the problem of a bad row, for people."""
+    """Return the place and the problem of a bad row, for people."""
     column = "" if row.column is None else f", column {row.column!r}"
     return f"{rows.where}, {rows.unit} {row.line}{column}: {row.problem}"
 
@@ -773,7 +773,7 @@ class BadRows:
         self.first = self.remedy = ""
 
     def left_out(self, rows: Stream[T | BadRow]) -> Iterator[T]:
-        """The other rows.
+        """Yield the other rows.
 
         Raises:
             InputError: the first bad row ends the run; or all rows are bad, and would be left out
@@ -835,7 +835,7 @@ BUFFER_BYTES = 1 << 20
 
 
 def parquet_batches(path: Path, columns: Columns) -> Iterator[Any]:
-    """The record batches of a Parquet file, with the needed columns alone."""
+    """Yield the record batches of a Parquet file, with the needed columns alone."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -852,7 +852,7 @@ def parquet_batches(path: Path, columns: Columns) -> Iterator[Any]:
 
 
 def batch_rows(batches: Iterable[Any], names: list[str]) -> Iterator[Row]:
-    """A row for each of record batches or tables of Arrow, numbered from 1."""
+    """Yield a row for each of record batches or tables of Arrow, numbered from 1."""
     number = 0
     for batch in batches:
         columns = [values(batch.column(name)) for name in names]

@@ -40,7 +40,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row |
 
 
 def streams(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row | BadRow]]:
-    """The rows of ``read``."""
+    """Return the rows of ``read``."""
     if not path.exists():
         raise InputError(f"{path} does not exist: set `path` to the data, relative to the workflow")
     if path.is_file():
@@ -55,7 +55,7 @@ def streams(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Ro
 
 
 def named_files(path: Path) -> dict[str, Path]:
-    """The files of a directory by the split that they are named for.
+    """Return the files of a directory by the split that they are named for.
 
     Raises:
         InputError: there is none for train, or a split has several.
@@ -76,7 +76,7 @@ def named_files(path: Path) -> dict[str, Path]:
 
 
 def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
-    """The rows of one file."""
+    """Return the rows of one file."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise InputError(f"{path}: files of type {path.suffix!r} are not read; use {known}")
@@ -87,7 +87,7 @@ def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[
 
 
 def of_saved(path: Path, columns: Columns) -> dict[str, Stream[Row | BadRow]]:
-    """The splits of a directory that ``datasets`` saved, mapped into memory."""
+    """Return the splits of a directory that ``datasets`` saved, mapped into memory."""
     datasets = datadict.library()
     try:
         loaded = datasets.load_from_disk(path)
@@ -110,12 +110,12 @@ def of_saved(path: Path, columns: Columns) -> dict[str, Stream[Row | BadRow]]:
 
 
 def not_whole(path: Path | str, error: Exception) -> InputError:
-    """The refusal of a saved dataset that cannot be read."""
+    """Return the refusal of a saved dataset that cannot be read."""
     return InputError(f"{path} is no whole saved dataset: {cli.one_line(error)}; save it again")
 
 
 def saved_rows(table: Any, columns: Columns, where: str) -> Iterator[Row]:
-    """The rows of a ``datasets.Dataset``, with the names of its classes for their numbers."""
+    """Yield the rows of a ``datasets.Dataset``, with the names of its classes for their numbers."""
     import datasets
 
     reading.require_columns(table.column_names, where, columns)

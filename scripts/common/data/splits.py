@@ -19,7 +19,7 @@ MISSING_SHOWN = 5
 
 
 def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
-    """The tables with class numbers for labels, and the class names in order.
+    """Return the tables with class numbers for labels, and the class names in order.
 
     Args:
         tables: labels are strings.
@@ -45,7 +45,7 @@ def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, 
 
 
 def as_number(label: str) -> tuple[float, str]:
-    """A sort key that puts numbers first, by value, and other labels after them, by name."""
+    """Return a sort key that puts numbers first, by value, and other labels after them, by name."""
     try:
         number = float(label)
     except ValueError:
@@ -80,12 +80,12 @@ def split(tables: Tables, sizes: Sizes, method: str, seed: int) -> Tables:
 
 
 def as_count(size: float, rows: int) -> int:
-    """A size, a share if below 1, as a number of rows."""
+    """Return a size, a share if below 1, as a number of rows."""
     return round(size * rows) if size < 1 else int(size)
 
 
 def carve(table: Table, share: float, seed: int, purpose: str) -> tuple[Table, Table]:
-    """The rows whose hash is in the lowest ``share`` of all hashes, and the rest.
+    """Return the rows whose hash is in the lowest ``share`` of all hashes, and the rest.
 
     The hash is of the row's key, the seed and the purpose, and of nothing else: so a row stays on
     its side when others are added. A block goes by the lowest of its keys.
@@ -110,7 +110,7 @@ def drawn(key: int, seed: int, purpose: str) -> int:
 
 
 def draw(table: Table, count: int, seed: int, purpose: str) -> tuple[Table, Table]:
-    """A stratified sample of ``count`` rows, and the rest; both in the table's own order.
+    """Return a stratified sample of ``count`` rows, and the rest; both in the table's own order.
 
     With a column ``block``, the sample has about as many: its blocks are whole.
 
@@ -136,7 +136,7 @@ def draw(table: Table, count: int, seed: int, purpose: str) -> tuple[Table, Tabl
 
 
 def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
-    """A sample of about ``count`` rows that divides no block, and the rest.
+    """Return a sample of about ``count`` rows that divides no block, and the rest.
 
     In random order, a block enters the sample if that brings its class, that of its first row,
     nearer to its share; a block of far more rows than are wanted stays in the rest.

@@ -37,7 +37,7 @@ class Tokens:
 
 
 def load(directory: Path) -> Tokens:
-    """What ``tokenize_data`` wrote.
+    """Return what ``tokenize_data`` wrote.
 
     Raises:
         InputError: the directory holds no such thing.

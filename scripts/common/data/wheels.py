@@ -23,7 +23,7 @@ def opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def checked(member: str) -> PurePosixPath:
-    """A member's path, refused if it could lead out of the directory it is copied to."""
+    """Return a member's path, refused if it could lead out of the directory it is copied to."""
     path = PurePosixPath(member)
     if path.is_absolute() or ".." in path.parts or "\\" in member:
         raise InputError(f"member {member!r} leads out of the archive: name a path inside it")
@@ -56,7 +56,7 @@ def copy_members(wheel: Path, member: str, directory: Path) -> None:
 
 
 def missing(wheel: Path, member: str, archive: zipfile.ZipFile) -> str:
-    """The error line for a member that is not there, with the largest files as a hint."""
+    """Return the error line for a member that is not there, with the largest files as a hint."""
     largest = sorted(archive.infolist(), key=lambda info: -info.file_size)[:3]
     hint = ", ".join(info.filename for info in largest)
     return f"no member {member!r} in {wheel.name}: set `member` to one of its files, such as {hint}"

@@ -121,7 +121,7 @@ class Trial:
 
 
 def plain(model: Any, batch: dict[str, Any]) -> tuple[list[torch.Tensor], tuple[Any, list[Any]]]:
-    """The answers of a model as it is, and which of its rows are read (``Reads.found``)."""
+    """Return the answers of a model as it is, and which of its rows are read (``Reads.found``)."""
     classifier = base_model(model)
     try:
         modules = list(patches.linear_modules(layers_of(classifier)))
@@ -143,7 +143,7 @@ def plain(model: Any, batch: dict[str, Any]) -> tuple[list[torch.Tensor], tuple[
 def answers(
     model: Any, batch: dict[str, Any], also: Sequence[torch.Tensor] = ()
 ) -> list[torch.Tensor]:
-    """The logits of a batch, and the gradients of what is trained, without dropout.
+    """Return the logits of a batch, and the gradients of what is trained, without dropout.
 
     Args:
         model: the classifier.

@@ -53,7 +53,7 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
 
 
 def fitting(method: str, config_class: Any, model: Any) -> dict[str, Any]:
-    """What a PEFT config holds unless it is told otherwise, read off the model.
+    """Return what a PEFT config holds unless it is told otherwise, read off the model.
 
     Methods that adapt layers are told which. A tuned prompt is as wide as the embeddings, which in
     some models (ALBERT, ELECTRA, OPT-350M) are narrower than the layers; PEFT takes the layers'
@@ -74,7 +74,7 @@ def fitting(method: str, config_class: Any, model: Any) -> dict[str, Any]:
 
 
 def targets(method: str, model: Any) -> dict[str, Any]:
-    """The layers that a method adapts: every linear one, unless it is made for others.
+    """Return the layers that a method adapts: every linear one, unless it is made for others.
 
     PEFT's own reading of "all-linear" takes heads too, and fails on DistilBERT. LN_TUNING adapts
     the norms. IA3 scales keys, values and what enters the last layer of a block: PEFT knows their
@@ -111,7 +111,7 @@ def budget(steps: int) -> dict[str, int]:
 
 
 def method_of(model) -> str | None:
-    """The PEFT method of a model; None if it has no adapter."""
+    """Return the PEFT method of a model; None if it has no adapter."""
     configs = getattr(model, "peft_config", None)
     return configs["default"].peft_type.value if configs else None
 
@@ -135,7 +135,7 @@ def count_parameters(model) -> dict[str, int]:
 
 
 def size(parameter: Any) -> int:
-    """How many numbers a parameter holds; bitsandbytes packs two of 4 bits into a byte."""
+    """Return how many numbers a parameter holds; bitsandbytes packs two of 4 bits into a byte."""
     packed = type(parameter).__name__ == "Params4bit"
     return parameter.numel() * (2 * parameter.element_size() if packed else 1)
 
@@ -174,7 +174,7 @@ def sort_names(config) -> None:
 
 
 def load(base: Path, directory: Path, options: dict[str, Any], head: list[str], seed: int) -> Any:
-    """A classifier with a saved adapter and its saved head, loaded as a user of PEFT would.
+    """Return a classifier with a saved adapter and its saved head, loaded as a user of PEFT would.
 
     Args:
         base: the directory of the pretrained model.

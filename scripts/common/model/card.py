@@ -115,7 +115,7 @@ def on_base(base: dict[str, Any]) -> list[str]:
 
 
 def quantized(options: dict[str, Any] | None) -> str:
-    """The argument that quantises the base model as it was in training; "" for none."""
+    """Return the argument that quantises the base model as it was in training; "" for none."""
     words = ", ".join(f"{key}={value!r}" for key, value in (options or {}).items())
     return f"quantization_config=BitsAndBytesConfig({words})" if options else ""
 
@@ -203,7 +203,7 @@ def metadata(record: dict[str, Any]):
 
 
 def tags(record: dict[str, Any], base_id: str | None) -> list[str]:
-    """What the cell is found by on the hub; of an adapter, those that PEFT gives it."""
+    """Return what the cell is found by on the hub; of an adapter, those that PEFT gives it."""
     if record["run_info"]["kind"] != "adapter":
         return ["lora-bench"]
     found = [record["run_info"]["peft_config"]["peft_type"].lower(), "transformers", "lora-bench"]
@@ -261,19 +261,19 @@ def positive_class(record: dict[str, Any]) -> str:
 
 
 def name_of(record: dict[str, Any]) -> str:
-    """The name of the cell: dataset/model/variant/seed."""
+    """Return the name of the cell: dataset/model/variant/seed."""
     return flat(record["run_info"]["experiment_name"]).strip("/") or "text classifier"
 
 
 def dataset_of(record: dict[str, Any]) -> str:
-    """The name of the dataset: the first part of the cell's."""
+    """Return the name of the dataset: the first part of the cell's."""
     return name_of(record).partition("/")[0]
 
 
 def summary(
     record: dict[str, Any], seed: int | None, train_rows: int, max_length: int
 ) -> list[str]:
-    """The first paragraphs of the body: what the model is, and what it is made of."""
+    """Return the first paragraphs of the body: what the model is, and what it is made of."""
     run, meta = record["run_info"], record["meta_info"]
     method = (run.get("peft_config") or {}).get("peft_type", "")
     quantization = run.get("quantization")
@@ -300,7 +300,7 @@ def summary(
 
 
 def training(record: dict[str, Any]) -> list[str]:
-    """What was trained, for how long and on what machine."""
+    """Return what was trained, for how long and on what machine."""
     info, system = record["train_info"], record["meta_info"]["system_info"]
     trainable, total = (info[f"num_{part}_params"] for part in ("trainable", "total"))
     parts = ", ".join(
@@ -324,7 +324,7 @@ def gate_sentence(gate: dict[str, Any]) -> str:
 
 
 def figures(record: dict[str, Any]) -> list[str]:
-    """The figures of every split in a table, and what to know of them."""
+    """Return the figures of every split in a table, and what to know of them."""
     metrics = record["metrics"]
     clean = metrics["test"].get("clean", {})
     columns = metrics | ({"test, clean rows": clean} if "accuracy" in clean else {})
@@ -346,7 +346,7 @@ def figures(record: dict[str, Any]) -> list[str]:
 
 
 def of_the_others(clean: dict[str, Any]) -> str:
-    """What is known of the clean rows, in words: where they lack a class, no metric."""
+    """Return what is known of the clean rows, in words: where they lack a class, no metric."""
     if "accuracy" in clean:
         return "the clean rows are the others"
     if not clean["rows"]:
@@ -356,7 +356,7 @@ def of_the_others(clean: dict[str, Any]) -> str:
 
 
 def hyper_parameters(record: dict[str, Any], peft: dict[str, Any]) -> str:
-    """What was set, as a table; keys that are not set are left out."""
+    """Return what was set, as a table; keys that are not set are left out."""
     run = record["run_info"]
     given = {f"peft: {key}": value for key, value in peft.items()}
     settings = {key: value for key, value in run["train_config"].items() if value is not None}
@@ -365,7 +365,7 @@ def hyper_parameters(record: dict[str, Any], peft: dict[str, Any]) -> str:
 
 
 def versions(record: dict[str, Any]) -> str:
-    """The versions of the packages it was made with."""
+    """Return the versions of the packages it was made with."""
     packages = record["meta_info"]["package_info"]
     return ", ".join(
         f"{name.removesuffix('-version')} {shown(version)}"
@@ -388,5 +388,5 @@ def origin(source: dict[str, Any] | None) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A setting as one would write it in the config; a text goes without quotes."""
+    """Return a setting as one would write it in the config; a text goes without quotes."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

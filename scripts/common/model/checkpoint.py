@@ -64,7 +64,7 @@ class Checkpoints:
         return self._identity
 
     def due(self) -> bool:
-        """Whether so many seconds have passed."""
+        """Return whether so many seconds have passed."""
         return time.monotonic() - self._saved_at >= self.seconds
 
     def latest(self) -> tuple[Path | None, dict[str, Any]]:
@@ -186,7 +186,7 @@ def step_of(path: Path) -> int:
 
 
 def different(found: Identity, wanted: Identity) -> str:
-    """The names of the parts in which two trainings differ; "" if they are the same."""
+    """Return the names of the parts in which two trainings differ; "" if they are the same."""
     names = sorted(found.keys() | wanted.keys())
     missing = object()
     return ", ".join(
@@ -195,7 +195,7 @@ def different(found: Identity, wanted: Identity) -> str:
 
 
 def parted(value: Any, tensors: dict[str, Any]) -> Any:
-    """A state as JSON, with its tensors set apart.
+    """Return a state as JSON, with its tensors set apart.
 
     Args:
         value: dicts, with keys of any JSON type, lists, tuples, numbers, texts and tensors.
@@ -223,7 +223,7 @@ def parted(value: Any, tensors: dict[str, Any]) -> Any:
 
 
 def joined(content: Any, tensors: dict[str, Any]) -> Any:
-    """The state that was parted."""
+    """Return the state that was parted."""
     if not isinstance(content, dict):
         return content
     ((kind, value),) = content.items()

@@ -25,13 +25,13 @@ class Padding:
     side: str = "right"
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The rows as one batch, for training."""
+        """Return the rows as one batch, for training."""
         import torch
 
         return self.texts(rows) | {"labels": torch.as_tensor([row["label"] for row in rows])}
 
     def texts(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The rows as one batch without labels, for prediction."""
+        """Return the rows as one batch without labels, for prediction."""
         import torch
 
         def padded(texts: list[Any], value: int) -> Any:
@@ -49,7 +49,7 @@ class Padding:
 
 
 def logits(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Any:
-    """What a model says of rows in one padded batch.
+    """Return what a model says of rows in one padded batch.
 
     Args:
         model: a classifier, on any device; it is put in eval mode.

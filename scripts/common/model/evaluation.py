@@ -87,7 +87,7 @@ def device_tokens(model: Any, jobs_per_gpu: int = 1) -> int:
 
 
 def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[str, Any]:
-    """The probabilities of every row, in the order of the rows.
+    """Return the probabilities of every row, in the order of the rows.
 
     Rows are taken longest first, so that the rows of a batch are of nearly one length and padding
     is rare, and a batch too large for the memory shows at once rather than at the end. Such a batch
@@ -238,7 +238,7 @@ def evaluate(
 def of_clean_rows(
     probabilities: np.ndarray, rows, names: list[str], positive: int
 ) -> dict[str, Any]:
-    """The metrics of the clean rows and ``rows``, their number, under ``clean``.
+    """Return the metrics of the clean rows and ``rows``, their number, under ``clean``.
 
     Where they lack a class, a perfect classifier would score 0 on it, and its macro-averages would
     fall: there are ``rows`` and ``classes`` (rows by class name) then, and no metrics.

@@ -33,7 +33,7 @@ FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Value
 
 
 def choose_padding(model: Any, rows: Any, token_id: int) -> tuple[Padding, float]:
-    """The padding that a model is blind to: on the right if it can be, else on the left.
+    """Return the padding that a model is blind to: on the right if it can be, else on the left.
 
     It depends on the architecture and on the method. Most classifiers are exact padded on the
     right; GPT-2 returns other logits padded on the left, without an error. XLNet classifies by the
@@ -108,14 +108,14 @@ def difference(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> 
 
 
 def rows(split: Any) -> list[dict[str, Any]]:
-    """The rows of a tokenised split that the gate reads: the first ones."""
+    """Return the rows of a tokenised split that the gate reads: the first ones."""
     return [split[row] for row in range(min(ROWS, len(split)))]
 
 
 def passed(
     model: Any, split: Any, padding: Padding, recorded: dict[str, Any], tolerance: float
 ) -> dict[str, Any]:
-    """The figures of a saved model that passed: both comparisons, on rows of a split.
+    """Return the figures of a saved model that passed: both comparisons, on rows of a split.
 
     Args:
         model: loaded from disk, on its device.

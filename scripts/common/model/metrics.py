@@ -57,7 +57,7 @@ class Classification(evaluate.Metric):
 def classification_metrics(
     probabilities: np.ndarray, labels: Sequence[int], positive: int
 ) -> dict[str, Any]:
-    """The metrics of one split as plain numbers.
+    """Return the metrics of one split as plain numbers.
 
     Args:
         probabilities: shape (rows, classes), float64; each row sums to 1.

@@ -72,7 +72,7 @@ class Classifier:
             log.info("%s: it is used, its classes put in the order of the dataset", brought)
 
     def head_parameters(self) -> dict[str, Any]:
-        """The parameters of the head, by their full names."""
+        """Return the parameters of the head, by their full names."""
         return {
             f"{module}.{name}": parameter
             for module in self.head
@@ -98,7 +98,7 @@ def load_classifier(
     quantized: dict[str, Any] | None = None,
     classes: Sequence[str] | None = None,
 ) -> Classifier:
-    """A pretrained model with a classification head, drawn from ``seed`` where it has none.
+    """Return a pretrained model with a classification head, drawn from ``seed`` where it has none.
 
     A head that the model brought is used if its classes are those of the dataset, whatever their
     order: by name (case does not count), or as ``classes`` declares. Its outputs are put in the
@@ -252,7 +252,7 @@ def redraw(model: Any, head: list[str], seed: int) -> None:
 def loading_options(
     labels: Sequence[str], pad_token_id: int, quantized: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The options of ``from_pretrained`` that make a classifier of a pretrained model."""
+    """Return the options of ``from_pretrained`` that make a classifier of a pretrained model."""
     import torch
     import transformers
 
@@ -307,7 +307,7 @@ def head_modules(model, drawn: list[str]) -> list[str]:
 
 
 def has_parameters(module) -> bool:
-    """Whether a module holds any parameter: a dropout beside the backbone does not."""
+    """Return whether a module holds any parameter: a dropout beside the backbone does not."""
     return next(module.parameters(), None) is not None
 
 
@@ -332,7 +332,7 @@ def norms(model) -> list[str]:
 
 
 def backbone_modules(model) -> Iterator[tuple[str, Any]]:
-    """The modules of the backbone by full name, the pooler left out."""
+    """Yield the modules of the backbone by full name, the pooler left out."""
     prefix = f"{model.base_model_prefix}."
     for name, module in model.named_modules():
         if name.startswith(prefix) and "pooler" not in name:
@@ -340,7 +340,7 @@ def backbone_modules(model) -> Iterator[tuple[str, Any]]:
 
 
 def incomplete(directory: Path, names: Sequence[str]) -> InputError:
-    """The error for a saved cell whose weights are missing or of another shape."""
+    """Return the error for a saved cell whose weights are missing or of another shape."""
     return InputError(
         f"{directory} lacks {len(names)} weights of this model, such as {names[0]}: "
         f"{files.remedy(directory)}"
@@ -348,12 +348,12 @@ def incomplete(directory: Path, names: Sequence[str]) -> InputError:
 
 
 def base_model(model) -> Any:
-    """The classifier inside a model with an adapter; the model itself if it has none."""
+    """Return the classifier inside a model with an adapter; the model itself if it has none."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def has_frozen_parameters(model) -> bool:
-    """Whether some of a model is not trained: not so in full fine-tuning."""
+    """Return whether some of a model is not trained: not so in full fine-tuning."""
     return not all(parameter.requires_grad for parameter in model.parameters())
 
 

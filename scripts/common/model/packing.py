@@ -50,14 +50,14 @@ class Layout:
 
     @classmethod
     def of(cls, mask: torch.Tensor) -> "Layout":
-        """The layout of a batch with a mask of shape (rows, longest), 1 for real tokens."""
+        """Return the layout of a batch with a mask of shape (rows, longest), 1 for real tokens."""
         real = mask.bool()  # prompt tuning makes a mask of floats
         lengths = real.sum(1).tolist()
         runs = [(len(list(group)), length) for length, group in groupby(lengths)]
         return cls((mask.shape[0], mask.shape[1]), lengths, real.flatten().nonzero()[:, 0], runs)
 
     def pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A tensor of shape (rows or 1, longest, ...) as (1, tokens, ...)."""
+        """Return a tensor of shape (rows or 1, longest, ...) as (1, tokens, ...)."""
         if tensor.shape[0] == 1:
             tensor = tensor.expand(self.shape[0], *tensor.shape[1:])
         return tensor.flatten(0, 1).index_select(0, self.places).unsqueeze(0)
@@ -81,7 +81,7 @@ class Layout:
         return self.moved[id(value)][1]
 
     def read(self, which: str) -> torch.Tensor:
-        """The packed place of the first or the last token of each row, shape (rows,)."""
+        """Return the packed place of the first or the last token of each row, shape (rows,)."""
         lengths = torch.tensor(self.lengths, device=self.places.device)
         ends = lengths.cumsum(0)
         return ends - 1 if which == READ_LAST else ends - lengths
@@ -170,7 +170,7 @@ class Packing:
         return layout.unpack(outputs)
 
     def current(self) -> Layout:
-        """The layout of the batch that is being computed."""
+        """Return the layout of the batch that is being computed."""
         if self.layout is None:
             raise UnsupportedError("a layer was called by itself")
         return self.layout
@@ -227,7 +227,7 @@ class Packing:
 
 
 def by_run(packed: torch.Tensor, runs: Sequence[tuple[int, int]]) -> Iterator[torch.Tensor]:
-    """A packed tensor in parts, one for each run of texts of equal length.
+    """Yield a packed tensor in parts, one for each run of texts of equal length.
 
     Args:
         packed: shape (1, heads, tokens, size of a head).
@@ -242,7 +242,7 @@ def by_run(packed: torch.Tensor, runs: Sequence[tuple[int, int]]) -> Iterator[to
 
 
 def layers_of(classifier: Any) -> Any:
-    """The list of the layers of a classifier's backbone.
+    """Return the list of the layers of a classifier's backbone.
 
     Raises:
         UnsupportedError: there is none, or more than one, as in models with encoder and decoder;
@@ -268,5 +268,5 @@ def hidden_layers(modules: Any) -> bool:
 
 
 def given(value: Any) -> bool:
-    """Whether an argument is more than a default."""
+    """Return whether an argument is more than a default."""
     return value is not None and value is not False

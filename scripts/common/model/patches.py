@@ -181,7 +181,7 @@ Forward = Callable[..., torch.Tensor]
 
 
 def replacements(model: Any) -> Iterator[tuple[Any, Forward]]:
-    """The modules of a model that can be done faster, each with its other ``forward``.
+    """Yield the modules of a model that can be done faster, each with its other ``forward``.
 
     Outer modules come before those inside them, which they no longer call.
     """
@@ -197,7 +197,7 @@ def replacements(model: Any) -> Iterator[tuple[Any, Forward]]:
 
 
 def linear(module: Any) -> Forward:
-    """A linear layer, or GPT-2's Conv1D, which holds its weight transposed."""
+    """Return a linear layer, or GPT-2's Conv1D, which holds its weight transposed."""
     transposed = not isinstance(module, torch.nn.Linear)
 
     def forward(rows: torch.Tensor) -> torch.Tensor:
@@ -228,7 +228,7 @@ def is_plain(layer: Any) -> bool:
 
 
 def lora(layer: Any) -> Forward:
-    """A plain LoRA layer (see ``is_plain``)."""
+    """Return a plain LoRA layer (see ``is_plain``)."""
     base, (name,) = layer.get_base_layer(), layer.active_adapters
     drop = layer.lora_dropout[name]
     transposed = not isinstance(base, torch.nn.Linear)
@@ -243,7 +243,7 @@ def lora(layer: Any) -> Forward:
 
 
 def dropout(module: Any) -> Forward:
-    """A dropout."""
+    """Return a dropout."""
 
     def forward(rows: torch.Tensor) -> torch.Tensor:
         return fast_dropout(rows, module.p) if module.training else rows
@@ -279,7 +279,7 @@ class Reads:
             output.register_hook(lambda grad: self.grads.__setitem__(module, grad))
 
     def found(self) -> tuple[str | None, list[Any]]:
-        """Which token is read, and the modules of whose output no other one is.
+        """Return which token is read, and the modules of whose output no other one is.
 
         The token is READ_FIRST or READ_LAST; None where no module is read at it alone.
         """
@@ -298,7 +298,7 @@ class Reads:
 
 
 def edge(mask: torch.Tensor) -> torch.Tensor:
-    """A mask of the first real token of each row."""
+    """Return a mask of the first real token of each row."""
     return mask & (mask.cumsum(1) == 1)
 
 
@@ -315,7 +315,7 @@ def linear_modules(layers: Any) -> Iterator[Any]:
 
 
 def of_read_rows(module: Any, packing: Packing) -> Callable[..., torch.Tensor]:
-    """The ``forward`` of a module for the rows that are read; the others are 0.
+    """Return the ``forward`` of a module for the rows that are read; the others are 0.
 
     Args:
         module: it works row by row, on packed rows of shape (1, tokens, inputs).

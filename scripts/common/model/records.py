@@ -20,7 +20,7 @@ from typing import Any
 
 
 def whole_run(training: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The ``run_info`` of a cell, which is made by two jobs.
+    """Return the ``run_info`` of a cell, which is made by two jobs.
 
     Args:
         training: ``run_info`` of the job that trained.
@@ -34,7 +34,7 @@ def whole_run(training: dict[str, Any], evaluation: dict[str, Any]) -> dict[str,
 
 
 def with_outcome(train_info: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
-    """The ``train_info`` of a cell with the outcome as one more, last, entry of its log.
+    """Return the ``train_info`` of a cell with the outcome as one more, last, entry of its log.
 
     Args:
         train_info: what training took; left as it is.
@@ -52,7 +52,7 @@ def with_outcome(train_info: dict[str, Any], metrics: dict[str, Any]) -> dict[st
 
 
 def last_loss(log: list[dict[str, float]]) -> float:
-    """The last loss on training rows that a log holds, in nats: a mean over some steps.
+    """Return the last loss on training rows that a log holds, in nats: a mean over some steps.
 
     Of a training too short for one such entry, the mean over all its steps.
     """
@@ -85,7 +85,7 @@ class Clock:
         self._started = time.perf_counter()
 
     def run_info(self, cell: Path, options: dict[str, Any], parts: int = 4) -> dict[str, Any]:
-        """Which cell was made when, how long the whole job took, and with which options.
+        """Return which cell was made when, how long the whole job took, and with which options.
 
         Args:
             cell: the directory of the cell; its last parts are the name of the experiment.
@@ -130,7 +130,7 @@ def meta_info(
 
 
 def installed_version(package: str) -> str | None:
-    """The version of an installed package; None where it is not installed."""
+    """Return the version of an installed package; None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -158,7 +158,7 @@ def pytorch_info() -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, as Linux gives it; elsewhere what Python knows."""
+    """Return the processor's name, as Linux gives it; elsewhere what Python knows."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -168,7 +168,7 @@ def processor() -> str:
 
 
 def accelerator() -> str | None:
-    """The GPU's name; None on a CPU or where this stage does without torch."""
+    """Return the GPU's name; None on a CPU or where this stage does without torch."""
     torch = sys.modules.get("torch")
     return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
 
@@ -185,7 +185,7 @@ def peak_memory_bytes() -> int:
 
 
 def peak_resident_bytes() -> int:
-    """The high-water mark of this process's resident memory.
+    """Return the high-water mark of this process's resident memory.
 
     On Linux read from /proc: what getrusage says there begins with the memory of the process that
     started this one.

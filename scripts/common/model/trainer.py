@@ -62,7 +62,7 @@ class BestEpoch(transformers.TrainerCallback):
             control.should_training_stop = True
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` needs."""
+        """Return what ``load_state`` needs."""
         return {name: getattr(self, name) for name in self.KEPT}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ class AcceleratorMemory(transformers.TrainerCallback):
         self.reserved.append(torch.cuda.memory_reserved() if torch.cuda.is_available() else 0)
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` needs."""
+        """Return what ``load_state`` needs."""
         return {"reserved": self.reserved, "peak": self.peak()}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ class AcceleratorMemory(transformers.TrainerCallback):
         self.reserved, self.peak_before = state["reserved"], state["peak"]
 
     def peak(self) -> int:
-        """The most that torch ever held, in bytes."""
+        """Return the most that torch ever held, in bytes."""
         peak = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
         return max(peak, self.peak_before)
 
@@ -141,7 +141,7 @@ class AdaLoraSchedule(transformers.TrainerCallback):
         self.model = model
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` needs: how much each rank has mattered, and which are left."""
+        """Return what ``load_state`` needs: how much each rank has mattered, and which are left."""
         allocator, config = self.model.base_model.rankallocator, self.model.peft_config["default"]
         kept = {name: getattr(allocator, name) for name in self.KEPT}
         return kept | {"rank_pattern": config.rank_pattern}
@@ -224,7 +224,7 @@ class Stateful(Protocol):
     """What changes as the training goes on, beside the Trainer."""
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` needs: tensors, and what JSON knows."""
+        """Return what ``load_state`` needs: tensors, and what JSON knows."""
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Be what gave the state."""
@@ -279,7 +279,7 @@ class ResumableTrainer(transformers.Trainer):
         return found or self.checkpoints.latest()
 
     def taken(self) -> dict[str, Any]:
-        """What training took until now."""
+        """Return what training took until now."""
         seconds = time.perf_counter() - self._started
         peak = records.peak_memory_bytes()
         return {
@@ -465,7 +465,7 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every generator that a training may draw from, in this process."""
+    """Return the state of every generator that a training may draw from, in this process."""
     numbers = np.random.get_state(legacy=False)
     words = numbers["state"]["key"].tolist()
     return {

@@ -61,7 +61,7 @@ def loss_function(model, settings: Settings, labels: list[int]) -> Callable[...,
 
 
 def balanced_weights(labels: list[int]) -> Any:
-    """A weight per class, the rarer the heavier, as a tensor of shape (classes,)."""
+    """Return a weight per class, the rarer the heavier, as a tensor of shape (classes,)."""
     import numpy as np
     import torch
     from sklearn.utils.class_weight import compute_class_weight
@@ -94,7 +94,7 @@ class Work:
         return round(1 - self.tokens / self.positions, 4) if self.positions else 0.0
 
     def state(self) -> dict[str, int]:
-        """What ``load_state`` needs."""
+        """Return what ``load_state`` needs."""
         return {name: getattr(self, name) for name in ("passes", "rows", "tokens", "positions")}
 
     def load_state(self, state: dict[str, int]) -> None:
@@ -122,7 +122,7 @@ class Work:
 
 
 def is_packed(classifier: Any) -> bool:
-    """Whether a classifier computes its batches without their padding."""
+    """Return whether a classifier computes its batches without their padding."""
     from common.model.packing import ATTENTION
 
     return classifier.config._attn_implementation == ATTENTION
@@ -256,7 +256,7 @@ def prepare(model: Any, settings: Settings) -> None:
 
 
 def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings: Settings) -> Any:
-    """The Trainer; ``words`` are the settings as it wants them."""
+    """Return the Trainer; ``words`` are the settings as it wants them."""
     from common.model.trainer import ResumableTrainer
 
     return ResumableTrainer(
@@ -271,7 +271,7 @@ def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings
 
 
 def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
-    """What training took.
+    """Return what training took.
 
     Args:
         state: of the Trainer, at the end.
@@ -346,12 +346,12 @@ def require_precision(precision: str) -> None:
 
 
 def total_steps(rows: int, settings: Settings) -> int:
-    """The optimiser steps of a whole training on so many rows."""
+    """Return the optimiser steps of a whole training on so many rows."""
     return settings.max_steps or math.ceil(settings.epochs * steps_per_epoch(rows, settings))
 
 
 def steps_per_epoch(rows: int, settings: Settings) -> int:
-    """The optimiser steps of one pass over so many rows."""
+    """Return the optimiser steps of one pass over so many rows."""
     batches = math.ceil(rows / settings.batch_size)
     return math.ceil(batches / settings.gradient_accumulation_steps)
 
@@ -379,7 +379,7 @@ def optimizer(model, settings: Settings) -> Any:
 
 
 def schedules(model) -> list[Any]:
-    """What a method does between steps."""
+    """Return what a method does between steps."""
     from common.model.trainer import AdaLoraSchedule
 
     return [AdaLoraSchedule(model)] if method_of(model) == "ADALORA" else []

@@ -48,7 +48,7 @@ class Record:
 
 
 def adapt(classifier: Classifier, kind: str, peft: dict[str, Any], steps: int | None = None) -> Any:
-    """The model with just those parameters trainable that the kind trains.
+    """Return the model with just those parameters trainable that the kind trains.
 
     Args:
         classifier: the model and the names of its head modules.
@@ -106,7 +106,7 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
 
 
 def model_id(source: dict[str, Any]) -> str:
-    """What a pretrained model is called in files that travel: its package, or its name.
+    """Return what a pretrained model is called in files that travel: its package, or its name.
 
     Args:
         source: its source.json.
@@ -125,7 +125,7 @@ def save_head(model: Any, names: list[str], directory: Path) -> None:
 
 
 def prepared(tokenizer: Any, record: Record) -> Any:
-    """A tokenizer that cuts, pads and spells as in training, whoever loads it."""
+    """Return a tokenizer that cuts, pads and spells as in training, whoever loads it."""
     used = {
         "model_max_length": record.max_length,
         "padding_side": record.padding_side,
@@ -140,7 +140,7 @@ def prepared(tokenizer: Any, record: Record) -> Any:
 
 
 def load(base: Path, directory: Path) -> Any:
-    """A trained model, loaded from disk over a head that no cell was trained with.
+    """Return a trained model, loaded from disk over a head that no cell was trained with.
 
     Args:
         base: the directory of the pretrained model.
@@ -182,18 +182,18 @@ def load_head(model: Any, names: list[str], directory: Path) -> None:
 
 
 def padding_of(directory: Path) -> Padding:
-    """The padding that a saved cell was trained with."""
+    """Return the padding that a saved cell was trained with."""
     return Padding(config_of(directory)["pad_token_id"], read_record(directory).padding_side)
 
 
 def labels_of(directory: Path) -> list[str]:
-    """The class names of a saved cell, in the order of the class numbers."""
+    """Return the class names of a saved cell, in the order of the class numbers."""
     names = config_of(directory)["id2label"]
     return [names[number] for number in sorted(names, key=int)]
 
 
 def config_of(directory: Path) -> dict[str, Any]:
-    """The config of a saved classifier; read from the file, so that it costs no import.
+    """Return the config of a saved classifier; read from the file, so that it costs no import.
 
     Raises:
         InputError: it names no classes or no padding token.
@@ -207,7 +207,7 @@ def config_of(directory: Path) -> dict[str, Any]:
 
 
 def read_record(directory: Path) -> Record:
-    """The record of a saved cell.
+    """Return the record of a saved cell.
 
     Raises:
         InputError: the directory holds none, or one of another version.

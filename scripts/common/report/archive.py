@@ -36,7 +36,7 @@ def results_of(place: str) -> Iterator[Path]:
 
 
 def commit_of(revision: str, place: str) -> str:
-    """The commit that a revision means."""
+    """Return the commit that a revision means."""
     done = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if not revision or done.returncode:
         raise InputError(
@@ -73,7 +73,7 @@ def extract(commit: str, path: str, place: str, folder: Path) -> None:
 
 
 def nothing_there(path: str, place: str, why: str) -> InputError:
-    """What to say of a revision without such a directory."""
+    """Return what to say of a revision without such a directory."""
     return InputError(
         f"{place!r} holds no {path}/ ({why}): git ignores results by default, so keep those of a "
         "run with `git add --force` of its comparison.csv, metrics.json, predictions.parquet and "

@@ -177,7 +177,7 @@ def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -
 
 
 def read_measure(figure: Found | None) -> Measure | None:
-    """The mean of a metric with its interval; None where there is none."""
+    """Return the mean of a metric with its interval; None where there is none."""
     if figure is None or figure["value"] is None:
         return None
     value, low, high = (number(figure[key]) for key in ("value", "low", "high"))
@@ -190,13 +190,13 @@ def read_bin(point: Found) -> Bin:
 
 
 def rank_of(record: Found) -> int | None:
-    """The rank of an adapter, where it has a single one."""
+    """Return the rank of an adapter, where it has a single one."""
     rank = (record["run_info"].get("peft_config") or {}).get("r")
     return rank if isinstance(rank, int) and rank > 0 else None
 
 
 def losses_of(record: Found) -> Losses:
-    """The losses that a training logged."""
+    """Return the losses that a training logged."""
     history = record["train_info"].get("metrics") or []
     train, validation = (
         [(number(line["step"]), number(line[key])) for line in history if key in line]

@@ -20,12 +20,12 @@ Found = dict[str, Any]
 
 
 def base_of(found: Found, variant: Found) -> Found | None:
-    """The untrained base of the same model; of a baseline, none."""
+    """Return the untrained base of the same model; of a baseline, none."""
     return of_kind(found, variant["model"], "base") if variant["model"] else None
 
 
 def tfidf_of(found: Found) -> Found | None:
-    """The baseline; None where it is not in the comparison."""
+    """Return the baseline; None where it is not in the comparison."""
     named = (v for v in found["variants"] if (v["kind"], v["variant"]) == ("baseline", TFIDF))
     return next(named, None)
 
@@ -38,12 +38,12 @@ def held_against(found: Found, variant: Found, other: Found | None) -> Found | N
 
 
 def doubt(comparison: Found) -> str | None:
-    """Why a difference that is said to be real is not assured to be; None where it is."""
+    """Return why a difference that is said to be real is not assured to be; None where it is."""
     return comparison["caution"] if comparison["significant"] else None
 
 
 def shown_comparisons(found: Found) -> Iterator[Found]:
-    """The comparisons that the tables of a dataset show."""
+    """Yield the comparisons that the tables of a dataset show."""
     for variant in found["variants"]:
         for other in (base_of(found, variant), tfidf_of(found)):
             if told := held_against(found, variant, other):
@@ -110,7 +110,7 @@ def row(dataset: str, found: Found, variant: Found) -> Found:
 
 
 def difference_columns(name: str, told: Found | None) -> Found:
-    """The columns of one difference; all empty where there is none."""
+    """Return the columns of one difference; all empty where there is none."""
     return {
         name: told and told["difference"],
         **{f"{name}_{key}": told and told[key] for key in TESTED},
@@ -133,7 +133,7 @@ def metrics_of(verdicts: Found) -> list[str]:
 
 
 def range_columns(verdicts: Found) -> list[str]:
-    """The columns of comparison.csv that hold intervals."""
+    """Return the columns of comparison.csv that hold intervals."""
     return [f"{metric}_{end}" for metric in metrics_of(verdicts) for end in ("low", "high")]
 
 
@@ -158,7 +158,7 @@ MEBIBYTE = 2**20
 def markdown(
     table: "pd.DataFrame", metrics: list[str], published: list[Reference], verdicts: Found
 ) -> str:
-    """The whole comparison on the test rows.
+    """Return the whole comparison on the test rows.
 
     Args:
         table: all figures, as comparison.csv holds them.
@@ -190,12 +190,12 @@ def markdown(
 
 
 def as_markdown(table: "pd.DataFrame") -> str:
-    """A table of strings, as they are."""
+    """Return a table of strings, as they are."""
     return table.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def introduction(verdicts: Found) -> str:
-    """What holds for all datasets."""
+    """Return what holds for all datasets."""
     return (
         f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
         "interval minds the test rows and, of several seeds, the seeds. Differences are tested on "
@@ -209,12 +209,12 @@ def introduction(verdicts: Found) -> str:
 
 
 def level(verdicts: Found) -> str:
-    """The level of confidence in words."""
+    """Return the level of confidence in words."""
     return f"{100 * verdicts['level']:g} %"
 
 
 def rows_line(rows: "pd.DataFrame") -> str:
-    """How many test rows there are, and of which class."""
+    """Return how many test rows there are, and of which class."""
     counts = [sum(line) for line in json.loads(rows["confusion_matrix"].iloc[0])]
     names = map(shown, json.loads(rows["classes"].iloc[0]))
     shares = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
@@ -258,7 +258,7 @@ def main_table(
 
 
 def figure(measured: Found) -> str:
-    """A figure with its interval; marked where that cannot mind the seeds."""
+    """Return a figure with its interval; marked where that cannot mind the seeds."""
     return measured["shown"] + ("" if measured["seeds_known"] else " †")
 
 
@@ -269,7 +269,7 @@ def difference(found: Found, variant: Found, other: Found | None) -> str:
 
 
 def notes(found: Found) -> list[str]:
-    """The lines below a table that explain the marks in it."""
+    """Return the lines below a table that explain the marks in it."""
     doubted = doubts(found)
     said = [f"Marked *?*: {'; '.join(doubted)}.\n"] if doubted else []
     if any(not v["metrics"][found["metric"]]["seeds_known"] for v in found["variants"]):
@@ -302,7 +302,7 @@ def metrics_table(
 
 
 def figures(group: "pd.DataFrame", metrics: list[str]) -> dict[str, str]:
-    """The metrics of one line; where rows are marked, each on the clean rows beside it."""
+    """Return the metrics of one line; where rows are marked, each on the clean rows beside it."""
     of = {metric: [metric] for metric in metrics}
     if group["clean_rows"].notna().any():
         of = {metric: [metric, f"clean_{metric}"] for metric in metrics}
@@ -311,7 +311,7 @@ def figures(group: "pd.DataFrame", metrics: list[str]) -> dict[str, str]:
 
 
 def clean_line(rows: "pd.DataFrame") -> list[str]:
-    """The line that tells how many test rows are clean, where rows are marked at all.
+    """Return the line that tells how many test rows are clean, where rows are marked at all.
 
     Where they lack a class, no metric of them is on record: the line says why.
     """
@@ -344,7 +344,7 @@ def failure(group: "pd.DataFrame") -> str:
 
 
 def collapse(group: "pd.DataFrame") -> str:
-    """A mark for a variant of which seeds answer one class for nearly every row."""
+    """Return a mark for a variant of which seeds answer one class for nearly every row."""
     collapsed = int(group["collapsed"].sum())
     # The majority class answers one class by definition.
     if not collapsed or group["kind"].iloc[0] == "baseline":
@@ -353,7 +353,7 @@ def collapse(group: "pd.DataFrame") -> str:
 
 
 def reference_names(reference: Reference) -> dict[str, str]:
-    """What names the line of a published result."""
+    """Return what names the line of a published result."""
     return {
         "model": shown(reference.get("model", "")),
         "variant": f"{shown(reference['variant'])} (published)",
@@ -361,7 +361,7 @@ def reference_names(reference: Reference) -> dict[str, str]:
 
 
 def reference_figure(reference: Reference, metric: str) -> str:
-    """A published figure; one that is unknown stays empty."""
+    """Return a published figure; one that is unknown stays empty."""
     value = reference["metrics"].get(metric)
     return "" if value is None else f"{value:.3f}"
 
@@ -385,19 +385,19 @@ def spread(values: "pd.Series", digits: int = 3) -> str:
 
 
 def thousands(count: Any) -> str:
-    """A count with its thousands apart; empty where there is none."""
+    """Return a count with its thousands apart; empty where there is none."""
     import pandas as pd
 
     return "" if pd.isna(count) else f"{int(count):,}"
 
 
 def rounded(value: float | None, digits: int, unit: float = 1) -> str:
-    """A cost in its unit; empty where there is none."""
+    """Return a cost in its unit; empty where there is none."""
     return "" if value is None else f"{value / unit:,.{digits}f}"
 
 
 def confusion(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """The confusion matrices of a dataset, one below the other."""
+    """Return the confusion matrices of a dataset, one below the other."""
     import pandas as pd
 
     classes = [shown(name) for name in json.loads(rows["classes"].iloc[0])]

@@ -15,26 +15,26 @@ ROOM = 0.06  # at the ends of an axis, as a power of its length
 
 
 def count(number: float) -> str:
-    """A count in thousands, millions or billions: 166 k."""
+    """Return a count in thousands, millions or billions: 166 k."""
     power = min(int(math.log10(max(number, 1)) / 3), 3)
     return f"{digits(number / 1000**power)}{['', ' k', ' M', ' G'][power]}"
 
 
 def duration(seconds: float) -> str:
-    """A number of seconds as people say it: 45 s, 12 min, 3 h."""
+    """Return a number of seconds as people say it: 45 s, 12 min, 3 h."""
     if seconds < 120:
         return f"{digits(seconds)} s"
     return f"{digits(seconds / 60)} min" if seconds < 7200 else f"{digits(seconds / 3600)} h"
 
 
 def size(number: float) -> str:
-    """A number of bytes in the unit that suits it: 972 MiB."""
+    """Return a number of bytes in the unit that suits it: 972 MiB."""
     power = min(int(math.log2(max(number, 1)) / 10), 4)
     return f"{digits(number / 1024**power)} {['B', 'KiB', 'MiB', 'GiB', 'TiB'][power]}"
 
 
 def digits(number: float) -> str:
-    """A number of three digits, or all four of a larger one."""
+    """Return a number of three digits, or all four of a larger one."""
     return f"{number:,.0f}" if 100 <= number < 10_000 else f"{number:.3g}"
 
 
@@ -74,7 +74,7 @@ def is_reference(variant: Variant) -> bool:
 
 
 def priced(part: Dataset, key: str) -> list[Priced]:
-    """The variants of a dataset that have both a cost and a figure; references are none."""
+    """Return the variants of a dataset that have both a cost and a figure; references are none."""
     return [
         Priced(variant, variant.costs[key], variant.measure.value)
         for variant in part.variants
@@ -106,7 +106,7 @@ def pareto_front(points: list[Priced], lower_is_better: bool) -> list[Priced]:
 
 
 def draw(comparison: Comparison) -> Any:
-    """A row per dataset, a panel per cost: a point per variant, references as lines."""
+    """Return a row per dataset, a panel per cost: a point per variant, references as lines."""
     looks = drawing.looks(comparison)
     legends = [list(entries(part, looks)) for part in comparison.datasets]
     heights = [max(PANEL_INCHES, drawing.legend_inches(len(each))) for each in legends]
@@ -159,7 +159,7 @@ def draw_front(axes: Any, front: list[Priced]) -> None:
 
 
 def reference_lines(part: Dataset) -> Iterator[tuple[Variant, Any, bool]]:
-    """The references of a dataset, their dashes, and whether they are within the panels.
+    """Yield the references of a dataset, their dashes, and whether they are within the panels.
 
     One far worse than all variants would press them together, and is told of in words.
     """
@@ -174,7 +174,7 @@ def reference_lines(part: Dataset) -> Iterator[tuple[Variant, Any, bool]]:
 
 
 def entries(part: Dataset, looks: dict[str, Look]) -> Iterator[Any]:
-    """The legend of a dataset: its variants that have a cost, the front, its references."""
+    """Yield the legend of a dataset: its variants that have a cost, the front, its references."""
     costly = {point.variant.name for cost in COSTS for point in priced(part, cost.key)}
     for variant in part.variants:
         if variant.name in costly:

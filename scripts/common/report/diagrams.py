@@ -17,7 +17,7 @@ Line = tuple[str, tuple[Variant, ...]]
 
 
 def draw(comparison: Comparison) -> Any:
-    """A diagram per variant, those of a dataset in rows below its name."""
+    """Return a diagram per variant, those of a dataset in rows below its name."""
     looks = drawing.looks(comparison)
     lines = [line for part in comparison.datasets for line in lines_of(part)]
     rows = [

@@ -83,7 +83,7 @@ class Answers:
 
 
 def figures(record: dict[str, Any]) -> dict[str, Any]:
-    """All figures of a result, by split; what takes time is none."""
+    """Return all figures of a result, by split; what takes time is none."""
     return {
         split: {key: value for key, value in found.items() if key not in TIMES}
         for split, found in record["metrics"].items()
@@ -93,7 +93,7 @@ def figures(record: dict[str, Any]) -> dict[str, Any]:
 def read_answers(
     cell: Cell, roots: tuple[Path, Path], records: Pair, digests: tuple[str | None, str | None]
 ) -> Answers:
-    """The answers of a cell to the test rows in A and B.
+    """Return the answers of a cell to the test rows in A and B.
 
     Args:
         cell: that both have.
@@ -210,7 +210,7 @@ def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, i
 
 
 def corrected(differences: Sequence[Difference]) -> list[Difference]:
-    """The differences with p corrected by Holm for all that were tested."""
+    """Return the differences with p corrected by Holm for all that were tested."""
     adjusted = iter(holm([each.p for each in differences if each.p is not None]))
     return [
         each if each.p is None else replace(each, p_holm=next(adjusted)) for each in differences

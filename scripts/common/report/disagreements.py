@@ -36,7 +36,7 @@ def encode(numbers: "np.ndarray", classes: int) -> str:
 
 
 def disputed(predictions: "np.ndarray", labels: "np.ndarray", weights: "np.ndarray") -> list[int]:
-    """The rows on which cells disagree, those that tell most first.
+    """Return the rows on which cells disagree, those that tell most first.
 
     A row tells most where the weight of the cells that are right equals that of those that are
     wrong; between two such rows the earlier comes first.
@@ -80,5 +80,5 @@ def shortened(texts: list[str], size: int) -> tuple[list[str], int]:
 
 
 def cut_off(text: bytes, size: int) -> str:
-    """The beginning of a text in UTF-8, in so many bytes, with ``…`` at its end."""
+    """Return the beginning of a text in UTF-8, in so many bytes, with ``…`` at its end."""
     return text[: size - len("…".encode())].decode(errors="ignore") + "…"

@@ -68,7 +68,7 @@ class Row(NamedTuple):
 def panels(
     rows: Sequence[Row], width: float, gap: tuple[float, float] = GAP_INCHES
 ) -> tuple[Any, list[list[Any]]]:
-    """A figure, and its axes row by row.
+    """Return a figure, and its axes row by row.
 
     Args:
         rows: from top to bottom.
@@ -117,7 +117,7 @@ def short(name: Any, longest: int = LONGEST_NAME) -> str:
 
 
 def named(variant: Variant) -> str:
-    """What a variant is called, with what a reader must know of it before its figure."""
+    """Return what a variant is called, with what a reader must know of it before its figure."""
     remarks = {"untrained head": variant.untrained, "collapsed": variant.collapsed}
     told = ", ".join(remark for remark, true in remarks.items() if true)
     return short(variant.name) + (f" ({told})" if told else "")
@@ -152,7 +152,7 @@ def point(axes: Any, x: float, measure: Measure, look: Look) -> None:
 
 
 def key(label: str, look: Look | None = None, **more: Any) -> Any:
-    """An entry of a legend: the marker of a variant, or a line as told."""
+    """Return an entry of a legend: the marker of a variant, or a line as told."""
     from matplotlib.lines import Line2D
 
     if look is None:
@@ -169,7 +169,7 @@ def legend(axes: Any, entries: Sequence[Any]) -> None:
 
 
 def legend_columns(entries: int) -> int:
-    """How many columns a legend has: up to three."""
+    """Return how many columns a legend has: up to three."""
     return max(1, min(3, -(-entries // LEGEND_LINES)))
 
 
@@ -179,13 +179,13 @@ def legend_inches(entries: int) -> float:
 
 
 def chunks(items: Iterable[Any], size: int = len(COLOURS)) -> list[tuple[Any, ...]]:
-    """The items in groups that one panel can show: as many as there are colours."""
+    """Return the items in groups that one panel can show: as many as there are colours."""
     all_of_them = list(items)
     return [tuple(all_of_them[i : i + size]) for i in range(0, len(all_of_them), size)]
 
 
 def part_of(number: int, count: int) -> str:
-    """What is added to the title of a panel that is one of several."""
+    """Return what is added to the title of a panel that is one of several."""
     return f" ({number} of {count})" if count > 1 else ""
 
 
@@ -199,5 +199,5 @@ def number_parts(figure: Any) -> None:
 
 
 def muted(**more: Any) -> dict[str, Any]:
-    """The looks of what is there for comparison alone."""
+    """Return the looks of what is there for comparison alone."""
     return {"color": INK, "linewidth": 0.9, "alpha": 0.7, **more}

@@ -73,7 +73,7 @@ def row(cells: list[str]) -> str:
 
 
 def line(found: Found, variant: Found) -> list[str]:
-    """The cells of one variant."""
+    """Return the cells of one variant."""
     costs = variant["costs"]
     return [
         escaped(variant["model"] or ""),
@@ -89,7 +89,7 @@ def line(found: Found, variant: Found) -> list[str]:
 
 
 def figure(measured: Found) -> str:
-    """A figure with its interval; marked where that cannot mind the seeds."""
+    """Return a figure with its interval; marked where that cannot mind the seeds."""
     return escaped(measured["shown"]) + ("" if measured["seeds_known"] else raised(ONE_SEED))
 
 
@@ -114,19 +114,19 @@ def difference(found: Found, variant: Found, other: Found | None) -> str:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A cost; empty where there is none."""
+    """Return a cost; empty where there is none."""
     return "" if value is None else f"{value:,.{digits}f}"
 
 
 def reference_line(reference: Found, metric: str) -> list[str]:
-    """The cells of one published result."""
+    """Return the cells of one published result."""
     value = reference["metrics"].get(metric)
     cells = [escaped(reference.get("model", "")), escaped(f"{reference['variant']} (published)")]
     return [*cells, "", "" if value is None else f"{value:.3f}", "", "", "", "", ""]
 
 
 def caption(verdicts: Found) -> str:
-    """What the columns mean."""
+    """Return what the columns mean."""
     return (
         f"Test rows; means over seeds with {100 * verdicts['level']:g}\\,\\% intervals over rows "
         f"and, of several, seeds. Differences are tested at {100 * verdicts['alpha']:g}\\,\\% "
@@ -137,7 +137,7 @@ def caption(verdicts: Found) -> str:
 
 
 def notes(verdicts: Found, published: list[Found]) -> list[str]:
-    """What the marks mean that are in the table, and where published figures are from."""
+    """Return what the marks mean that are in the table, and where published figures are from."""
     datasets = verdicts["datasets"].values()
     signs = {sign for found in datasets for each in found["variants"] for sign in marks(each)}
     signs |= {
@@ -158,7 +158,7 @@ def notes(verdicts: Found, published: list[Found]) -> list[str]:
 
 
 def sources(verdicts: Found, published: list[Found]) -> list[str]:
-    """Where the figures marked as published are from."""
+    """Return where the figures marked as published are from."""
     noted = [
         escaped(each["source"] + (f" ({each['note']})" if each.get("note") else ""))
         for each in published

@@ -44,7 +44,7 @@ Record = dict[str, Any]
 
 
 def text(verdicts: Record, preparations: dict[str, Record], records: list[Record]) -> str:
-    """The section, as Markdown.
+    """Return the section, as Markdown.
 
     Args:
         verdicts: verdicts.json.
@@ -92,13 +92,13 @@ def size(name: str, part: Record, found: Record) -> str:
 
 
 def counted(by_reason: dict[str, int]) -> str:
-    """How many rows, and for what reason: 530 (exact 403, near 127)."""
+    """Return how many rows, and for what reason: 530 (exact 403, near 127)."""
     reasons = ", ".join(f"{name} {rows:,}" for name, rows in by_reason.items() if rows)
     return f"{sum(by_reason.values()):,}" + (f" ({reasons})" if reasons else "")
 
 
 def source(origin: Record | None) -> str:
-    """Where data or weights come from, with what pins them."""
+    """Return where data or weights come from, with what pins them."""
     if not origin:
         return "source not on record"
     name = origin.get("version") or origin.get("name") or origin.get("kind")
@@ -108,7 +108,7 @@ def source(origin: Record | None) -> str:
 
 
 def models(records: list[Record]) -> list[str]:
-    """Each model: its source."""
+    """Return each model: its source."""
     found = {
         record["cell"]["model"]: record["meta_info"].get("model_info")
         for record in records
@@ -118,7 +118,7 @@ def models(records: list[Record]) -> list[str]:
 
 
 def variants(records: list[Record]) -> list[str]:
-    """Each trained variant with its settings; datasets of the same settings in one item."""
+    """Return each trained variant with its settings; datasets of the same settings in one item."""
     where: dict[str, list[str]] = {}
     for record in records:
         if record["run_info"].get("train_config"):
@@ -149,19 +149,19 @@ def trained(record: Record) -> str:
 
 
 def told(value: Any) -> bool:
-    """Whether a setting is worth a word: 0 is; what is off or not set is not."""
+    """Return whether a setting is worth a word: 0 is; what is off or not set is not."""
     return value is not None and value is not False and value != []
 
 
 def plain(value: Any) -> str:
-    """A setting in words: a list without its brackets, a whole number without its point."""
+    """Return a setting in words: a list without its brackets, a whole number without its point."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def seeds(records: list[Record]) -> str:
-    """Which seeds, and what the baselines are."""
+    """Return which seeds, and what the baselines are."""
     numbers = sorted({r["cell"]["seed"] for r in records if r["cell"]["seed"] is not None})
     named = list(dict.fromkeys(r["cell"]["variant"] for r in records if not r["cell"]["model"]))
     said = f"Seeds: {', '.join(map(str, numbers))}."
@@ -170,7 +170,7 @@ def seeds(records: list[Record]) -> str:
 
 
 def evaluation(records: list[Record], preparations: dict[str, Record]) -> str:
-    """What was measured on what."""
+    """Return what was measured on what."""
     tested = {name: found["splits"]["test"]["rows"] for name, found in preparations.items()}
     rows = ", ".join(f"{name}: {count:,}" for name, count in tested.items())
     return shown(
@@ -180,7 +180,7 @@ def evaluation(records: list[Record], preparations: dict[str, Record]) -> str:
 
 
 def kept(records: list[Record]) -> str:
-    """Which epoch was kept, of which variants; nothing where it is always the last."""
+    """Return which epoch was kept, of which variants; nothing where it is always the last."""
     names: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for record in records:
         if config := record["run_info"].get("train_config"):
@@ -197,7 +197,7 @@ def kept(records: list[Record]) -> str:
 
 
 def statistics(verdicts: Record) -> str:
-    """The tests, with the numbers of this run."""
+    """Return the tests, with the numbers of this run."""
     datasets = verdicts["datasets"]
     pairs = [pair for found in datasets.values() for pair in found["comparisons"]]
     counts = "; ".join(f"{name}: {tested(d)} pairs" for name, d in datasets.items())
@@ -213,7 +213,7 @@ def statistics(verdicts: Record) -> str:
 
 
 def tested(found: Record) -> int:
-    """How many pairs of a dataset are corrected for each other."""
+    """Return how many pairs of a dataset are corrected for each other."""
     return max((pair["family"] for pair in found["comparisons"]), default=0)
 
 

@@ -89,7 +89,7 @@ def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] 
 
 
 def train_time(path: Path) -> float:
-    """The seconds of a training, as training.json and metrics.json hold them.
+    """Return the seconds of a training, as training.json and metrics.json hold them.
 
     Raises:
         InputError: the file is damaged.
@@ -132,18 +132,18 @@ def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
 
 
 def fetching(what: str, resources: Path, name: str) -> Stage:
-    """The stage that fetches a dataset or a model."""
+    """Return the stage that fetches a dataset or a model."""
     directory = resources / f"{what}s"
     return Stage(f"fetch_{what}", directory / name, directory / f"{name}.log")
 
 
 def is_trained(cell: Cell) -> bool:
-    """Whether a training comes before the evaluation."""
+    """Return whether a training comes before the evaluation."""
     return cell.seed is not None and cell.variant != "base"
 
 
 def why(waiting: list[Stage]) -> tuple[str, str]:
-    """The state of a cell that waits for some stages, and the reason.
+    """Return the state of a cell that waits for some stages, and the reason.
 
     A stage that failed says most; else it is the last one that has begun. A cell has begun when a
     stage of its own has.
@@ -164,7 +164,7 @@ def why(waiting: list[Stage]) -> tuple[str, str]:
 
 
 def failure(log: Path) -> str | None:
-    """What a log ends with, if that is an error of the script or of Python; else None."""
+    """Return what a log ends with, if that is an error of the script or of Python; else None."""
     with open(log, "rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(max(0, size - TAIL_BYTES))

@@ -10,7 +10,7 @@ KEYS = {"dataset", "variant", "source", "metrics"}  # `model` and `note` may be 
 
 
 def references(text: str) -> list[Reference]:
-    """The type of --published: a JSON list of objects, each with the keys of ``KEYS``."""
+    """Return the type of --published: a JSON list of objects, each with the keys of ``KEYS``."""
     try:
         found = json.loads(text)
     except ValueError as error:

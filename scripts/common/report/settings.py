@@ -19,7 +19,7 @@ Change = tuple[str, str, str]  # name of a setting, before, after; as they are s
 
 
 def settings(record: dict[str, Any], splits: dict[str, str]) -> Flat:
-    """The settings of a result by their names, such as ``train_config.max_steps``.
+    """Return the settings of a result by their names, such as ``train_config.max_steps``.
 
     Args:
         record: the content of a metrics.json.
@@ -44,14 +44,14 @@ def settings(record: dict[str, Any], splits: dict[str, str]) -> Flat:
 
 
 def flat(name: str, value: Any) -> Flat:
-    """A mapping in mappings as one, whose keys are paths with dots."""
+    """Return a mapping in mappings as one, whose keys are paths with dots."""
     if not isinstance(value, dict):
         return {name: value}
     return {key: v for part in value for key, v in flat(f"{name}.{part}", value[part]).items()}
 
 
 def hashes(results: Path, dataset: str) -> dict[str, str]:
-    """The hash of each split of a dataset, as its passport has it; {} where there is none.
+    """Return the hash of each split of a dataset, as its passport has it; {} where there is none.
 
     Raises:
         InputError: the passport is damaged.
@@ -70,7 +70,7 @@ def hashes(results: Path, dataset: str) -> dict[str, str]:
 
 
 def changes(before: Flat, after: Flat) -> list[Change]:
-    """The settings that differ, those of ``after`` first, each in the order it is in."""
+    """Return the settings that differ, those of ``after`` first, each in the order it is in."""
     names = dict.fromkeys((*after, *before))
     return [
         (name, written(before.get(name)), written(after.get(name)))
@@ -90,7 +90,7 @@ def written(value: Any) -> str:
 
 
 def by_cells(found: Iterable[tuple[Cell, list[Change]]]) -> dict[tuple[Cell, ...], list[Change]]:
-    """The changes that befell the same cells, by these cells.
+    """Return the changes that befell the same cells, by these cells.
 
     A new version that all cells have is told once so, apart from the settings of some.
     """

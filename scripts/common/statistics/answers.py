@@ -55,7 +55,7 @@ class Answers:
 
 
 def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
-    """The answers of all cells of a dataset, their rows in the order of the first cell's.
+    """Return the answers of all cells of a dataset, their rows in the order of the first cell's.
 
     Raises:
         InputError: a file is missing or damaged, or two cells were not measured on the same rows.
@@ -77,7 +77,7 @@ def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
 
 
 def columns(classes: list[str]) -> list[str]:
-    """The columns of the probabilities in predictions.parquet."""
+    """Return the columns of the probabilities in predictions.parquet."""
     return [f"probability_{name}" for name in classes]
 
 
@@ -112,7 +112,7 @@ def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
 
 
 def aligned(path: Path, first: pd.DataFrame, of: Path, classes: list[str]) -> pd.DataFrame:
-    """The predictions of a cell in the order of the first cell's rows.
+    """Return the predictions of a cell in the order of the first cell's rows.
 
     Raises:
         InputError: the two have other rows, or a row another label.
@@ -133,7 +133,7 @@ def aligned(path: Path, first: pd.DataFrame, of: Path, classes: list[str]) -> pd
 
 
 def numbered(frame: pd.DataFrame, classes: list[str], path: Path) -> np.ndarray:
-    """The labels as class numbers.
+    """Return the labels as class numbers.
 
     Raises:
         InputError: a label is none of the classes.

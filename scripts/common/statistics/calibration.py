@@ -25,7 +25,7 @@ class Reliability:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability:
-    """The points of a reliability diagram: Guo et al. 2017, "On calibration of modern neural
+    """Return the points of a reliability diagram: Guo et al. 2017, "On calibration of modern neural
     networks", ICML, section 2.
 
     Args:
@@ -74,7 +74,7 @@ def expected_calibration_error(
 
 
 def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean over rows of the squared error summed over all classes; 0 to 2.
+    """Return the mean over rows of the squared error summed over all classes; 0 to 2.
 
     Brier 1950, "Verification of forecasts expressed in terms of probability", Mon. Weather Rev.
     78, 1-3. For two classes it is twice the score that counts the positive class alone.

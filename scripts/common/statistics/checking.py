@@ -84,19 +84,19 @@ def check(record: Any, figures: Iterable[str]) -> None:
 
 
 def mapping(value: Any, name: str) -> Record:
-    """A mapping as it is."""
+    """Return a mapping as it is."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} is no mapping")
     return value
 
 
 def block(found: Record, name: str) -> Record:
-    """The mapping of that name."""
+    """Return the mapping of that name."""
     return mapping(found[name], name)
 
 
 def class_names(labels: Any) -> list[str]:
-    """The names of the classes: texts, no two of them the same."""
+    """Return the names of the classes: texts, no two of them the same."""
     if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
         raise ValueError("labels are no list of texts")
     if not labels or len(set(labels)) < len(labels):
@@ -167,7 +167,7 @@ def check_matrix(value: Any, name: str, classes: int) -> None:
 
 
 def number(value: Any, name: str = "") -> float:
-    """A finite number of JSON.
+    """Return a finite number of JSON.
 
     Args:
         value: any.

@@ -34,7 +34,7 @@ class Intervals:
 
 
 def wilson(hits: int, rows: int, level: float = 0.95) -> Interval:
-    """The score interval of a share of rows, such as accuracy.
+    """Return the score interval of a share of rows, such as accuracy.
 
     Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22,
     209-212; without correction for continuity: method 3 of Newcombe 1998, Stat. Med. 17, 857-872.
@@ -108,7 +108,7 @@ def bootstrap_intervals(
 
 
 def of_cells(drawn: np.ndarray, level: float) -> Intervals:
-    """The intervals of a variant from a metric of its cells, shape (seeds, resamples)."""
+    """Return the intervals of a variant from a metric of its cells, shape (seeds, resamples)."""
     return Intervals(
         [percentile_interval(one, level) for one in drawn],
         percentile_interval(drawn.mean(axis=0), level),
@@ -158,7 +158,7 @@ def bayesian_weights(
 
 
 def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> Interval:
-    """The central part of the resamples.
+    """Return the central part of the resamples.
 
     Efron and Tibshirani 1993, "An introduction to the bootstrap", chapter 13.
 
@@ -176,7 +176,7 @@ def holding(value: float, interval: Interval) -> Interval:
 
 
 def decimals(half_width: float, most: int = 4) -> int:
-    """How many decimals an error of this size supports.
+    """Return how many decimals an error of this size supports.
 
     The rule of the Particle Data Group (Review of Particle Physics, Introduction, section 5.3):
     an error shows two digits where its first three lie between 100 and 354, one up to 949, and

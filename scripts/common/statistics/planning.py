@@ -31,7 +31,7 @@ class Needed:
 def detectable_difference(
     comparison: Comparison, power: float = 0.8, alpha: float = 0.05, most: float = math.inf
 ) -> float | None:
-    """The smallest true difference that this comparison finds with the given power.
+    """Return the smallest true difference that this comparison finds with the given power.
 
     (t_{1-alpha/2} + t_power) times the standard error: Bloom 1995, "Minimum detectable effects",
     Eval. Rev. 19, 547-556.
@@ -55,12 +55,12 @@ def detectable_difference(
 
 
 def multiple(df: np.ndarray, power: float, alpha: float) -> np.ndarray:
-    """How many standard errors a difference must be."""
+    """Return how many standard errors a difference must be."""
     return stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(power, df)
 
 
 def needed(comparison: Comparison, power: float = 0.8, alpha: float = 0.05) -> Needed:
-    """How many rows, or how many seeds, would separate two variants.
+    """Return how many rows, or how many seeds, would separate two variants.
 
     With n rows and k seeds the variance of the difference is (rows + interactions / k) / n +
     seeds / k, of which each part is estimated (``variance.contrast``): more rows leave the
@@ -93,7 +93,7 @@ def needed(comparison: Comparison, power: float = 0.8, alpha: float = 0.05) -> N
 
 
 def reason(rows: int | None, seeds: int | None) -> str:
-    """The sentence that goes with the two numbers."""
+    """Return the sentence that goes with the two numbers."""
     if rows is None and seeds is None:
         return "neither more rows nor more seeds alone would do: it takes both"
     if rows is None:
@@ -109,7 +109,7 @@ def steps(most: int) -> np.ndarray:
 
 
 def first(numbers: np.ndarray, enough) -> int | None:
-    """The first of the ascending numbers that is enough, or None."""
+    """Return the first of the ascending numbers that is enough, or None."""
     found = np.flatnonzero(enough(numbers))
     return int(numbers[found[0]]) if len(found) else None
 
@@ -117,7 +117,7 @@ def first(numbers: np.ndarray, enough) -> int | None:
 def separates(
     comparison: Comparison, rows: np.ndarray, seeds: np.ndarray | None, power: float, alpha: float
 ) -> np.ndarray:
-    """Whether the difference seen would be found with so many rows and seeds.
+    """Return whether the difference seen would be found with so many rows and seeds.
 
     Args:
         comparison: where the variances come from.

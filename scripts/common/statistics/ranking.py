@@ -74,7 +74,7 @@ def share_of_gap(
 def fieller(
     above: float, below: float, var_above: float, var_below: float, covariance: float, t: float
 ) -> tuple[float, float] | None:
-    """The interval of a quotient of two means that are normal.
+    """Return the interval of a quotient of two means that are normal.
 
     All r with (above - r below)^2 <= t^2 (var_above - 2 r covariance + r^2 var_below): Fieller
     1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16, 175-185.
@@ -128,7 +128,7 @@ def exact_limits(
 
 
 def difference_interval(pair: Comparison, variants: list[Found], level: float) -> Interval:
-    """The interval of a difference, of this comparison alone, within what there can be.
+    """Return the interval of a difference, of this comparison alone, within what there can be.
 
     Student's, or where no resample moves the difference, one from both sides: two variants that are
     right on all rows and wrong on all, or never disagree, do so on these rows alone. Then the
@@ -151,7 +151,7 @@ def difference_interval(pair: Comparison, variants: list[Found], level: float) -
 
 
 def largest_difference(metric: str) -> float:
-    """The largest difference that two variants can have."""
+    """Return the largest difference that two variants can have."""
     least, most = bounds(metric)
     return most - least
 
@@ -201,7 +201,7 @@ def described(
 
 
 def each_seed(a: Measured, b: Measured) -> bool:
-    """Whether of several seeds each of the one is better than each of the other."""
+    """Return whether of several seeds each of the one is better than each of the other."""
     if len(a.values) == len(b.values) == 1:
         return False
     return bool(a.values.min() > b.values.max() or b.values.min() > a.values.max())
@@ -224,7 +224,7 @@ COSTS = {  # by what it is called: key of a metrics.json's train_info
 
 
 def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
-    """All that is said of one dataset, as verdicts.json holds it, but for the sentences.
+    """Return all that is said of one dataset, as verdicts.json holds it, but for the sentences.
 
     Args:
         answers: of all its cells.
@@ -292,7 +292,7 @@ def set_apart(groups: dict[str, list[Cell]]) -> set[str]:
 
 
 def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:
-    """The cells of each variant, by its full name."""
+    """Return the cells of each variant, by its full name."""
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         name = full_name(cell.identity["model"], cell.identity["variant"])
@@ -319,17 +319,17 @@ def kind(group: list[Cell]) -> str:
 
 
 def own_head(group: list[Cell]) -> bool:
-    """Whether the head came with the model."""
+    """Return whether the head came with the model."""
     return bool(group[0].record["train_info"].get("pretrained_head"))
 
 
 def untrained(group: list[Cell]) -> bool:
-    """Whether it is a base whose head was drawn at random and never trained."""
+    """Return whether it is a base whose head was drawn at random and never trained."""
     return kind(group) == "base" and not own_head(group)
 
 
 def identity_of(name: str, group: list[Cell]) -> Found:
-    """What names a variant."""
+    """Return what names a variant."""
     identity = group[0].identity
     return {
         "name": name,
@@ -342,7 +342,7 @@ def identity_of(name: str, group: list[Cell]) -> Found:
 
 
 def seeds_of(group: list[Cell]) -> list[int]:
-    """The seeds of a variant; none of a baseline."""
+    """Return the seeds of a variant; none of a baseline."""
     return [cell.identity["seed"] for cell in group if cell.identity["seed"] is not None]
 
 
@@ -380,7 +380,7 @@ def of_shares(measured: Measured, level: float) -> Intervals:
 
 
 def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[Interval, bool]:
-    """The interval of a mean over seeds, and whether it minds the seeds.
+    """Return the interval of a mean over seeds, and whether it minds the seeds.
 
     The wider, at each end, of Student's interval from rows and seeds, and of the bootstrap of the
     rows alone, which still has a width where every row is right; within what the metric can be.
@@ -410,7 +410,7 @@ def calibrated(labels: np.ndarray, group: list[Cell]) -> Found:
 
 
 def costs(group: list[Cell]) -> Found:
-    """What training took, as means over seeds; None where it took none."""
+    """Return what training took, as means over seeds; None where it took none."""
     found: Found = {}
     for name, key in COSTS.items():
         values = [cell.record["train_info"].get(key) for cell in group]
@@ -421,7 +421,7 @@ def costs(group: list[Cell]) -> Found:
 
 
 def collapsed(group: list[Cell]) -> list[int]:
-    """The seeds that gave nearly every row one class. A baseline has none."""
+    """Return the seeds that gave nearly every row one class. A baseline has none."""
     return [
         cell.identity["seed"]
         for cell in group
@@ -473,7 +473,7 @@ def close_gaps(
 
 
 def worth_telling(found: GapShare, significant: bool) -> GapShare:
-    """The share of a gap, or none: of one that is not significant, or if it may be anything.
+    """Return the share of a gap, or none: of one that is not significant, or if it may be anything.
 
     Args:
         found: as ``share_of_gap`` has it, which knows of no other comparison.

@@ -59,7 +59,7 @@ class Measured:
 
 
 def bounds(metric: str) -> tuple[float, float]:
-    """The least and the largest value that a metric can have."""
+    """Return the least and the largest value that a metric can have."""
     return METRICS[metric].least, METRICS[metric].most
 
 

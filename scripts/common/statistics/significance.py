@@ -47,12 +47,12 @@ class Comparison:
         return self.contrast.seeds_known
 
     def significant(self, alpha: float = 0.05) -> bool:
-        """Whether the difference is real, as far as the corrected test can tell."""
+        """Return whether the difference is real, as far as the corrected test can tell."""
         return self.p_holm <= alpha
 
 
 def compare(a: Measured, b: Measured, *, least_p: float = 0.0) -> Comparison:
-    """The test between two variants, of several seeds each, that minds rows and seeds.
+    """Return the test between two variants, of several seeds each, that minds rows and seeds.
 
     Student's t of the difference of means, see ``variance.contrast``. In simulations of variants
     that are equally good (300 and 1,000 rows, classes even and 87 to 13, accuracy and macro-F1; 2,
@@ -92,7 +92,7 @@ def compare_all(
     apart: Collection[str] = (),
     least_p: Mapping[tuple[str, str], float] | None = None,
 ) -> list[Comparison]:
-    """All pairs of the variants of a dataset, with p corrected for their number.
+    """Return all pairs of the variants of a dataset, with p corrected for their number.
 
     Args:
         measured: as ``resampling.measure`` returns it.
@@ -136,7 +136,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """The p-value of two trained models that are right on as many rows of the population.
+    """Return the p-value of two trained models that are right on as many rows of the population.
 
     Exact and conditional, two-sided: of the rows that one alone gets right, each is as likely to
     be a's. McNemar 1947, Psychometrika 12, 153-157; Fagerland, Lydersen and Laake 2013, "The
@@ -160,7 +160,7 @@ def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
 
 
 def least_p(answers_a: np.ndarray, answers_b: np.ndarray) -> float:
-    """The smallest p-value that few disagreements allow, whatever a bootstrap of them says.
+    """Return the smallest p-value that few disagreements allow, whatever a bootstrap of them says.
 
     Where a and b give the same answer to all rows but d, each of those may speak for either side;
     that all speak for one has a chance of 2 * 0.5**d (the sign test).
@@ -195,7 +195,7 @@ def paired_bootstrap(a: Measured, b: Measured, level: float = 0.95) -> tuple[Int
 
 
 def by_merit(measured: dict[str, Measured]) -> list[str]:
-    """The names of the variants, best mean first; ties of means in the given order."""
+    """Return the names of the variants, best mean first; ties of means in the given order."""
     sign = {True: 1, False: -1}
     return sorted(
         measured,
@@ -206,7 +206,7 @@ def by_merit(measured: dict[str, Measured]) -> list[str]:
 def tied_for_first(
     measured: dict[str, Measured], comparisons: Sequence[Comparison], alpha: float = 0.05
 ) -> list[str]:
-    """The variant with the best mean, and all that are not significantly worse than it.
+    """Return the variant with the best mean, and all that are not significantly worse than it.
 
     Members may well differ from each other; what they share is that the data do not rule out
     that each is as good as the best. The correction is over all pairs, hence over whichever of
@@ -228,7 +228,7 @@ def tied_for_first(
 def letters(
     measured: dict[str, Measured], comparisons: Sequence[Comparison], alpha: float = 0.05
 ) -> dict[str, str]:
-    """The compact letter display: two variants share a letter if and only if they are tied.
+    """Return the compact letter display: two variants share a letter if and only if they are tied.
 
     By insertion and absorption: Piepho 2004, "An algorithm for a letter-based representation of
     all-pairwise comparisons", J. Comput. Graph. Stat. 13, 456-466.
@@ -254,7 +254,7 @@ def letters(
 
 
 def separated(comparisons: Sequence[Comparison], alpha: float) -> set[frozenset[str]]:
-    """The pairs that differ significantly."""
+    """Return the pairs that differ significantly."""
     return {frozenset((each.a, each.b)) for each in comparisons if each.significant(alpha)}
 
 

@@ -123,7 +123,7 @@ def spread_over_seeds(measured: Measured) -> SeedSpread:
 
 
 def contrast(parts: Iterable[tuple[Measured, float]]) -> Contrast:
-    """A weighted sum of the means of different variants, with its standard error.
+    """Return a weighted sum of the means of different variants, with its standard error.
 
     Variance: that over the resamples, which are the same for all variants and so hold their
     covariances; and for each variant its weight**2 times what seeds add (``spread_over_seeds``).

@@ -23,7 +23,7 @@ Found = dict[str, Any]
 
 
 def by_position(found: Found) -> list[Found]:
-    """The variants, best mean first."""
+    """Return the variants, best mean first."""
     return sorted(found["variants"], key=lambda variant: variant["position"])
 
 
@@ -83,7 +83,7 @@ def beaten_by(found: Found, variant: Found) -> list[Found]:
 
 
 def worth_training(found: Found) -> Found | None:
-    """The cheapest of the trained variants tied for first; None where none is tied.
+    """Return the cheapest of the trained variants tied for first; None where none is tied.
 
     Of those within one standard error of the best of them: Breiman, Friedman, Olshen and Stone
     1984, "Classification and regression trees", section 3.4.3. A variant that is far below the
@@ -105,13 +105,13 @@ def near_best(found: Found) -> list[Found]:
 
 
 def within_error(found: Found, best: Found, other: Found) -> bool:
-    """Whether two variants are within one standard error of each other."""
+    """Return whether two variants are within one standard error of each other."""
     told = pair(found, best["name"], other["name"])
     return abs(told["difference"]) <= told["standard_error"]
 
 
 def cost(variant: Found) -> tuple:
-    """What to sort by: the parameters that are trained, the bytes saved, then the position.
+    """Return what to sort by: the parameters that are trained, the bytes saved, then the position.
 
     Not seconds: they differ from run to run, and with them the choice would.
     """
@@ -120,13 +120,13 @@ def cost(variant: Found) -> tuple:
 
 
 def of_kind(found: Found, model: str | None, kind: str) -> Found | None:
-    """The first variant of a kind on a model; None where there is none."""
+    """Return the first variant of a kind on a model; None where there is none."""
     matching = (v for v in found["variants"] if (v["model"], v["kind"]) == (model, kind))
     return next(matching, None)
 
 
 def pair(found: Found, a: str, b: str) -> Found:
-    """The comparison of two variants, turned so that the difference is a less b."""
+    """Return the comparison of two variants, turned so that the difference is a less b."""
     for each in found["comparisons"]:
         if (each["a"], each["b"]) == (a, b):
             return each
@@ -137,7 +137,7 @@ def pair(found: Found, a: str, b: str) -> Found:
 
 
 def outcome(comparison: Found) -> str:
-    """What a comparison says of its first variant: better, worse, or a tie."""
+    """Return what a comparison says of its first variant: better, worse, or a tie."""
     if not comparison["significant"]:
         return TIE
     lower = comparison["metric"] in LOWER_IS_BETTER
@@ -145,13 +145,13 @@ def outcome(comparison: Found) -> str:
 
 
 def ahead(comparison: Found) -> bool:
-    """Whether its first variant is better with every seed, if only by the figures."""
+    """Return whether its first variant is better with every seed, if only by the figures."""
     lower = comparison["metric"] in LOWER_IS_BETTER
     return comparison["each_seed"] and (comparison["difference"] < 0) == lower
 
 
 def apart(comparison: Found) -> str:
-    """The difference with its sign and the digits that its interval supports: +0.036."""
+    """Return the difference with its sign and the digits that its interval supports: +0.036."""
     return signed(comparison["difference"], Interval(comparison["low"], comparison["high"]))
 
 
@@ -159,7 +159,7 @@ FAR = 100  # times what there is, beyond which a number of rows or seeds says no
 
 
 def sentences(found: Found, wanted: str) -> list[str]:
-    """The verdict.
+    """Return the verdict.
 
     Args:
         found: a dataset of verdicts.json, without its ``verdict``.
@@ -188,7 +188,7 @@ def sentences(found: Found, wanted: str) -> list[str]:
 
 
 def headline(found: Found) -> str:
-    """What to use; of one seed each, it is said at once of what that holds."""
+    """Return what to use; of one seed each, it is said at once of what that holds."""
     told = choice(found)
     if fewest_seeds(found) != 1 or not trained(found["variants"]):
         return told
@@ -196,7 +196,7 @@ def headline(found: Found) -> str:
 
 
 def fewest_seeds(found: Found) -> int | None:
-    """The least number of seeds of a variant that draws something; None where none does."""
+    """Return the least number of seeds of a variant that draws something; None where none does."""
     drawn = [v for v in found["variants"] if v["kind"] not in UNTRAINED or v["untrained_head"]]
     return min((len(variant["seeds"]) for variant in drawn), default=None)
 
@@ -212,7 +212,7 @@ def too_few(found: Found) -> Iterator[str]:
 
 
 def choice(found: Found) -> str:
-    """What to use, and why."""
+    """Return what to use, and why."""
     use, train = chosen(found), worth_training(found)
     if not trained(found["variants"]):
         return f"Nothing was trained here; of what there is, {use['name']} {lead(found)}."
@@ -247,7 +247,7 @@ def no_reason(found: Found, use: Found, train: Found | None) -> str:
 
 
 def chances(told: Found) -> str:
-    """The p-value of a comparison, alone and among the others of its family."""
+    """Return the p-value of a comparison, alone and among the others of its family."""
     if told["family"] == 1:
         return f"p = {told['p']:.2g}"
     return f"p = {told['p']:.2g} alone, {told['p_holm']:.2g} among {told['family']} comparisons"
@@ -263,7 +263,7 @@ def lead(found: Found) -> str:
 
 
 def why(found: Found, use: Found) -> str:
-    """Why of those tied for first that one, as the rest of a sentence."""
+    """Return why of those tied for first that one, as the rest of a sentence."""
     first = trained(leaders(found))
     if len(first) == 1:
         return ""
@@ -298,7 +298,7 @@ def tied(found: Found) -> Iterator[str]:
 
 
 def power(pairs: list[Found]) -> str:
-    """The difference that the test rows could have shown, as the rest of a sentence."""
+    """Return the difference that the test rows could have shown, as the rest of a sentence."""
     told = [each for each in pairs if each["detectable"] is not None]
     if not told:
         return ""
@@ -313,12 +313,12 @@ def power(pairs: list[Found]) -> str:
 
 
 def size(difference: float) -> str:
-    """A difference with one or two digits that count: 0.02, 0.16."""
+    """Return a difference with one or two digits that count: 0.02, 0.16."""
     return f"{difference:.{decimals(difference)}f}"
 
 
 def beaten(found: Found) -> Iterator[str]:
-    """All that the chosen one beats."""
+    """Yield all that the chosen one beats."""
     use = chosen(found)["name"]
     others = [variant["name"] for variant in by_position(found) if variant["name"] != use]
     worse = [name for name in others if outcome(pair(found, use, name)) == BETTER]
@@ -377,7 +377,7 @@ def compared(word: str, comparison: Found) -> str:
 
 
 def head_of(base: Found) -> str:
-    """What to call a base."""
+    """Return what to call a base."""
     return "the untrained base" if base["untrained_head"] else "the base with its own head"
 
 
@@ -387,7 +387,7 @@ def listed(parts: list[str]) -> str:
 
 
 def gaps(found: Found) -> Iterator[str]:
-    """Which share of the gap from head to full the adapters of each model close."""
+    """Yield which share of the gap from head to full the adapters of each model close."""
     for model in models(found):
         told = [v for v in found["variants"] if v["model"] == model and v["share_of_gap"]]
         if not told:
@@ -405,7 +405,7 @@ def gaps(found: Found) -> Iterator[str]:
 
 
 def closes(variant: Found) -> str:
-    """The share of the gap that an adapter closes, in per cent, with its interval."""
+    """Return the share of the gap that an adapter closes, in per cent, with its interval."""
     ends = variant["share_of_gap"]
     # Adding 0 makes 0 of -0.
     value, low, high = (f"{round(100 * ends[key]) + 0}" for key in ("share", "low", "high"))
@@ -413,7 +413,7 @@ def closes(variant: Found) -> str:
 
 
 def outlook(found: Found) -> Iterator[str]:
-    """What it would take to tell the chosen one from the best that it is tied with."""
+    """Yield what it would take to tell the chosen one from the best that it is tied with."""
     use = chosen(found)
     pairs = [pair(found, v["name"], use["name"]) for v in leaders(found) if v is not use]
     told = next((each for each in pairs if outcome(each) == TIE), None)
@@ -438,13 +438,13 @@ def outlook(found: Found) -> Iterator[str]:
 
 
 def rough(number: int) -> int:
-    """A number with two digits that count, rounded up: an estimate has no more."""
+    """Return a number with two digits that count, rounded up: an estimate has no more."""
     unit = 10 ** max(0, len(str(number)) - 2)
     return -(-number // unit) * unit
 
 
 def collapses(found: Found) -> Iterator[str]:
-    """Which variants collapsed, and with which seeds."""
+    """Yield which variants collapsed, and with which seeds."""
     for variant in found["variants"]:
         if seeds := variant["collapsed"]:
             named = listed([str(seed) for seed in seeds])
