@@ -69,6 +69,22 @@ def test_each_of_the_three_counts_with_its_own_error():
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.03)
 
 
+def test_what_the_rows_do_to_all_three_cancels():
+    """The test rows move all three together: only what each has for itself makes the share vary."""
+    generator = np.random.default_rng(0)
+    shared = 0.02 * generator.normal(size=4000)
+    parts = []
+    for name, mean in (("lora", 0.75), ("head", 0.7), ("full", 0.9)):
+        draws = np.tile(mean + shared + 0.003 * generator.normal(size=4000), (3, 1))
+        parts.append(Measured(name, "accuracy", 1000, np.full(3, mean), draws, True))
+    lora, head, full = parts
+    found = share_of_gap(lora, head, full)
+    assert found.low is not None
+    assert found.high is not None
+    error = 0.003 / 0.2 * math.sqrt(1 + 0.25**2 + 0.75**2)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+
+
 def test_of_a_loss_too():
     found = share_of_gap(*three(0.5, 0.32, 0.3, 0.005, "loss"))
     assert found.share == pytest.approx(0.9)

@@ -5,11 +5,14 @@ model of errors, with 2,000 to 10,000 runs each.
 """
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from common.statistics.resampling import Variant, measure
+from common.statistics import ranking
+from common.statistics.intervals import Interval
+from common.statistics.resampling import Measured, Variant, measure
 from common.statistics.significance import (
     compare,
     compare_all,
@@ -269,3 +272,56 @@ def test_of_five_equal_variants_few_families_have_any_difference():
     ]
     assert np.mean(wrong) <= 0.05 + 2.6 * math.sqrt(0.05 * 0.95 / runs)
     assert np.mean(uncorrected) > 0.08
+
+
+def test_of_one_model_on_either_side_the_exact_test_of_accuracy_is_mcnemars():
+    a, b = right((True, True, 40), (True, False, 9), (False, True, 2), (False, False, 9))
+    labels = np.repeat([0, 1], 30)
+    one, other = (np.where(each, labels, 1 - labels)[None] for each in (a, b))
+    found = ranking.exact_limits({"a": one, "b": other}, labels, "accuracy")
+    assert found == {("a", "b"): mcnemar_exact(a, b)}
+    least = least_p(one, other)
+    assert least != mcnemar_exact(a, b)
+    for answered, metric in [
+        ({"a": one, "b": other}, "macro_f1"),
+        ({"a": np.repeat(one, 2, axis=0), "b": other}, "accuracy"),
+        ({"a": one, "b": np.repeat(other, 2, axis=0)}, "accuracy"),
+        ({"a": np.repeat(one, 2, axis=0), "b": np.repeat(other, 2, axis=0)}, "accuracy"),
+    ]:
+        assert ranking.exact_limits(answered, labels, metric) == {("a", "b"): least}
+    assert ranking.exact_limits({"a": one, "b": other}, labels, "loss") == {}
+
+
+def test_where_no_resample_moves_a_difference_its_interval_is_newcombes():
+    """Method 10 of Newcombe 1998, by hand: distances from value to end, added in quadrature."""
+    contrast = SimpleNamespace(value=0.3, standard_error=0.0, interval=lambda _: Interval(0.3, 0.3))
+    pair = SimpleNamespace(contrast=contrast, a="a", b="b", metric="accuracy", p=0.01)
+    told = [
+        {"name": name, "metrics": {"accuracy": {"value": value, "low": low, "high": high}}}
+        for name, value, low, high in [("a", 0.8, 0.7, 0.88), ("b", 0.5, 0.41, 0.6)]
+    ]
+    found = ranking.difference_interval(pair, told, 0.95)  # type: ignore[arg-type]
+    assert found.low == pytest.approx(0.3 - math.hypot(0.1, 0.1))
+    assert found.high == pytest.approx(0.3 + math.hypot(0.08, 0.09))
+    pair.p = 0.2
+    held = ranking.difference_interval(pair, told, 0.95)  # type: ignore[arg-type]
+    assert held.low == pytest.approx(min(0, found.low))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([0.9, 0.8], [0.7, 0.6], True),
+        ([0.7, 0.6], [0.9, 0.8], True),
+        ([0.9, 0.65], [0.7, 0.6], False),
+        ([0.9, 0.7], [0.7, 0.6], False),  # equal seeds are not better
+        ([0.9, 0.8], [0.7], True),
+        ([0.9], [0.7], False),  # one seed on either side tells nothing of seeds
+    ],
+)
+def test_each_seed_of_the_one_is_better_than_each_of_the_other(one, other, expected):
+    a, b = (
+        Measured(name, "f1", 10, np.array(values), np.zeros((len(values), 2)), True)
+        for name, values in (("a", one), ("b", other))
+    )
+    assert ranking.each_seed(a, b) is expected
