@@ -17,6 +17,7 @@ from common.model.metrics import classification_metrics
 from common.statistics import ranking
 from common.statistics.answers import Answers, Cell
 from common.statistics.intervals import wilson
+from common.statistics.resampling import Variant
 from common.statistics.significance import mcnemar_exact
 
 ROWS = 300
@@ -595,3 +596,24 @@ def test_a_metric_of_probabilities_is_not_bounded_by_the_predicted_classes(monke
         assert figure["value"] == pytest.approx(area)
         half = stats.norm.ppf(0.975) * np.sqrt(variance)
         assert (figure["high"] - figure["low"]) / 2 == pytest.approx(half, rel=0.08)
+
+
+def test_three_seeds_of_one_and_the_same_model_are_one_that_was_not_trained():
+    """A base with a head of its own has nothing for a seed to draw."""
+    same = np.tile([[[0.2, 0.8], [0.6, 0.4]]], (3, 1, 1))
+
+    def measured(probabilities: np.ndarray, kind: str) -> Variant:
+        cells = [
+            Cell({"dataset": "d", "model": "m", "variant": "v", "seed": seed},
+                 {"run_info": {"kind": kind}, "train_info": {"pretrained_head": True}}, each)
+            for seed, each in enumerate(probabilities)
+        ]  # fmt: skip
+        return ranking.as_variant("m/v", cells)
+
+    found = measured(same, "base")
+    assert (found.probabilities.shape, found.trained) == ((1, 2, 2), False)
+    found = measured(same, "adapter")
+    assert (found.probabilities.shape, found.trained) == ((3, 2, 2), True)
+    same[2, 0] = [0.3, 0.7]
+    found = measured(same, "base")
+    assert (found.probabilities.shape, found.trained) == ((3, 2, 2), True)
