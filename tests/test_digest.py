@@ -363,6 +363,8 @@ def test_of_a_module_that_is_handed_on_all_counts(tree, use):
         "from common import b\nclass C:\n    unused = b.unused",
         "from common import b\nclass C:\n    b = 1\n    def f(self):\n        return b.unused",
         "from common import b\n[b.unused for x in y]\n[b for b in x]",
+        "from common import b\n[b for b in b.unused()]",
+        "from common import b\ndef f():\n    return {b for b in sorted(b.unused())}",
         "from common import b\ndef f(x=b.unused): pass",
         "from common import d\nd.unused()",
         "from common.d import f\nf()",

@@ -73,3 +73,9 @@ def test_the_workflow_imports_nothing_of_its_tests(folder):
     python = [file for file in files if file.suffix == ".py"]
     firsts = {(file.name, dotted.partition(".")[0]) for file in python for dotted in imported(file)}
     assert [each for each in firsts if each[1] in OF_TESTS] == []
+
+
+def test_packages_hold_no_code():
+    """What runs when a package is imported is in no digest."""
+    found = [file for file in SCRIPTS.rglob("__init__.py") if file.read_text().strip()]
+    assert found == []

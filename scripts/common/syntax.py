@@ -511,6 +511,8 @@ class Scope:
         elif kind in FUNCTIONS:
             self._function(node)
         elif kind in COMPREHENSIONS:
+            # What the first `for` goes through is of outside, if it has the name of a variable.
+            self.walk(node.generators[0].iter)  # type: ignore[attr-defined]
             inner = Scope(self.imports)
             inner.children(node)
             self.uses |= inner.leaving()
