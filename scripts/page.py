@@ -276,8 +276,8 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
     """Return a variant on a scale from first to last.
 
     Returns:
-        name, tied, untrained, collapsed, shown (the figure in words; None where there is none) and,
-        of a figure, left, right and place, in per cent of the scale.
+        name, tied, untrained, collapsed, learned_nothing, shown (the figure in words; None where
+        there is none) and, of a figure, left, right and place, in per cent of the scale.
     """
     found = variant["metrics"].get(metric)
     ends = {"left": "low", "right": "high", "place": "value"} if found else {}
@@ -285,6 +285,7 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
         "name": variant["name"],
         "shown": found["shown"] if found else None,
         "collapsed": variant["collapsed"],
+        "learned_nothing": variant["learned_nothing"],
         "untrained": variant["untrained_head"],
         "tied": variant["tied_for_first"],
         **{key: round(100 * (found[end] - first) / (last - first), 2) for key, end in ends.items()},

@@ -781,6 +781,18 @@ def test_on_paper_everything_is_there(visit):
     assert not tab.locator(".configuration").get_attribute("open")
 
 
+def test_trainings_that_learned_nothing_are_marked(tmp_path, visit):
+    def change(datasets):
+        (lora,) = [v for v in datasets["d"]["variants"] if v["name"] == "minilm/lora-r16"]
+        lora["learned_nothing"] = [1]
+
+    tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}), change=change))
+    marked = tab.locator("#table tbody tr", has_text="learned nothing in 1 of 2 seeds")
+    assert [row.inner_text().split()[0] for row in marked.all()] == ["lora-r16"]
+    lines = tab.locator(".forest .line", has_text="learned nothing with some seed")
+    assert [line.inner_text().split()[0] for line in lines.all()] == ["minilm/lora-r16"]
+
+
 @pytest.mark.full
 def test_what_was_not_measured_is_shown_as_such(tmp_path, visit):
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, variants=("base",), seeds=(0,))))

@@ -26,6 +26,7 @@ def variant(name: str, value: float, kind: str, cost: int | None = None, **more)
             "file_bytes": cost and 4 * cost,
         },
         "collapsed": [],
+        "learned_nothing": [],
         "share_of_gap": None,
         **more,
     }
@@ -294,6 +295,13 @@ def test_two_seeds_that_collapsed_are_two():
     made = found(variant(*LORA), variant(*TFIDF), variant(*BIGGER, collapsed=[0, 1]))
     said = "m/lora-r16 collapsed with seeds 0 and 1 of 2: it gave one class"
     assert any(sentence.startswith(said) for sentence in verdict.sentences(made, "f1"))
+
+
+def test_trainings_that_learned_nothing_are_named():
+    made = found(variant(*LORA), variant(*TFIDF), variant(*BIGGER, learned_nothing=[1]))
+    why = "its training loss ended where guessing would. Its figures count that."
+    said = f"m/lora-r16 learned nothing with seed 1 of 2: {why}"
+    assert said in verdict.sentences(made, "f1")
 
 
 def test_collapsed_cells_are_named_and_not_chosen():

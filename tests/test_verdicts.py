@@ -259,6 +259,15 @@ def test_a_collapsed_cell_is_named(several, make, judge):
     assert any("bert/lora-r4 collapsed with seed 1 of 3" in each for each in found["verdict"])
 
 
+def test_seeds_that_learned_nothing_are_listed():
+    cells = [
+        Cell({"dataset": "d", "model": "m", "variant": "v", "seed": seed},
+             {"train_info": info}, np.ones((2, 2)) / 2)
+        for seed, info in enumerate(({}, {"learned_nothing": True}, {"learned_nothing": False}))
+    ]  # fmt: skip
+    assert ranking.learned_nothing(cells) == [1]
+
+
 def test_figures_are_those_of_the_evaluation(several, judge, tmp_path):
     several(majority=0.5, tfidf=0.7, lora_r4=0.9)
     found = named(judge("lora-r4"))["bert/lora-r4"]

@@ -253,6 +253,7 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
             "calibration": calibrated(answers.labels, group),
             "costs": costs(group),
             "collapsed": collapsed(group),
+            "learned_nothing": learned_nothing(group),
         }
         for name, group in groups.items()
     ]
@@ -426,6 +427,13 @@ def collapsed(group: list[Cell]) -> list[int]:
         cell.identity["seed"]
         for cell in group
         if cell.identity["seed"] is not None and cell.record["metrics"]["test"].get("collapsed")
+    ]
+
+
+def learned_nothing(group: list[Cell]) -> list[int]:
+    """Return the seeds whose training loss ended where guessing would."""
+    return [
+        cell.identity["seed"] for cell in group if cell.record["train_info"].get("learned_nothing")
     ]
 
 

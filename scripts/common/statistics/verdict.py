@@ -171,7 +171,7 @@ def sentences(found: Found, wanted: str) -> list[str]:
     if len(found["variants"]) == 1:
         only = found["variants"][0]
         parts.append(f"{only['name']} alone was measured, so there is nothing to compare it with.")
-        return [*parts, *collapses(found), *few_seeds(found)]
+        return [*parts, *failed_trainings(found), *few_seeds(found)]
     return [
         *parts,
         headline(found),
@@ -182,7 +182,7 @@ def sentences(found: Found, wanted: str) -> list[str]:
         *adapters(found),
         *gaps(found),
         *outlook(found),
-        *collapses(found),
+        *failed_trainings(found),
         *few_seeds(found),
     ]
 
@@ -443,16 +443,21 @@ def rough(number: int) -> int:
     return -(-number // unit) * unit
 
 
-def collapses(found: Found) -> Iterator[str]:
-    """Yield which variants collapsed, and with which seeds."""
+def failed_trainings(found: Found) -> Iterator[str]:
+    """Yield which variants learned nothing or collapsed, and with which seeds."""
+    kinds = {
+        "learned_nothing": ("learned nothing", "its training loss ended where guessing would"),
+        "collapsed": ("collapsed", "it gave one class to nearly every row"),
+    }
     for variant in found["variants"]:
-        if seeds := variant["collapsed"]:
-            named = listed([str(seed) for seed in seeds])
-            word = "seeds" if len(seeds) > 1 else "seed"
-            yield (
-                f"{variant['name']} collapsed with {word} {named} of {len(variant['seeds'])}: it "
-                "gave one class to nearly every row. Its figures count that."
-            )
+        for key, (what, why) in kinds.items():
+            if seeds := variant[key]:
+                named = listed([str(seed) for seed in seeds])
+                word = "seeds" if len(seeds) > 1 else "seed"
+                yield (
+                    f"{variant['name']} {what} with {word} {named} of {len(variant['seeds'])}: "
+                    f"{why}. Its figures count that."
+                )
 
 
 def few_seeds(found: Found) -> Iterator[str]:

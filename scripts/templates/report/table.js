@@ -8,12 +8,13 @@ const nameCell = ({ dataset, variant }) => [
   variant.variant,
   ...(variant.untrained_head ? [" ", element("span", { class: "tag" }, "untrained head")] : []),
   ...(variant.tied_for_first ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
-  ...(variant.collapsed.length ? [" ", element("span", { class: "tag warn" }, collapsedWords(variant))] : []),
+  ...["learned_nothing", "collapsed"].filter((key) => variant[key].length)
+    .flatMap((key) => [" ", element("span", { class: "tag warn" }, failureWords(variant, key))]),
   element("small", { class: "where" }, [variant.model, dataset].filter(Boolean).join(", ")),
 ];
 
-const collapsedWords = ({ collapsed, seeds }) =>
-  (seeds.length ? `collapsed in ${collapsed.length} of ${seeds.length} seeds` : "collapsed");
+const failureWords = ({ seeds, ...variant }, key) =>
+  `${key.replace("_", " ")}${seeds.length ? ` in ${variant[key].length} of ${seeds.length} seeds` : ""}`;
 
 /** The figure of a row by the metric that is chosen, or by what stands in for it. */
 const figureIn = ({ part, variant }) => figureOf(variant, metricOf(part, state.metric));
