@@ -137,7 +137,7 @@ EDITS = [
     function_edit("files", "written_aside", {}),
     function_edit("gpus", "lease", {}),
     function_edit("data/wheels", "copy_members", {"fetch_model": 2, **TOKENIZED}),
-    function_edit("data/rows", "read_csv", PREPARED),
+    function_edit("data/reading", "read_csv", PREPARED),
     function_edit("data/splits", "carve", PREPARED),
     function_edit("data/leakage", "repeats", PREPARED),
     function_edit("data/encoding", "load_tokenizer", TOKENIZED),
@@ -159,7 +159,7 @@ EDITS = [
     function_edit("statistics/significance", "compare", VERDICTS),
     function_edit("report/drawing", "legend", {"plot": 1}),
     function_edit("report/latex", "table", REPORT),
-    function_edit("report/tidy", "by_variant", REPORT),
+    function_edit("report/comparison", "by_variant", REPORT),
     function_edit("report/difference", "figures", {}),
     function_edit("report/progress", "standing", {}),
     Edit(
