@@ -8,9 +8,9 @@ from common import startup
 
 
 @pytest.fixture(autouse=True)
-def unfrozen(monkeypatch):
+def unfrozen():
     gc.unfreeze()
-    monkeypatch.setattr(startup, "_done", [])
+    startup.freeze_once.cache_clear()
     yield
     gc.freeze()  # as in conftest.py
 

@@ -265,7 +265,7 @@ def test_seeds_that_learned_nothing_are_listed():
              {"train_info": info}, np.ones((2, 2)) / 2)
         for seed, info in enumerate(({}, {"learned_nothing": True}, {"learned_nothing": False}))
     ]  # fmt: skip
-    assert ranking.learned_nothing(cells) == [1]
+    assert ranking.seeds_of(cells, ranking.learned_nothing) == [1]
 
 
 def test_figures_are_those_of_the_evaluation(several, judge, tmp_path):

@@ -3,8 +3,13 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-_done: list[bool] = []  # whether this process has frozen what it imported
+
+@cache
+def freeze_once() -> None:
+    """Freeze what there is, at the first call; ``gc.get_freeze_count`` would count a million."""
+    gc.freeze()
 
 
 @contextmanager
@@ -21,8 +26,6 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        if not _done:  # gc.get_freeze_count() would count a million objects
-            gc.freeze()
-            _done.append(True)
+        freeze_once()
         if was_on:
             gc.enable()

@@ -5,6 +5,7 @@ adapter closes.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import fmean
@@ -103,6 +104,7 @@ def fieller(
 ONE_SEED = "one seed: this tells of these trained models alone; run three seeds or more"
 
 Found = dict[str, Any]
+Record = dict[str, Any]  # of metrics.json
 
 
 def exact_limits(
@@ -252,8 +254,8 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
             },
             "calibration": calibrated(answers.labels, group),
             "costs": costs(group),
-            "collapsed": collapsed(group),
-            "learned_nothing": learned_nothing(group),
+            "collapsed": seeds_of(group, collapsed),
+            "learned_nothing": seeds_of(group, learned_nothing),
         }
         for name, group in groups.items()
     ]
@@ -278,7 +280,7 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
 def unseat(found: Found) -> None:
     """Take the first place from yardsticks that only the lack of seeds ties with the best."""
     for variant in verdict.leaders(found)[1:]:
-        if verdict.learned_nothing(variant) and verdict.clearly_below(found, variant):
+        if verdict.is_trivial(variant) and verdict.clearly_below(found, variant):
             variant["tied_for_first"] = False
 
 
@@ -342,9 +344,10 @@ def identity_of(name: str, group: list[Cell]) -> Found:
     }
 
 
-def seeds_of(group: list[Cell]) -> list[int]:
-    """Return the seeds of a variant; none of a baseline."""
-    return [cell.identity["seed"] for cell in group if cell.identity["seed"] is not None]
+def seeds_of(group: list[Cell], holds: Callable[[Record], object] | None = None) -> list[int]:
+    """Return the seeds of a variant of whose record something holds; none of a baseline."""
+    seeds = ((cell.identity["seed"], cell.record) for cell in group)
+    return [seed for seed, record in seeds if seed is not None and (holds is None or holds(record))]
 
 
 def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: float) -> Found:
@@ -421,20 +424,14 @@ def costs(group: list[Cell]) -> Found:
     return found
 
 
-def collapsed(group: list[Cell]) -> list[int]:
-    """Return the seeds that gave nearly every row one class. A baseline has none."""
-    return [
-        cell.identity["seed"]
-        for cell in group
-        if cell.identity["seed"] is not None and cell.record["metrics"]["test"].get("collapsed")
-    ]
+def collapsed(record: Record) -> object:
+    """Return whether nearly every test row was given one class."""
+    return record["metrics"]["test"].get("collapsed")
 
 
-def learned_nothing(group: list[Cell]) -> list[int]:
-    """Return the seeds whose training loss ended where guessing would."""
-    return [
-        cell.identity["seed"] for cell in group if cell.record["train_info"].get("learned_nothing")
-    ]
+def learned_nothing(record: Record) -> object:
+    """Return whether the training loss ended where guessing would."""
+    return record["train_info"].get("learned_nothing")
 
 
 def placed(

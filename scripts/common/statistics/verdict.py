@@ -37,8 +37,8 @@ def trained(variants: list[Found]) -> list[Found]:
     return [variant for variant in variants if variant["kind"] not in UNTRAINED]
 
 
-def learned_nothing(variant: Found) -> bool:
-    """Whether it is a yardstick that nobody would use: majority class, or an untrained head."""
+def is_trivial(variant: Found) -> bool:
+    """Return whether nobody would use it: the majority class, or an untrained head."""
     return variant["name"] == MAJORITY or variant["untrained_head"]
 
 
@@ -71,13 +71,13 @@ def chosen(found: Found) -> Found:
     where nothing is shown to be better.
     """
     free = [v for v in leaders(found) if v["kind"] in UNTRAINED and not beaten_by(found, v)]
-    useful = [variant for variant in free if not learned_nothing(variant)]
+    useful = [variant for variant in free if not is_trivial(variant)]
     return next(iter([*useful, *free]), None) or worth_training(found) or leaders(found)[0]
 
 
 def beaten_by(found: Found, variant: Found) -> list[Found]:
     """The variants that are significantly better: of a yardstick all, else the trained ones."""
-    those = found["variants"] if learned_nothing(variant) else trained(found["variants"])
+    those = found["variants"] if is_trivial(variant) else trained(found["variants"])
     others = [other for other in those if other["name"] != variant["name"]]
     return [v for v in others if outcome(pair(found, v["name"], variant["name"])) == BETTER]
 
@@ -216,7 +216,7 @@ def choice(found: Found) -> str:
     use, train = chosen(found), worth_training(found)
     if not trained(found["variants"]):
         return f"Nothing was trained here; of what there is, {use['name']} {lead(found)}."
-    if learned_nothing(use):
+    if is_trivial(use):
         what = "gives every row the most frequent class"
         if use["untrained_head"]:
             what = "has a head that was never trained"
