@@ -107,46 +107,42 @@ def resident_bytes(process: psutil.Process) -> int:
 
 def draw(measured: list[dict[str, Any]], path: Path) -> None:
     """Draw seconds and memory by the number of rows; the dotted line grows as the rows do."""
-    from common.report import drawing
+    from common.report import vega
 
-    drawing.prepare()
-    from matplotlib.figure import Figure
-
-    figure = Figure((8, 3.6), layout="constrained")
-    units = {"seconds": "seconds", "peak_memory_mib": "most memory held (MiB)"}
-    for axes, (column, title) in zip(figure.subplots(1, 2), units.items(), strict=True):
-        points = {
-            stage: {row["rows"]: row[column] for row in measured if row["stage"] == stage}
-            for stage in STAGES
-        }
-        draw_panel(axes, points, drawing.COLOURS)
-        axes.set_title(title, loc="left", fontsize=9)
-        if column == "seconds":
-            rows, last = list(points[STAGES[0]].items())[-1]
-            axes.plot([rows / 10, rows], [last / 10, last], ":", color=drawing.INK, zorder=0,
-                      label="ten times the rows, ten times the time")  # fmt: skip
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
-                  ncols=3, frameon=False)  # fmt: skip
-    figure.suptitle("Preparing and tokenising rows of 30 words", fontweight="bold")
-    drawing.save(figure, path)
-
-
-def draw_panel(axes: Any, points: dict[str, dict[int, float]], colours: list[str]) -> None:
-    """A line per stage with its values: above the line where it is the upper one, else below."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.set(xscale="log", yscale="log", xlabel="rows")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axis.set_minor_formatter(NullFormatter())
-    for (stage, values), colour in zip(points.items(), colours, strict=False):
-        axes.plot(list(values), list(values.values()), "o-", color=colour, label=stage)
-        for rows, value in values.items():
-            upper = value >= max(other.get(rows, 0) for other in points.values())
-            axes.annotate(f"{value:,g}", (rows, value), (0, 7 if upper else -15), ha="center",
-                          color=colour, fontsize=8, textcoords="offset points")  # fmt: skip
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(0.15, 0.25)
+    sizes = sorted({row["rows"] for row in measured})
+    across = vega.number(
+        "rows", "rows", scale={"type": "log"}, axis={"values": sizes, "format": ","}
+    )
+    colour = {"field": "stage", "type": "nominal", "title": None,
+              "scale": {"domain": list(STAGES), "range": vega.COLOURS[: len(STAGES)]}}  # fmt: skip
+    panels = []
+    for column, title in {
+        "seconds": "seconds",
+        "peak_memory_mib": "most memory held (MiB)",
+    }.items():
+        up = vega.number(column, None, scale={"type": "log"}, axis={"format": ",", "tickCount": 4})
+        # The larger of two values of as many rows stands above its line, the smaller below.
+        rows = [row | {"upper": row[column] >= max(other[column] for other in measured
+                                                   if other["rows"] == row["rows"])}
+                for row in measured]  # fmt: skip
+        text = {"type": "text", "fontSize": 10}
+        places = [
+            vega.layer(f"{column}-{upper}", {**text, "dy": shift},
+                       [row for row in rows if row["upper"] is upper],
+                       x=across, y=up, color=colour, text={"field": column, "format": ",.4~g"})
+            for upper, shift in ((True, -11), (False, 14))
+        ]  # fmt: skip
+        last = max((row for row in rows if row["stage"] == STAGES[0]), key=lambda row: row["rows"])
+        guide = [{"rows": last["rows"] / by, column: last[column] / by} for by in (10, 1)]
+        dotted = {"type": "line", "strokeDash": [1, 4], "color": vega.INK}
+        linear = vega.layer(f"linear-{column}", dotted, guide, x=across, y=up)
+        line = vega.layer(f"line-{column}", {"type": "line", "point": True}, rows, x=across, y=up,
+                          color=colour)  # fmt: skip
+        layers = [*([linear] if column == "seconds" else []), line, *places]
+        panels.append({"title": title, "width": 320, "height": 240, "layer": layers})
+    heading = {"text": "Preparing and tokenising rows of 30 words",
+             "subtitle": "Dotted: ten times the rows, ten times the time"}  # fmt: skip
+    vega.save({"title": heading, "hconcat": panels}, path)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,6 @@
+from common.report.figures import FIGURES
+
+
 rule verdicts:
     """Tell which differences between variants are real, from their answers on the test rows."""
     input:
@@ -99,53 +102,18 @@ rule report:
 rule plot:
     """Draw the comparison, each figure a file: what the page shows, for papers."""
     input:
-        csv="results/comparison.csv",
-        digests="results/comparison.digests.json",
         verdicts="results/verdicts.json",
         metrics=config["metrics"],
     output:
-        comparison=report(
-            "results/comparison.svg",
-            caption="captions/comparison_svg.rst",
-            category="Comparison",
-            labels={"what": "Every seed", "as": "figure"},
-        ),
-        intervals=report(
-            "results/intervals.svg",
-            caption="captions/intervals_svg.rst",
-            category="Comparison",
-            labels={"what": "Means, intervals and ties", "as": "figure"},
-        ),
-        costs=report(
-            "results/costs.svg",
-            caption="captions/costs_svg.rst",
-            category="Comparison",
-            labels={"what": "Quality against cost", "as": "figure"},
-        ),
-        ranks=report(
-            "results/ranks.svg",
-            caption="captions/ranks_svg.rst",
-            category="Comparison",
-            labels={"what": "Rank against quality", "as": "figure"},
-        ),
-        learning=report(
-            "results/learning.svg",
-            caption="captions/learning_svg.rst",
-            category="Training",
-            labels={"what": "Losses by step", "as": "figure"},
-        ),
-        reliability=report(
-            "results/reliability.svg",
-            caption="captions/reliability_svg.rst",
-            category="Calibration",
-            labels={"what": "Reliability diagrams", "as": "figure"},
-        ),
-        confusion=report(
-            "results/confusion.svg",
-            caption="captions/confusion_svg.rst",
-            category="Confusion matrices",
-            labels={"what": "Test rows", "as": "figure"},
-        ),
+        [
+            report(
+                f"results/{name}.svg",
+                caption="captions/figure_svg.rst",
+                category="Figures",
+                labels={"what": figure.title, "as": "figure"},
+            )
+            for name, figure in FIGURES.items()
+        ],
     log:
         "results/plot.log",
     benchmark:
@@ -154,20 +122,12 @@ rule plot:
         "../envs/workflow.yaml"
     params:
         **code("plot"),
-        flags=flags("report"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
-            --csv {input.csv:q} \\
+        python {params.script:q} \\
             --results results \\
             --verdicts {input.verdicts:q} \\
-            --comparison {output.comparison:q} \\
-            --intervals {output.intervals:q} \\
-            --costs {output.costs:q} \\
-            --ranks {output.ranks:q} \\
-            --learning {output.learning:q} \\
-            --reliability {output.reliability:q} \\
-            --confusion {output.confusion:q} \\
+            --figures {output:q} \\
             &> {log:q}
         """
 

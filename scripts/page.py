@@ -23,7 +23,9 @@ from common import cli, files
 from common.cells import Cell, full_name
 from common.cli import InputError
 from common.data import datadict
-from common.report import compared, disagreements
+from common.report import compared, disagreements, vega
+from common.report.compared import Comparison
+from common.report.figures import FIGURES
 from common.report.references import Reference, references
 
 if TYPE_CHECKING:
@@ -33,9 +35,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("page")
 
 TEMPLATE, STYLE = "report.html", "report.css"
-SCRIPTS = ("dom", "data", "theme", "figures", "charts", "table", "matrices", "rows", "main")
+SCRIPTS = ("dom", "data", "theme", "figures", "table", "matrices", "rows", "main")
 PICTURES = ("classes.svg", "lengths.svg")
 VERDICTS = ("metric", "level", "datasets")
+OF_FIGURE = ("title", "caption", "empty", "across", "one_at_a_time")
 TEXT_BYTES = 6_000_000  # of all texts in a page: with the library and the rest, below 20 MB
 SIGNIFICANT_DIGITS = 6
 MOST_LINES = 14  # of intervals that stand at the head of a page; beyond, the best of them
@@ -54,8 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--templates", required=True, type=Path, help="directory of the template")
     parser.add_argument("--page", required=True, type=Path, help="HTML file to write")
     args = parser.parse_args(argv)
-    verdicts = read_verdicts(args.verdicts, args.results)
-    data, records = compose(args.results, verdicts)
+    verdicts, comparison = read_verdicts(args.verdicts, args.results)
+    data, records = compose(args.results, verdicts, comparison)
     page = render(
         args.templates,
         data=data,
@@ -72,8 +75,8 @@ def main(argv: list[str] | None = None) -> None:
     log.info("%s, %.1f MB", args.page, args.page.stat().st_size / 1e6)
 
 
-def read_verdicts(path: Path, results: Path) -> Verdicts:
-    """Return the verdicts, gone through as far as the page reads them.
+def read_verdicts(path: Path, results: Path) -> tuple[Verdicts, Comparison]:
+    """Return the verdicts, checked as far as the page reads them, and what its figures draw.
 
     Args:
         path: the JSON file of the stage `verdicts`.
@@ -84,7 +87,7 @@ def read_verdicts(path: Path, results: Path) -> Verdicts:
     """
     from common.statistics import verdict
 
-    compared.read(path, results)  # all that it needs of a variant, the page needs too
+    comparison = compared.read(path, results)
     with compared.written_by("verdicts", path):
         verdicts = files.read_json(path, VERDICTS)
         inline_json(verdicts)
@@ -96,7 +99,7 @@ def read_verdicts(path: Path, results: Path) -> Verdicts:
                 require_name(variant)
             for pair in part["comparisons"]:
                 verdict.outcome(pair)
-    return verdicts
+    return verdicts, comparison
 
 
 def require_name(variant: dict[str, Any]) -> None:
@@ -118,7 +121,9 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read ({cli.one_line(error)})") from error
 
 
-def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def compose(
+    results: Path, verdicts: Verdicts, comparison: Comparison
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what the scripts of the page read, and the metrics.json of every cell and baseline.
 
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
@@ -133,10 +138,30 @@ def compose(results: Path, verdicts: Verdicts) -> tuple[dict[str, Any], list[dic
         rows = test_rows(results / name / "data", part["variants"], found, size)
         pairs = [pair | {"outcome": verdict.outcome(pair)} for pair in part["comparisons"]]
         own = {"variants": with_cells(part["variants"], found), "comparisons": pairs}
-        datasets[name] = part | rows | own
+        datasets[name] = part | rows | own | {"figures": drawn(comparison, name)}
         records += [cell.record for cell in found.cells]
-    known = {"lower_is_better": list(LOWER_IS_BETTER), "datasets": datasets}
+    figures = [
+        {"id": name, **{key: getattr(figure, key) for key in OF_FIGURE}}
+        for name, figure in FIGURES.items()
+        if figure.page
+    ]
+    known = {
+        "lower_is_better": list(LOWER_IS_BETTER), "datasets": datasets, "figures": figures,
+        "palette": vega.PALETTE, "vega_config": vega.CONFIG,
+    }  # fmt: skip
     return compact(verdicts | known), records
+
+
+def drawn(comparison: Comparison, name: str) -> dict[str, Any]:
+    """Return the figures of a dataset: of each its panels, and header and rows of its table."""
+    (part,) = [each for each in comparison.datasets if each.name == name]
+    shown = {}
+    for figure_name, figure in FIGURES.items():
+        if figure.page:
+            header, rows = figure.table(part)
+            panels = figure.panels(comparison, part)
+            shown[figure_name] = {"panels": panels, "header": header, "rows": rows}
+    return shown
 
 
 def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers":
@@ -159,14 +184,12 @@ def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers"
 
 
 def with_cells(variants: list[dict[str, Any]], found: "Answers") -> list[dict[str, Any]]:
-    """The variants with their cells, and the rank of the adapter where it has a single one."""
-    told = []
-    for variant in variants:
-        own = [cell for cell in found.cells if named(cell) == variant["name"]]
-        rank = compared.rank_of(own[0].record)
-        shown = [of_cell(cell, len(found.classes)) for cell in own]
-        told.append(variant | {"rank": rank, "cells": shown})
-    return told
+    """Return the variants with their cells."""
+    return [
+        variant | {"cells": [of_cell(cell, len(found.classes)) for cell in found.cells
+                             if named(cell) == variant["name"]]}
+        for variant in variants
+    ]  # fmt: skip
 
 
 def named(cell: "Answered") -> str:
@@ -175,20 +198,16 @@ def named(cell: "Answered") -> str:
 
 
 def of_cell(cell: "Answered", classes: int) -> dict[str, Any]:
-    """Of one cell: its predictions, its confusion matrix on the test rows, its losses by step.
+    """Return of one cell its predictions and its confusion matrix on the test rows.
 
     Returns:
         ``seed``; ``predictions``, as ``disagreements.encode`` writes them; ``confusion``, shape
-        (classes, classes); ``train`` and ``validation``, lists of pairs of step and loss, empty
-        where none were logged.
+        (classes, classes).
     """
-    record = cell.record
-    losses = compared.losses_of(record)
     return {
         "seed": cell.identity["seed"],
         "predictions": disagreements.encode(cell.predictions, classes),
-        "confusion": record["metrics"]["test"]["confusion_matrix"],
-        **losses._asdict(),
+        "confusion": cell.record["metrics"]["test"]["confusion_matrix"],
     }
 
 
@@ -367,7 +386,6 @@ def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
     """Return the page: the template filled in, everything within it."""
     import jinja2
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
@@ -378,7 +396,7 @@ def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
     )
     sources = [read_text(templates / "report" / f"{name}.js") for name in SCRIPTS]
     script = '(() => {\n"use strict";\n' + "\n".join(sources) + "\n})();"
-    library = get_plotlyjs()
+    library = vega.library()
     parts["passports"] = {name: Markup(html) for name, html in parts["passports"].items()}
     return environment.get_template(TEMPLATE).render(
         level=data["level"],

@@ -19,9 +19,8 @@ from typing import Any
 from common import cli, files
 from common.cli import InputError
 from common.data import passport
-from common.markdown import flat
-from common.report import drawing
-from common.report.drawing import COLOURS, INK
+from common.report import vega
+from common.report.vega import Spec, layer
 
 log = logging.getLogger("passport")
 
@@ -35,8 +34,7 @@ PREPARED = (
     "by_splits",
 )
 TOKENIZED = ("max_length", "tokenizer", "histogram_edges", "splits")
-WIDTH_INCHES, BAR_INCHES, PANEL_INCHES, MARGIN_INCHES = 8.5, 0.26, 1.2, 0.9
-NAME_LETTERS = 40
+BAR, NAME_LETTERS = 20, 40  # pixels of a bar; letters of a name
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,9 +53,8 @@ def main(argv: list[str] | None = None) -> None:
     made = passport.compose(source, args.license, preparation, read_models(args.tokens))
     pictures = [os.path.relpath(p, args.markdown.parent) for p in (args.classes, args.lengths)]
     text = passport.markdown(made, *pictures)
-    drawing.prepare()
-    drawing.save(draw_classes(made["splits"]), args.classes)
-    drawing.save(draw_lengths(made["models"]), args.lengths)
+    vega.save(draw_classes(made["splits"]), args.classes)
+    vega.save(draw_lengths(made["models"]), args.lengths)
     with files.written_aside(args.markdown) as aside:
         aside.write_text(text, encoding="utf-8")
     files.write_json(made, args.passport)
@@ -79,59 +76,50 @@ def read_models(directories: list[Path]) -> dict[str, dict[str, Any]]:
     return models
 
 
-def draw_classes(splits: dict[str, dict[str, Any]]) -> Any:
+def draw_classes(splits: dict[str, dict[str, Any]]) -> Spec:
     """Return a panel per split, a bar per class: its share of the rows, and how many they are."""
-    from matplotlib.figure import Figure
-
     names = list(next(iter(splits.values()))["classes"])
-    inches = BAR_INCHES * len(names) + MARGIN_INCHES
-    figure = Figure((WIDTH_INCHES, inches), layout="constrained")
-    panels = figure.subplots(1, len(splits), squeeze=False, sharex=True, sharey=True)[0]
-    for axes, (split, part) in zip(panels, splits.items(), strict=True):
-        draw_bars(axes, part)
-        axes.set_title(f"{split}: {part['rows']:,} rows", loc="left", fontsize=9)
-    panels[0].set_yticks(range(len(names)), map(short, names))
-    panels[0].set_ylim(len(names) - 0.5, -0.5)  # the first class on top
+    labels = [vega.short(name, NAME_LETTERS) for name in names]
     longest = max(max(part["classes"].values()) / part["rows"] for part in splits.values())
-    panels[0].set_xlim(0, 2.1 * longest)  # room for the figures beside the bar
-    figure.suptitle("Rows of each class, by split", fontweight="bold")
-    return figure
+    share = vega.number("share", axis=None, scale={"domain": [0, 2.1 * longest]})
+    bar = {"type": "bar", "height": BAR - 6, "color": vega.COLOURS[0]}
+    panels: list[Spec] = []
+    for split, part in splits.items():
+        # Two classes may look the same: they stand in their places, and labels name them.
+        rows = [
+            {"class": place, "share": count / part["rows"],
+             "shown": f"{count:,} ({passport.percent(count / part['rows'])})"}
+            for place, count in enumerate(part["classes"].values())
+        ]  # fmt: skip
+        axis = {"labelExpr": vega.labels(labels, "datum.value"), "domain": False, "ticks": False,
+                "labels": not panels, "labelColor": vega.INK, "labelPadding": 6}  # fmt: skip
+        down = {"field": "class", "type": "ordinal", "title": None, "axis": axis}
+        layers = [
+            layer(f"bar-{split}", bar, rows, x=share, y=down),
+            layer(f"count-{split}", {"type": "text", "align": "left", "dx": 4, "fontSize": 11},
+                  rows, x=share, y=down, text={"field": "shown"}),
+        ]  # fmt: skip
+        panels.append({"title": f"{split}: {part['rows']:,} rows", "width": 210,
+                       "height": BAR * len(names), "layer": layers})  # fmt: skip
+    title = {"text": "Rows of each class, by split", "fontSize": 14}
+    return {"title": title, "hconcat": panels}
 
 
-def draw_bars(axes: Any, part: dict[str, Any]) -> None:
-    """One split: a bar per class, as long as its share of the rows."""
-    for place, count in enumerate(part["classes"].values()):
-        share = count / part["rows"]
-        axes.barh(place, share, color=COLOURS[0], height=0.7)
-        axes.annotate(f"{count:,} ({passport.percent(share)})", (share, place), (3, 0),
-                      va="center", fontsize=8, textcoords="offset points")  # fmt: skip
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_xticks([])
-
-
-def draw_lengths(models: dict[str, dict[str, Any]]) -> Any:
-    """A line of panels per model, one per split: how long the texts are, and where they are cut."""
-    from matplotlib.figure import Figure
-
-    columns = max((len(model["splits"]) for model in models.values()), default=1)
-    size = (WIDTH_INCHES, PANEL_INCHES * max(1, len(models)) + MARGIN_INCHES)
-    figure = Figure(size, layout="constrained")
+def draw_lengths(models: dict[str, dict[str, Any]]) -> Spec:
+    """Return a line of panels per model, one per split: lengths of the texts, and the cut."""
+    title = {"text": "Lengths of the texts in tokens, and where they are cut", "fontSize": 14}
     if not models:
-        figure.text(0.5, 0.5, "No model is compared on this dataset", ha="center")
-        return figure
-    panels = figure.subplots(len(models), columns, squeeze=False, sharex=True, sharey=True)
+        empty = layer("empty", {"type": "point", "opacity": 0}, [{}])
+        title["subtitle"] = "No model is compared on this dataset"
+        return {"title": title, "width": 400, "height": 1, **empty}
     limits = x_limits(models)
-    for line, (name, model) in zip(panels, models.items(), strict=True):
-        for axes, part in zip(line, model["splits"].values(), strict=True):
-            draw_histogram(axes, model, part, limits)
-        line[0].set_ylabel(short(name), rotation=0, ha="right", va="center")
-    for axes, split in zip(panels[0], next(iter(models.values()))["splits"], strict=True):
-        axes.set_title(split, loc="left", fontsize=9, pad=16)
-    figure.supxlabel("tokens of a text, on a logarithmic scale; areas are shares of the rows",
-                     fontsize=9)  # fmt: skip
-    figure.suptitle("Lengths of the texts in tokens, and where they are cut", fontweight="bold")
-    return figure
+    lines = [
+        {"title": {"text": vega.short(name, NAME_LETTERS), "fontSize": 12},
+         "hconcat": [histogram(model, split, part, limits, f"{place}-{split}")
+                     for split, part in model["splits"].items()]}
+        for place, (name, model) in enumerate(models.items())
+    ]  # fmt: skip
+    return {"title": title, "vconcat": lines}
 
 
 def x_limits(models: dict[str, dict[str, Any]]) -> tuple[float, float]:
@@ -146,38 +134,36 @@ def x_limits(models: dict[str, dict[str, Any]]) -> tuple[float, float]:
     return max(first, 1) / 1.2, last * 1.5
 
 
-def draw_histogram(
-    axes: Any, model: dict[str, Any], part: dict[str, Any], limits: tuple[float, float]
-) -> None:
-    """One split of one model: shares of rows as areas over a logarithmic axis of lengths."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
+def histogram(
+    model: dict[str, Any], split: str, part: dict[str, Any], limits: tuple[float, float], place: str
+) -> Spec:
+    """Return one split of one model: areas are shares of rows over a logarithm of lengths."""
     edges = [max(edge, 0.5) for edge in model["histogram_edges"]]
-    heights = [
-        count / part["rows"] / math.log2(right / left)
-        for count, left, right in zip(part["histogram"], edges, edges[1:], strict=False)
-    ]
-    axes.stairs(heights, edges, fill=True, color=COLOURS[0])
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(limits)
-    axes.xaxis.set_major_locator(LogLocator(base=2, numticks=5))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.tick_params(axis="x", labelsize=7)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{tokens:,.0f}"))
-    cut = model["max_length"]
-    axes.axvspan(cut, limits[1], color=COLOURS[1], alpha=0.12, linewidth=0, zorder=0)
-    axes.axvline(cut, color=COLOURS[1], linestyle="--", linewidth=1.2)
-    share = passport.percent(part["truncated_share"])
-    axes.annotate(f"longer than {cut:,}: {share}", (1, 1), (0, 3), fontsize=8, ha="right",
-                  color=INK, xycoords="axes fraction", textcoords="offset points")  # fmt: skip
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_yticks([])
-
-
-def short(name: str) -> str:
-    """Return a name on one line that leaves room for what it names."""
-    line = flat(name)
-    return line if len(line) <= NAME_LETTERS else line[: NAME_LETTERS - 1] + "…"
+    rows = [
+        {"left": max(left, limits[0]), "right": min(right, limits[1]),
+         "share": count / part["rows"] / math.log2(right / left)}
+        for count, left, right in zip(part["histogram"], edges, edges[1:], strict=False) if count
+    ]  # fmt: skip
+    cut = [{"left": model["max_length"], "right": limits[1]}]
+    powers = [2**power for power in range(64) if limits[0] <= 2**power <= limits[1]]
+    powers = powers[:: -(-len(powers) // 5)]
+    axis = {"grid": False, **vega.ticks(powers, [f"{power:,}" for power in powers])}
+    scale = {"type": "log", "base": 2, "domain": list(limits), "nice": False}
+    across = vega.number("left", "tokens of a text", scale=scale, axis=axis)
+    to = {"field": "right"}
+    truncated = f"longer than {model['max_length']:,}: {passport.percent(part['truncated_share'])}"
+    return {
+        "title": {"text": split, "subtitle": truncated}, "width": 210, "height": 75,
+        "layer": [
+            layer(f"cut-{place}", {"type": "rect", "color": vega.COLOURS[1], "opacity": 0.12}, cut,
+                  x=across, x2=to),
+            layer(f"length-{place}", {"type": "rect", "color": vega.COLOURS[0]}, rows, x=across,
+                  x2=to, y=vega.number("share", axis=None, scale={"zero": True}),
+                  y2={"datum": 0}),
+            layer(f"limit-{place}", {"type": "rule", "color": vega.COLOURS[1],
+                                     "strokeDash": [4, 3]}, cut, x=across),
+        ],
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

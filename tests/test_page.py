@@ -52,9 +52,9 @@ def words_for(made: Path, output: Path) -> list[str]:
 
 def table_of(tab: Page, figure: str) -> list[list[str]]:
     """Return the cells of the table of a figure."""
-    tab.locator(f"#{figure} summary").click()
-    tab.locator(f"#{figure} details tbody tr").first.wait_for()
-    rows = tab.locator(f"#{figure} details tbody tr").all()
+    tab.locator(f"#figure-{figure} summary").click()
+    tab.locator(f"#figure-{figure} details tbody tr").first.wait_for()
+    rows = tab.locator(f"#figure-{figure} details tbody tr").all()
     return [row.locator("td").all_inner_texts() for row in rows]
 
 
@@ -142,7 +142,7 @@ def test_the_page_names_no_address_to_load_from(made):
     assert policy
     assert "default-src 'none'" in policy[1]
     assert "http" not in policy[1]
-    # Plotly's own source names addresses; nothing outside of it may.
+    # Vega's own source names addresses; nothing outside of it may.
     outside = re.sub(r'<script type="text/plain".*?</script>', "", text, flags=re.DOTALL)
     assert not re.search(r"""(?:src|href)=["'](?!#|data:|x onerror)""", outside)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|innerHTML|eval\(", outside)
@@ -302,22 +302,22 @@ def test_it_loads_without_an_error_or_a_request(visit):
     tab = visit()
     assert tab.title() == f"Comparison of sms-spam, {HOSTILE}"
     scroll_through(tab)
-    for name in ("costs", "seeds", "ranks", "curves", "reliability"):
-        figure = tab.locator(f"#{name}")
-        assert figure.locator("svg.main-svg").count() > 0, name
+    for name in ("costs", "comparison", "ranks", "learning", "reliability"):
+        figure = tab.locator(f"#figure-{name}")
+        assert figure.locator("svg.marks").count() > 0, name
         assert figure.locator(".plot").get_attribute("aria-label"), name
-    assert tab.locator("#costs .scatterlayer .point").count() == 4
-    assert tab.locator("#seeds .scatterlayer .point").count() == 7 + 12
+    assert tab.locator("#figure-costs .point_marks path").count() == 4
+    assert tab.locator("#figure-comparison .seed_marks path").count() == 12
     assert tab.locator("#matrices table").count() == 7
 
 
 @pytest.mark.full
 def test_the_library_waits_until_a_figure_is_in_view(visit):
     tab = visit(viewport={"width": 1280, "height": 300})
-    assert tab.evaluate("window.Plotly === undefined")
-    tab.locator("#costs .plot").scroll_into_view_if_needed()
-    tab.locator("#costs svg.main-svg").first.wait_for()
-    assert tab.evaluate("window.Plotly !== undefined")
+    assert tab.evaluate("window.vegaEmbed === undefined")
+    tab.locator("#figure-costs .plot").scroll_into_view_if_needed()
+    tab.locator("#figure-costs svg.marks").first.wait_for()
+    assert tab.evaluate("window.vegaEmbed !== undefined")
 
 
 def test_verdicts_come_first_in_words(visit):
@@ -458,7 +458,9 @@ def test_where_lower_is_better_the_best_come_first(tmp_path, visit):
     assert values == sorted(values)
     scroll_through(tab)
     assert tab.locator("#row-a").input_value() == min(losses, key=lambda name: losses[name])
-    on_front = {name for name, *_, place in table_of(tab, "costs") if place == "yes"}
+    on_front = {
+        name for name, *_, place in table_of(tab, "costs") if "trainable parameters" in place
+    }
     costs = {v["name"]: v["costs"]["trainable_parameters"] or 0 for v in verdicts["variants"]}
     candidates = {name for name in losses if name != "minilm/base"}
     assert on_front == {
@@ -533,10 +535,10 @@ def test_a_metric_that_stands_in_is_used_and_named(tmp_path, visit):
     assert "On three, macro_f1 stands in for f1." in tab.locator("#table-notes").inner_text()
     tab.select_option("#dataset", "three")
     scroll_through(tab)
-    titles = tab.locator("#costs .ytitle, #seeds .xtitle").all_text_contents()
-    assert titles == ["macro_f1 in place of f1"] * 2
+    for figure in ("costs", "comparison"):
+        assert "macro_f1 in place of f1" in tab.locator(f"#figure-{figure} svg").text_content()
     assert table_of(tab, "costs")
-    assert "macro_f1 in place of f1" in tab.locator("#costs thead").inner_text()
+    assert "macro_f1 in place of f1" in tab.locator("#figure-costs thead").inner_text()
 
 
 @pytest.mark.full
@@ -553,21 +555,24 @@ def test_the_front_is_of_baselines_too_and_not_of_untrained_heads(tmp_path, visi
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}), change=change))
     scroll_through(tab)
     front = {name: place for name, *_, place in table_of(tab, "costs")}
-    assert front["tfidf"] == "yes"
+    every = "trainable parameters, training time, peak memory, file size"
+    assert front["tfidf"] == every
     assert front["majority"] == "no"
     assert front["minilm/head"] == "no", "the baseline is cheaper and better"
     assert front["minilm/base"] == "no: untrained head"
-    assert front["minilm/full"] == "yes"
-    legend = tab.locator("#costs .legendtext").all_text_contents()
-    assert legend == ["Pareto front", "tfidf", "minilm"], "majority is far off"
-    caption = tab.locator("#costs figcaption").inner_text()
+    assert front["minilm/full"] == every
+    legend = tab.locator("#figure-costs .role-legend-label text").all_text_contents()
+    assert {"Pareto front", "tfidf"} <= set(legend)
+    assert "majority" not in legend, "it is far off"
+    assert "too far off to be drawn" in tab.locator("#figure-costs svg").text_content()
+    caption = tab.locator("#figure-costs figcaption").inner_text()
     assert "the Pareto front of all but untrained heads" in caption
     assert "lines across are baselines" in caption
 
 
 @pytest.mark.full
 def test_the_reliability_figure_says_what_is_pooled_and_what_is_a_mean(visit):
-    caption = visit().locator("#reliability figcaption").inner_text()
+    caption = visit().locator("#figure-reliability figcaption").inner_text()
     assert "of the answers of all seeds together" in caption
     assert "ECE and Brier score are computed for each seed, and are means over the seeds" in caption
 
@@ -594,7 +599,7 @@ def test_published_figures_are_shown_apart(tmp_path, visit):
     assert tab.locator("#table tbody tr").count() == 14
     assert tab.locator("#published a, #published img, #published b").count() == 0
     scroll_through(tab)
-    assert tab.locator("#seeds .scatterlayer .point").count() == 7 + 12
+    assert tab.locator("#figure-comparison .seed_marks path").count() == 12
 
 
 @pytest.mark.full
@@ -625,28 +630,18 @@ def test_on_a_phone_the_difference_is_in_view_and_the_table_says_that_it_scrolls
 
 
 @pytest.mark.full
-def test_names_in_the_cost_figure_cover_nothing(tmp_path, visit):
+def test_figures_fit_the_window_whatever_its_width(tmp_path, visit):
     plan = Comparison({"d": ["a", "b"]}, models=("minilm", "smollm2", "distilbert"), rows=600)
     path = write(tmp_path, plan)
-    for viewport in (PHONE, DESKTOP):
-        tab = visit(path, viewport=viewport)
-        tab.locator("#costs").scroll_into_view_if_needed()
-        tab.locator("#costs svg.main-svg").first.wait_for()
-        names = boxes(tab, "#costs .textpoint text")
-        points = boxes(tab, "#costs .scatterlayer .point")
-        assert len(names) >= 2
-        assert len(points) == 12
-        for number, name in enumerate(names):
-            assert not any(overlap(name, other) for other in (*names[:number], *points))
-            assert name[0] >= 0
-            assert name[2] <= viewport["width"]
-    shown = len(boxes(tab, "#costs .textpoint text"))
-    tab.set_viewport_size(PHONE)
-    tab.wait_for_function(
-        "(before) => [...document.querySelectorAll('#costs .textpoint text')]"
-        ".filter((text) => text.textContent).length < before",
-        arg=shown,
-    )
+    tab = visit(path)
+    for viewport in (DESKTOP, PHONE):
+        tab.set_viewport_size(viewport)
+        scroll_through(tab)
+        tab.wait_for_timeout(300)
+        found = boxes(tab, "figure svg.marks")
+        assert len(found) >= 5
+        assert all(left >= 0 and right <= viewport["width"] for left, _, right, _ in found)
+        assert len(boxes(tab, "#figure-costs .point_marks path")) == 12
 
 
 Box = tuple[float, float, float, float]
@@ -662,8 +657,33 @@ def boxes(tab: Page, selector: str) -> list[Box]:
     return [tuple(box) for box in found]
 
 
-def overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+@pytest.mark.full
+def test_a_point_tells_its_figure_and_a_name_stays_a_text(visit):
+    tab = visit()
+    tab.select_option("#dataset", HOSTILE)
+    tab.locator("#figure-comparison").scroll_into_view_if_needed()
+    tab.locator("#figure-comparison .seed_marks path").last.hover()
+    told = tab.locator("#vg-tooltip-element.visible")
+    told.wait_for()
+    assert "minilm/full" in told.inner_text()
+    assert re.search(r"0\.\d+ \(0\.\d+ to [01]\.\d+\)", told.inner_text())
+
+
+@pytest.mark.full
+def test_figures_take_the_colours_of_the_theme(visit):
+    light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
+    shades = []
+    for tab in (light, dark):
+        tab.locator("#figure-comparison").scroll_into_view_if_needed()
+        mark = tab.locator("#figure-comparison .seed_marks path").last
+        mark.wait_for()
+        shades.append(mark.get_attribute("fill"))
+    assert shades[0] != shades[1]
+    light.get_by_role("button", name="Dark").click()
+    light.wait_for_timeout(300)
+    assert (
+        light.locator("#figure-comparison .seed_marks path").last.get_attribute("fill") == shades[1]
+    )
 
 
 @pytest.mark.full
@@ -758,13 +778,15 @@ def test_every_control_and_region_has_a_name(visit):
 def test_every_figure_is_a_table_too(visit):
     tab = visit()
     scroll_through(tab)
-    for name in ("costs", "seeds", "ranks", "curves", "reliability"):
-        tab.locator(f"#{name} summary").click()
-        tab.locator(f"#{name} details tbody tr").first.wait_for()
-    assert tab.locator("#seeds details tbody tr").count() == 12
-    assert tab.locator("#reliability details tbody tr").count() == 5, "empty bins are left out"
-    tab.select_option("#costs-cost", "peak_memory_bytes")
-    assert "MiB" in tab.locator("#costs details tbody tr").last.inner_text()
+    for name in ("costs", "comparison", "ranks", "learning", "reliability"):
+        tab.locator(f"#figure-{name} summary").click()
+        tab.locator(f"#figure-{name} details tbody tr").first.wait_for()
+    assert tab.locator("#figure-comparison details tbody tr").count() == 12
+    filled = tab.locator("#figure-reliability details tbody tr", has_text="minilm/full")
+    assert filled.count() == 5, "empty bins are left out"
+    assert "MiB" in tab.locator("#figure-costs details tbody tr").last.inner_text()
+    tab.select_option("#costs-panel", "2")
+    tab.locator("#figure-costs svg", has_text="peak memory").wait_for()
 
 
 @pytest.mark.full
@@ -772,7 +794,7 @@ def test_on_paper_everything_is_there(visit):
     tab = visit(color_scheme="dark")
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     tab.emulate_media(media="print")
-    assert tab.locator("figure svg.main-svg").count() >= 5
+    assert tab.locator("figure svg.marks").count() >= 5
     assert tab.locator("#row-list li").count() > 0
     assert not tab.locator(".bar").is_visible()
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -797,8 +819,8 @@ def test_trainings_that_learned_nothing_are_marked(tmp_path, visit):
 def test_what_was_not_measured_is_shown_as_such(tmp_path, visit):
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, variants=("base",), seeds=(0,))))
     scroll_through(tab)
-    for name in ("costs", "ranks", "curves"):
-        assert tab.locator(f"#{name} .absent").count() == 1
+    for name in ("costs", "ranks", "learning"):
+        assert tab.locator(f"#figure-{name} .absent").count() == 1
     base = tab.locator("#table tbody tr", has_text="collapsed in 1 of 1 seeds")
     assert base.locator("td", has_text="not on record").count() == 4
     assert "†" in base.inner_text()

@@ -25,9 +25,9 @@ STAGES = (
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
-REPORT = {"report": 1, "plot": 1}
+REPORT = {"report": 1}
 PAGE = {"page": 1}  # which shows the whole config
-VERDICTS = {"verdicts": 1, **PAGE, **REPORT}
+VERDICTS = {"verdicts": 1, "plot": 1, **PAGE, **REPORT}
 EVALUATED = {"eval_lora": 8, **VERDICTS}
 TRAINED = {"train_lora": 8, **EVALUATED}
 TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
@@ -157,7 +157,7 @@ EDITS = [
     ),
     function_edit("model/card", "write", EVALUATED),
     function_edit("statistics/significance", "compare", VERDICTS),
-    function_edit("report/drawing", "legend", {"plot": 1}),
+    function_edit("report/figures", "rank_panels", {"plot": 1, "page": 1}),
     function_edit("report/latex", "table", REPORT),
     function_edit("report/comparison", "by_variant", REPORT),
     function_edit("report/difference", "figures", {}),

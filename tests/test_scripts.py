@@ -21,7 +21,7 @@ OPTIONS = {
     "page": "--templates",
     "partial": "--resources",
     "passport": "--license",
-    "plot": "--confusion",
+    "plot": "--figures",
     "predict": "--adapter",
     "prepare_data": "--on-bad-rows",
     "report": "--baselines",
@@ -49,7 +49,7 @@ finally:
 """
 
 # What no training or evaluation of a model uses, and would wait for.
-NEVER = {"datasketch", "evaluate", "gguf", "matplotlib", "plotly", "sklearn", "tabulate"}
+NEVER = {"datasketch", "evaluate", "gguf", "sklearn", "tabulate", "vl_convert"}
 LATE = 20  # modules of libraries imported outside of `startup.importing`: those of BERT, say
 
 

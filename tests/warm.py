@@ -31,8 +31,7 @@ import filelock
 
 # What the stages import, and Snakemake. An import must start no thread: a fork has none of them.
 LIBRARIES = (
-    "accelerate", "datasets", "datasketch", "evaluate", "matplotlib.backends.backend_svg",
-    "matplotlib.pyplot", "pandas", "peft", "plotly.graph_objects", "pyarrow.parquet",
+    "accelerate", "datasets", "datasketch", "evaluate", "pandas", "peft", "pyarrow.parquet",
     "safetensors.torch", "scipy.optimize", "scipy.stats", "sklearn.feature_extraction.text",
     "sklearn.linear_model", "sklearn.metrics", "snakemake.cli", "snakemake.executors.local",
     "tabulate", "tokenizers", "torch.utils.data", "transformers.models.auto.modeling_auto",

@@ -25,6 +25,14 @@ class Measure(NamedTuple):
     shown: str  # the same in words, with the digits that the interval supports
 
 
+class Seed(NamedTuple):
+    """The metric of one cell or baseline on the test rows."""
+
+    seed: int | None
+    measure: Measure
+    collapsed: bool
+
+
 class Bin(NamedTuple):
     """A point of a reliability diagram."""
 
@@ -54,10 +62,13 @@ class Variant:
         letters: that it shares with those it is tied with.
         first: whether it is tied for first.
         collapsed: whether some seed answers one class for nearly every row.
+        seeds: the figure of each cell, where the variant has the metric.
+        confusion: rows of each true class (first axis) given each class, summed over seeds.
         costs: by name, as means over seeds, in parameters, seconds and bytes; what is free or
             unknown is left out.
         bins: of its reliability diagram, those that have rows.
         ece: expected calibration error; None where no calibration is on record.
+        brier: score; None likewise.
         rank: of the adapter, where it has a single one.
         losses: of each seed, in their order.
     """
@@ -74,17 +85,21 @@ class Variant:
     costs: dict[str, float]
     bins: list[Bin]
     ece: float | None
+    brier: float | None
     rank: int | None
     losses: list[Losses]
+    seeds: list[Seed]
+    confusion: list[list[int]]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset: the metric that differences are told by on it, and its variants in order."""
+    """One dataset: its metric in words, its classes, and its variants in order."""
 
     name: str
     metric: str
     lower_is_better: bool
+    classes: list[str]
     variants: list[Variant]
 
 
@@ -109,7 +124,7 @@ def read(verdicts: Path, results: Path) -> Comparison:
     with written_by("verdicts", verdicts):
         found = files.read_json(verdicts, ("metric", "level", "datasets"))
         datasets = [
-            read_dataset(name, part, part.get("metric", found["metric"]), results)
+            read_dataset(name, part, found["metric"], results)
             for name, part in found["datasets"].items()
         ]
         return Comparison(number(found["level"]), datasets)
@@ -127,24 +142,31 @@ def written_by(stage: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_dataset(name: str, part: Found, metric: str, results: Path) -> Dataset:
-    """One dataset of verdicts.json, with what its cells have on record."""
+def read_dataset(name: str, part: Found, wanted: str, results: Path) -> Dataset:
+    """Return one dataset of verdicts.json, with what its cells have on record.
+
+    Another metric may stand in on it for the one that is wanted.
+    """
     from common.metrics import LOWER_IS_BETTER
 
+    metric = part.get("metric", wanted)
     variants = []
     for found in part["variants"]:
         records = list(read_records(name, found, results))
         variants.append(read_variant(found, metric, records))
-    return Dataset(name, metric, metric in LOWER_IS_BETTER, variants)
+    words = metric if metric == wanted else f"{metric} in place of {wanted}"
+    lower = metric in LOWER_IS_BETTER
+    words += " (lower is better)" if lower else ""
+    return Dataset(name, words, lower, [str(each) for each in part["classes"]], variants)
 
 
 def read_records(dataset: str, found: Found, results: Path) -> Iterator[tuple[Path, Found]]:
-    """Path and content of the metrics.json of each seed of a variant; none of a baseline."""
-    for seed in found["seeds"]:
+    """Yield path and content of the metrics.json of each seed of a variant, or of a baseline."""
+    for seed in [None] if found["kind"] == "baseline" else found["seeds"]:
         cell = cells.Cell(dataset, found["model"] or "", found["variant"], seed)
         path = results / cell.path / cells.METRICS
         with written_by("train_lora", path):
-            record = files.read_json(path, ("run_info", "train_info"))
+            record = files.read_json(path, ("run_info", "train_info", "metrics"))
         yield path, record
 
 
@@ -153,27 +175,33 @@ def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -
     untrained = bool(found.get("untrained_head", False))
     calibration = found.get("calibration") or {"reliability": []}
     costs = {name: cost for name, cost in found["costs"].items() if cost}
-    ranks, losses = [], []
+    ranks, losses, matrices = [], [], []
     for path, record in records:
         with written_by("train_lora", path):
             ranks.append(rank_of(record))
             losses.append(losses_of(record))
+            matrices.append(matrix_of(record))
+    figure = found["metrics"].get(metric)
     return Variant(
         name=found["name"],
         model=found["model"] or "",
         variant=found["variant"],
         kind=found["kind"],
         untrained=untrained,
-        measure=read_measure(found["metrics"].get(metric)),
+        measure=read_measure(figure),
         letters=str(found["letters"]),
         first=bool(found["tied_for_first"]),
         collapsed=bool(found["collapsed"]),
         costs={name: number(cost) for name, cost in costs.items()},
         bins=[read_bin(point) for point in calibration["reliability"] if point["rows"]],
         ece=number(calibration["ece"]) if "ece" in calibration else None,
+        brier=number(calibration["brier"]) if "brier" in calibration else None,
         rank=ranks[0] if ranks else None,
         losses=losses,
-    )
+        seeds=[read_seed(cell, found["collapsed"]) for cell in (figure or {}).get("cells", [])],
+        confusion=[[sum(counts) for counts in zip(*rows, strict=True)]
+                   for rows in zip(*matrices, strict=True)],
+    )  # fmt: skip
 
 
 def read_measure(figure: Found | None) -> Measure | None:
@@ -182,6 +210,15 @@ def read_measure(figure: Found | None) -> Measure | None:
         return None
     value, low, high = (number(figure[key]) for key in ("value", "low", "high"))
     return Measure(value, low, high, str(figure["shown"]))
+
+
+def read_seed(cell: Found, collapsed: list[int | None]) -> Seed:
+    """Return the metric of one cell, with its interval."""
+    from common.statistics.intervals import Interval, rounded
+
+    value, low, high = (number(cell[key]) for key in ("value", "low", "high"))
+    measure = Measure(value, low, high, rounded(value, Interval(low, high)))
+    return Seed(cell["seed"], measure, cell["seed"] in collapsed)
 
 
 def read_bin(point: Found) -> Bin:
@@ -193,6 +230,11 @@ def rank_of(record: Found) -> int | None:
     """Return the rank of an adapter, where it has a single one."""
     rank = (record["run_info"].get("peft_config") or {}).get("r")
     return rank if isinstance(rank, int) and rank > 0 else None
+
+
+def matrix_of(record: Found) -> list[list[int]]:
+    """Return the confusion matrix of the test rows: true classes down, predicted ones across."""
+    return [[int(count) for count in row] for row in record["metrics"]["test"]["confusion_matrix"]]
 
 
 def losses_of(record: Found) -> Losses:

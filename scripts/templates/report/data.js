@@ -14,12 +14,6 @@ const metricNow = () => current().metric;
 
 const lowerIsBetter = (metric) => data.lower_is_better.includes(metric);
 
-/** A metric with what a reader must know of it: what it stands in for, which end is good. */
-const metricInWords = (part, wanted = data.metric) => {
-  const metric = metricOf(part, wanted);
-  return metric + (metric === wanted ? "" : ` in place of ${wanted}`) + (lowerIsBetter(metric) ? " (lower is better)" : "");
-};
-
 const allVariants = [...datasets].flatMap(([dataset, part]) =>
   part.variants.map((variant) => ({ dataset, part, variant })));
 const unique = (values) => [...new Set(values)];
@@ -79,11 +73,15 @@ const count = (number) => {
 };
 
 const COSTS = {
-  trainable_parameters: { title: "Trainable parameters", short: "Parameters", shown: count, base: 10 },
-  train_seconds: { title: "Training time", short: "Training", shown: duration, base: 10 },
-  peak_memory_bytes: { title: "Peak memory", short: "Memory", shown: bytes, base: 2 },
-  file_bytes: { title: "File size", short: "File", shown: bytes, base: 2 },
+  trainable_parameters: { short: "Parameters", shown: count },
+  train_seconds: { short: "Training", shown: duration },
+  peak_memory_bytes: { short: "Memory", shown: bytes },
+  file_bytes: { short: "File", shown: bytes },
 };
+
+const variantPairs = (variants) => variants.map(({ name }) => [name, name]);
+const named = (name) => current().variants.find((variant) => variant.name === name);
+const bestFirst = (variants) => [...variants].sort((a, b) => a.position - b.position);
 
 /** The metric of a variant: value, low, high and the rest; undefined where it has none. */
 const figureOf = (variant, metric = metricNow()) => {

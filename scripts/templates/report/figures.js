@@ -1,42 +1,40 @@
-// Figures are drawn when they come into view, and again when what they show changes.
+// Figures: the specifications that the SVG files are made of, drawn in the colours of the page when
+// they come into view, and again when what they show changes.
 
 const figures = [];
+const LEGEND_COLUMN = 210, NARROW = 500; // pixels
 
 /** The plotting library; its source is text in the page until the first figure needs it. */
-const plotly = () => {
-  if (!window.Plotly) {
+const vega = () => {
+  if (!window.vegaEmbed) {
     const script = element("script");
     script.textContent = byId("library").textContent;
     document.head.append(script);
   }
-  return window.Plotly;
+  return window.vegaEmbed;
 };
 
-/**
- * Add a figure to the page.
- *
- * @param {object} figure id; title; caption; wide; choices: by id, a function that returns pairs of
- *   value and text; plot: a function of the choices, the colours and the width in pixels that returns
- *   traces and layout, or null where there is nothing to draw; table: a function of the choices that returns header and rows.
- */
+/** A specification with the colours of the page as it is now. */
+const themed = (spec) => {
+  const { series, ink, muted, paper, line } = colours();
+  const now = [...series, ink, muted, paper, line];
+  const shades = new Map(data.palette.map((shade, place) => [shade, now[place]]));
+  return JSON.parse(JSON.stringify(spec), (_, value) => shades.get(value) ?? value);
+};
+
+/** Add a figure to the page: id, title, caption, empty, across, one_at_a_time as the stage wrote them. */
 const addFigure = (figure) => {
-  figure.selects = {};
-  const labels = Object.entries(figure.choices ?? {}).map(([name, { title }]) => {
-    const select = element("select", { id: `${figure.id}-${name}` });
-    select.addEventListener("change", () => draw(figure));
-    figure.selects[name] = select;
-    return element("label", { for: select.id }, element("span", {}, title), " ", select);
-  });
-  figure.plotArea = element("div", { class: "plot", role: "img" });
+  figure.select = element("select", { id: `${figure.id}-panel` });
+  figure.select.addEventListener("change", () => draw(figure));
+  figure.plotArea = element("div", { class: figure.across > 2 && !figure.one_at_a_time ? "plot small" : "plot", role: "img" });
   figure.tableArea = element("div");
   figure.details = element("details", {}, element("summary", {}, "As a table"), figure.tableArea);
   figure.details.addEventListener("toggle", () => drawTable(figure));
-  const place = element("figure", { id: figure.id, class: figure.wide ? "wide" : null },
-    element("div", { class: "figure-head" }, element("h3", {}, figure.title), labels),
-    element("figcaption", {}, figure.caption), figure.plotArea, figure.details);
-  byId("figure-list").append(place);
+  const chooser = element("label", { for: figure.select.id }, element("span", {}, "Against"), " ", figure.select);
+  byId("figure-list").append(element("figure", { id: `figure-${figure.id}` },
+    element("div", { class: "figure-head" }, element("h3", {}, figure.title), figure.one_at_a_time && chooser),
+    element("figcaption", {}, figure.caption), figure.plotArea, figure.details));
   figures.push(figure);
-  fillChoices(figure);
   watcher.observe(figure.plotArea);
 };
 
@@ -47,34 +45,36 @@ const watcher = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "150px" });
 
-const fillChoices = (figure) => {
-  for (const [name, { pairs }] of Object.entries(figure.choices ?? {})) fillSelect(figure.selects[name], pairs());
-};
+const partOf = (figure) => current().figures[figure.id];
 
-const chosen = (figure) =>
-  Object.fromEntries(Object.entries(figure.selects).map(([name, select]) => [name, select.value]));
-
-/** Names come from data; in Plotly's texts, which know some tags, they are shown letter by letter. */
-const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const fillChoices = (figure) =>
+  fillSelect(figure.select, partOf(figure).panels.map(({ title }, place) => [String(place), title.text]));
 
 const draw = (figure) => {
   figure.drawn = true;
-  const palette = colours();
-  const made = figure.plot(chosen(figure), palette, figure.plotArea.clientWidth);
+  const { panels } = partOf(figure);
+  const shown = figure.one_at_a_time ? panels.filter((_, place) => String(place) === figure.select.value) : panels;
   figure.plotArea.setAttribute("aria-label", `${figure.title}, dataset ${state.dataset}. The figures follow as a table.`);
+  figure.views?.forEach((view) => view.then((made) => made.finalize()));
+  const places = shown.map(() => element("div"));
+  figure.plotArea.replaceChildren(...places, ...(shown.length ? [] : [element("p", { class: "absent" }, figure.empty)]));
+  figure.views = shown.map((spec, place) => drawPanel(places[place], spec));
   drawTable(figure);
-  if (!made) {
-    if (window.Plotly) window.Plotly.purge(figure.plotArea);
-    figure.plotArea.replaceChildren(element("p", { class: "absent" }, figure.empty));
-    return;
-  }
-  figure.plotArea.querySelector(".absent")?.remove();
-  plotly().react(figure.plotArea, made.traces, layout(made.layout ?? {}, palette), { displayModeBar: false, responsive: true });
+};
+
+/** Draw a panel as wide as its place; `ast`: expressions are interpreted, since the policy runs no text. */
+const drawPanel = (place, spec) => {
+  const width = place.clientWidth;
+  const config = themed(data.vega_config);
+  Object.assign(config.legend, { orient: "bottom", columns: Math.max(1, Math.floor(width / LEGEND_COLUMN)), labelLimit: width - 60 });
+  Object.assign(config.axis, { labelLimit: width < NARROW ? width * 0.42 : 320 });
+  const fitted = { ...themed(spec), width: "container", autosize: { type: "fit-x", contains: "padding" }, background: "transparent" };
+  return vega()(place, fitted, { actions: false, ast: true, config, renderer: "svg", tooltip: { theme: isDark() ? "dark" : "light" } });
 };
 
 const drawTable = (figure) => {
   if (!figure.details.open) return;
-  const { header, rows } = figure.table(chosen(figure));
+  const { header, rows } = partOf(figure);
   figure.tableArea.replaceChildren(plainTable(figure.title, header, rows));
 };
 
@@ -91,25 +91,4 @@ const watchWidth = () => {
   }));
 };
 
-/** What all figures have in common: quiet axes, the page's letters and colours. */
-const layout = ({ xaxis = {}, yaxis = {}, ...own }, palette) => {
-  const axis = {
-    gridcolor: palette.line, linecolor: palette.line, zeroline: false, automargin: true,
-    tickfont: { color: palette.muted, size: 12 }, title: { font: { color: palette.muted, size: 12.5 }, standoff: 10 },
-  };
-  const merge = (mine) => ({ ...axis, ...mine, title: { ...axis.title, text: mine.title ?? "" } });
-  return {
-    height: 340, margin: { l: 8, r: 16, t: 12, b: 8 }, dragmode: false, hovermode: "closest",
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(document.body).fontFamily, color: palette.ink, size: 12.5 },
-    hoverlabel: { bgcolor: palette.paper, bordercolor: palette.muted, font: { color: palette.ink } },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { color: palette.muted } },
-    ...own, xaxis: merge(xaxis), yaxis: merge(yaxis),
-  };
-};
-
-/** The error bars of the intervals of some figures. */
-const bars = (found, colour) => ({
-  type: "data", symmetric: false, thickness: 1.3, width: 0, color: colour,
-  array: found.map(({ value, high }) => high - value), arrayminus: found.map(({ value, low }) => value - low),
-});
+const startFigures = () => data.figures.forEach(addFigure);
