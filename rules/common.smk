@@ -107,6 +107,18 @@ def near_duplicates(wildcards) -> list[str]:
     return ["--no-near-duplicates"] if off else []
 
 
+def data_of_dataset() -> dict:
+    """Inputs: the splits of a dataset, by their digest: written anew with equal bytes, nothing reruns."""
+    splits = "results/{dataset}/data"
+    return {"data": ancient(splits), "data_digest": splits + ".sha256"}
+
+
+def tokens_of_model() -> dict:
+    """Inputs: the tokens of a dataset for a model, likewise."""
+    tokens = "results/{dataset}/{model}/tokens"
+    return {"tokens": ancient(tokens), "tokens_digest": tokens + ".sha256"}
+
+
 def tokens(wildcards) -> list[str]:
     """Input: the tokens of every model that is compared on a dataset."""
     return [
@@ -114,6 +126,11 @@ def tokens(wildcards) -> list[str]:
         for dataset, model in pairs(config)
         if dataset == wildcards.dataset
     ]
+
+
+def tokens_digests(wildcards) -> list[str]:
+    """Input: the digests of these tokens."""
+    return [f"{each}.sha256" for each in tokens(wildcards)]
 
 
 def published() -> list[str]:
@@ -141,10 +158,11 @@ def classifiers(wildcards) -> list[str]:
     return config["classifiers"][wildcards.name]
 
 
-def prepared() -> list[str]:
-    """Input: the splits of every dataset that a model is compared on, with what is known of them."""
+def prepared() -> dict:
+    """Inputs: the splits of every dataset that a model is compared on, by their digests."""
     compared = dict.fromkeys(dataset for dataset, _ in pairs(config))
-    return [f"results/{dataset}/data" for dataset in compared]
+    splits = [f"results/{dataset}/data" for dataset in compared]
+    return {"data": ancient(splits), "digests": [f"{each}.sha256" for each in splits]}
 
 
 def passports() -> list[str]:

@@ -86,6 +86,7 @@ rule prepare_data:
         rows=rows,
     output:
         data=directory("results/{dataset}/data"),
+        digest="results/{dataset}/data.sha256",
         csv="results/{dataset}/leakage.csv",
     log:
         "results/{dataset}/prepare_data.log",
@@ -113,10 +114,11 @@ rule prepare_data:
 rule tokenize:
     """Turn the texts of one dataset into the tokens of one model."""
     input:
-        data="results/{dataset}/data",
+        **data_of_dataset(),
         model="resources/models/{model}",
     output:
         tokens=directory("results/{dataset}/{model}/tokens"),
+        digest="results/{dataset}/{model}/tokens.sha256",
     log:
         "results/{dataset}/{model}/tokenize.log",
     benchmark:
@@ -146,8 +148,9 @@ rule tokenize:
 rule passport:
     """Tell what a comparison on one dataset rests on: rows, classes, lengths, source, licence."""
     input:
-        data="results/{dataset}/data",
-        tokens=tokens,
+        **data_of_dataset(),
+        tokens=ancient(tokens),
+        tokens_digests=tokens_digests,
     output:
         passport="results/{dataset}/passport.json",
         markdown="results/{dataset}/passport.md",

@@ -5,7 +5,7 @@
 rule eval_baseline:
     """Evaluate a classifier without the model on one dataset."""
     input:
-        data="results/{dataset}/data",
+        **data_of_dataset(),
     output:
         metrics="results/{dataset}/baselines/{baseline}/metrics.json",
         predictions="results/{dataset}/baselines/{baseline}/predictions.parquet",
@@ -32,8 +32,8 @@ rule eval_baseline:
 rule eval_base:
     """Evaluate one model with an untrained head, drawn from one seed."""
     input:
+        **tokens_of_model(),
         model="resources/models/{model}",
-        tokens="results/{dataset}/{model}/tokens",
     output:
         metrics="results/{dataset}/{model}/base/seed{seed}/metrics.json",
         predictions="results/{dataset}/{model}/base/seed{seed}/predictions.parquet",
@@ -75,8 +75,8 @@ rule eval_base:
 rule eval_lora:
     """Evaluate one trained cell: its adapter, loaded anew from disk."""
     input:
+        **tokens_of_model(),
         model="resources/models/{model}",
-        tokens="results/{dataset}/{model}/tokens",
         adapter="results/{dataset}/{model}/{variant}/seed{seed}/adapter",
         training="results/{dataset}/{model}/{variant}/seed{seed}/training.json",
     output:

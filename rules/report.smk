@@ -35,9 +35,9 @@ rule verdicts:
 rule report:
     """Merge figures and verdicts into one comparison: to read, to compute with, for a paper."""
     input:
+        **prepared(),
         metrics=config["metrics"],
         verdicts="results/verdicts.json",
-        data=prepared(),
     output:
         csv=report(
             "results/comparison.csv",
@@ -135,10 +135,10 @@ rule plot:
 rule page:
     """Put everything that people read of a comparison into one HTML file."""
     input:
+        **prepared(),
         verdicts="results/verdicts.json",
         metrics=config["metrics"],
         predictions=beside(config["metrics"], "predictions.parquet"),
-        data=prepared(),
         passports=passports(),
         templates=templates(),
     output:

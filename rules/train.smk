@@ -10,8 +10,8 @@ TRAINING = (
 rule train_lora:
     """Train one cell: one dataset, model, variant and seed."""
     input:
+        **tokens_of_model(),
         model="resources/models/{model}",
-        tokens="results/{dataset}/{model}/tokens",
     output:
         adapter=directory("results/{dataset}/{model}/{variant}/seed{seed}/adapter"),
         record="results/{dataset}/{model}/{variant}/seed{seed}/training.json",

@@ -79,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         seals.seal(aside)
         if args.csv:
             write_actions(actions, args.csv)
+    seals.write_digest(args.output)
     for line in summary(described):
         log.info("%s", line)
 

@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         files.remove(aside / CACHE)
         files.write_json(statistics, aside / files.STATISTICS)
         seals.seal(aside)
+    seals.write_digest(args.output)
     for line in summary(statistics):
         log.info("%s", line)
 

@@ -79,7 +79,7 @@ def test_columns_types_and_order(source, tmp_path):
 
 def test_no_file_is_left_beside_the_outputs(source, tmp_path):
     prepare(source, tmp_path / "out")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data", "data.sha256"]
 
 
 def test_every_row_is_the_row_of_the_source_that_its_id_names(source, make_rows, tmp_path):
@@ -343,7 +343,7 @@ def test_a_refusal_leaves_the_splits_in_place(source, tmp_path):
     made = prepare(source, tmp_path / "out")
     with pytest.raises(InputError):
         prepare(source, tmp_path / "out", "--text", "body")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["data", "data.sha256"]
     assert made.saved["train"][0]["id"] == made.ids["train"][0]
 
 

@@ -51,6 +51,21 @@ def test_the_comparison_holds_every_cell_of_the_config(finished):
     assert all(name in text for name in ("messages", "news", "bert", "gpt2", "lora-r2", "majority"))
 
 
+@pytest.mark.full
+def test_a_stage_that_writes_the_same_bytes_again_makes_nothing_stale(work, snakemake):
+    """In the same call Snakemake plans what follows before it knows the bytes; in the next not."""
+    script = work / "scripts/prepare_data.py"
+    script.write_text(script.read_text().replace("    empty = True\n", "    empty = bool(1)\n"))
+    assert "rule train_lora:" in snakemake("-n", cwd=work).stdout
+    snakemake("--cores", "2", "--until", "prepare_data", cwd=work)
+    assert "Nothing to be done" in snakemake("-n", cwd=work).stdout
+    seal = "        seals.seal(aside)\n"
+    more = seal.replace("seals.seal(aside)", 'files.write_json({}, aside / "more.json")')
+    script.write_text(script.read_text().replace(seal, more + seal))
+    snakemake("--cores", "2", "--until", "prepare_data", cwd=work)
+    assert "rule train_lora:" in snakemake("-n", cwd=work).stdout
+
+
 def test_every_dataset_has_a_passport_with_every_model_that_is_compared_on_it(finished):
     for dataset in ("messages", "news"):
         made = json.loads((finished / "results" / dataset / "passport.json").read_text())

@@ -14,6 +14,7 @@ from common.cli import InputError
 from common.files import SEAL
 
 OF_PREDICTIONS = "predictions_digest"  # in metrics.json: of predictions.parquet beside it
+DIGEST = ".sha256"  # takes the place after the name of a directory
 SIDECAR = (
     ".digests.json"  # takes the place of a file's suffix: the digests of files written together
 )
@@ -26,6 +27,17 @@ _verified: dict[Path, tuple[object, ...]] = {}
 def seal(directory: Path) -> None:
     """Write the digests of all files in a directory and below, as the last of them."""
     files.write_json(digests(inside(directory), directory), directory / SEAL)
+
+
+def write_digest(directory: Path) -> None:
+    """Write the digest of a sealed directory into a file beside it: ``data`` into ``data.sha256``.
+
+    Rules that read the directory depend on this file, so that a stage that ran again and wrote the
+    same bytes makes nothing after it stale.
+    """
+    content = (directory / SEAL).read_bytes()
+    with files.written_aside(directory.with_name(directory.name + DIGEST)) as aside:
+        aside.write_text(hashlib.sha256(content).hexdigest() + "\n")
 
 
 def check(directory: Path) -> None:
