@@ -29,7 +29,7 @@ run: .venv/run.stamp ## run the comparison of CONFIG (config/config.yaml); ARGS 
 touch: .venv/run.stamp ## take the results of an older release for current: its code reruns nothing
 	@for each in results/*/data results/*/*/tokens; do \
 		test ! -e $$each/digests.json -o -e $$each.sha256 || PYTHONPATH=scripts $(BIN)/python -c \
-		'import pathlib, sys; from common import seals; seals.write_digest(pathlib.Path(sys.argv[1]))' $$each; \
+		'import pathlib, sys; from common import checksums; checksums.write_digest(pathlib.Path(sys.argv[1]))' $$each; \
 	done
 	@$(BIN)/snakemake --touch --cores 1 $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
@@ -73,7 +73,7 @@ docs: .venv/dev.stamp ## write the parts of the documentation that are made from
 	$(BIN)/python docs/generate.py
 
 partial: .venv/run.stamp ## report what there is of a run that failed or is going on; runs nothing
-	@words=$$($(BIN)/python -m rules.words results/config.yaml) && \
+	@words=$$($(BIN)/python -m rules.arguments results/config.yaml) && \
 		$(BIN)/python scripts/partial.py $$words $(ARGS)
 
 diff: .venv/run.stamp ## tell what changed from results A to B (results): make diff A=v1.0 [B=DIRECTORY]

@@ -66,12 +66,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return what training and evaluation took, and the quality that was reached."""
     import torch
 
-    from common.model import records
+    from common import cells
 
     with tempfile.TemporaryDirectory(prefix="notebook-") as folder:
         trainer, steps, collator = make_trainer(args, folder)
         metrics = trainer.train().metrics
-        peak, padding = records.peak_memory_bytes(), collator.padding_share
+        peak, padding = cells.peak_memory_bytes(), collator.padding_share
         found = trainer.evaluate()
     rows = trainer.train_dataset
     epochs, more = divmod(trainer.state.global_step, math.ceil(len(rows) / args.batch_size))

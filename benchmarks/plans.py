@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     args = parser.parse_args(argv)
     planned = list(measure_all(args.cells))
-    with files.written_aside(args.output) as aside, open(aside, "w", newline="") as file:
+    with files.atomic_write(args.output) as aside, open(aside, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(planned)

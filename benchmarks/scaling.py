@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--figure", type=Path, required=True, help="SVG file to write")
     args = parser.parse_args(argv)
     measured = list(measure_all(args.model, args.sizes, args.processes))
-    with files.written_aside(args.output) as aside, open(aside, "w", newline="") as file:
+    with files.atomic_write(args.output) as aside, open(aside, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(measured)

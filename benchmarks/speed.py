@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
-from benchmarks import comparison, subjects  # noqa: E402
-from benchmarks.subjects import MAX_LENGTH, QUALITY_MAX_LENGTH, Model  # noqa: E402
+from benchmarks import comparison, workloads  # noqa: E402
+from benchmarks.workloads import MAX_LENGTH, QUALITY_MAX_LENGTH, Model  # noqa: E402
 from common import cli, files  # noqa: E402
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--minilm", type=Path, required=True, help="directory of the model")
     parser.add_argument("--datasets", type=Path, help="directory of what fetch_dataset wrote")
-    parser.add_argument("--models", nargs="+", help=f"of {', '.join(subjects.MODELS)}")
-    parser.add_argument("--lengths", nargs="+", help=f"of {', '.join(subjects.DATASETS)}")
+    parser.add_argument("--models", nargs="+", help=f"of {', '.join(workloads.MODELS)}")
+    parser.add_argument("--lengths", nargs="+", help=f"of {', '.join(workloads.DATASETS)}")
     parser.add_argument("--seeds", type=int, nargs="*", help="of the quality; 0 1 2")
     parser.add_argument("--rows", type=int, help="training rows at most; else by model")
     parser.add_argument("--quick", action="store_true", help="tiny model, made-up rows: a trial")
@@ -124,8 +124,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.seeds is None:
         args.seeds = [] if args.quick else [0, 1, 2]
-    known = subjects.QUICK_MODELS if args.quick else subjects.MODELS
-    datasets = subjects.QUICK_DATASETS if args.quick else subjects.DATASETS
+    known = workloads.QUICK_MODELS if args.quick else workloads.MODELS
+    datasets = workloads.QUICK_DATASETS if args.quick else workloads.DATASETS
     for name, choices in (("models", known), ("lengths", datasets)):
         setattr(args, name, getattr(args, name) or [*choices])
         if unknown := set(getattr(args, name)) - set(choices):
@@ -140,10 +140,10 @@ def about(argv: list[str] | None, seconds: float) -> dict[str, Any]:
     """When, where and by what command it was measured."""
     import torch  # noqa: F401 (the record tells what is loaded)
 
-    from common.model import records
+    from common import cells
 
     words = sys.argv[1:] if argv is None else argv
-    meta = records.meta_info([])
+    meta = cells.meta_info([])
     return {
         "command": shlex.join(["python", "benchmarks/speed.py", *words]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -186,10 +186,10 @@ def make_rows(args: argparse.Namespace, scratch: Path) -> dict[tuple[str, int], 
     for lengths in args.lengths:
         say(f"prepare {lengths}")
         data = scratch / f"{lengths}-data"
-        subjects.prepare(args.known_datasets[lengths], args.datasets, data)
+        workloads.prepare(args.known_datasets[lengths], args.datasets, data)
         for longest in (MAX_LENGTH, QUALITY_MAX_LENGTH) if args.seeds else (MAX_LENGTH,):
             places[lengths, longest] = scratch / f"{lengths}-{longest}"
-            subjects.tokenize(data, args.minilm, longest, places[lengths, longest])
+            workloads.tokenize(data, args.minilm, longest, places[lengths, longest])
     return places
 
 
@@ -200,7 +200,7 @@ def measure_model(
     model, place = args.known_models[name], scratch / name
     place.mkdir()
     say(f"make {name}")
-    made = subjects.make_model(model, args.minilm, place)
+    made = workloads.make_model(model, args.minilm, place)
     from benchmarks import operations
 
     shape = operations.shape_of(operations.load_empty(made), model.adapted, RANK)
@@ -208,7 +208,7 @@ def measure_model(
     for lengths in args.lengths:
         rows = min(model.rows[lengths], args.rows or model.rows[lengths])
         part = place / "tokens"
-        subjects.part(tokens[lengths, MAX_LENGTH], rows, model.eval_rows, part)
+        workloads.part(tokens[lengths, MAX_LENGTH], rows, model.eval_rows, part)
         work = Work(made, part, model.adapted, place, model.batch_size)
         for arm, run in arms(work, model).items():
             say(f"{name}, {lengths}: {arm}")
@@ -385,9 +385,9 @@ def qualities(
     """
     place, first = scratch / f"{lengths}-quality", next(iter(args.known_models.values()))
     place.mkdir()
-    model = subjects.make_model(first, args.minilm, place)
+    model = workloads.make_model(first, args.minilm, place)
     rows = args.rows or QUALITY_ROWS.get(lengths, 64)
-    subjects.part(tokens[lengths, QUALITY_MAX_LENGTH], rows, rows, place / "tokens")
+    workloads.part(tokens[lengths, QUALITY_MAX_LENGTH], rows, rows, place / "tokens")
     found: dict[str, list[dict[str, Any]]] = {"best-trainer": [], "one-job": []}
     for start in range(0, len(args.seeds), cores()):
         seeds = args.seeds[start : start + cores()]

@@ -13,8 +13,8 @@ from rules.explain import ConfigError, suggestion
 RESERVED = {"models": {"data", "baselines", "predictions"}, "variants": {"tokens", "base"}}
 
 # Of the files that the rules write beside such directories; tests/test_config.py goes through them.
-SUFFIXES = (".csv", ".html", ".json", ".log", ".md", ".parquet", ".partial", ".svg", ".tex", ".tsv",
-            ".whl", ".yaml")  # fmt: skip
+SUFFIXES = (".csv", ".html", ".json", ".log", ".md", ".parquet", ".partial", ".sha256", ".svg", ".tex",
+            ".tsv", ".whl", ".yaml")  # fmt: skip
 
 Config = dict[str, Any]
 
@@ -173,7 +173,7 @@ def check_variants(config: Config) -> None:
             )
         if known := compatibility.methods():
             require(compatibility.method_of(body), list(known), f"variants.{name}.peft_type")
-        if reason := compatibility.never(peft_keys(body)):
+        if reason := compatibility.unsupported(peft_keys(body)):
             raise ConfigError(f"variants.{name}: {reason}")
 
 

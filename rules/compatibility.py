@@ -2,8 +2,8 @@
 
 Known before anything is downloaded or trained. tests/test_matrix.py keeps the table honest: what is
 not refused here must come back from disk bit for bit, padded or not; what is refused must fail.
-Pairs that no one has listed are put to the same proof (scripts/common/model/gate.py) when their
-cell begins to train and when it is evaluated.
+Pairs that no one has listed are checked by scripts/common/model/roundtrip.py when their cell begins
+to train and when it is evaluated.
 """
 
 import ast
@@ -98,7 +98,7 @@ def methods() -> tuple[str, ...]:
     )
 
 
-def never(peft: dict[str, Any]) -> str | None:
+def unsupported(peft: dict[str, Any]) -> str | None:
     """Return why a PEFT config cannot be right on any architecture; None where it can."""
     method, start = method_of(peft), start_of(peft)
     if method in NOT_HERE:

@@ -69,7 +69,7 @@ def locate_classifiers(config: Config) -> dict[str, list[str]]:
             *([] if cell else ["results/comparison.csv", "results/comparison.digests.json"]),
             *(f"resources/models/{model}" for model in models),
             *(f"results/{dataset}/{candidate}/adapter" for candidate in candidates),
-            # The cell has passed its gate.
+            # The cell has passed its round-trip check.
             *(f"results/{dataset}/{candidate}/metrics.json" for candidate in candidates if cell),
         ]
     return located

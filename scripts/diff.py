@@ -28,7 +28,6 @@ from common.markdown import shown, table
 from common.report import settings
 from common.report.archive import results_of
 from common.report.settings import Change
-from common.statistics import checking
 
 if TYPE_CHECKING:
     from common.report.difference import Answers, Difference
@@ -101,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
             found = Comparison((args.a, args.b), roots, (read(before), read(after)))
             text = markdown(found, args.metrics)
     if args.output:
-        with files.written_aside(args.output) as aside:
+        with files.atomic_write(args.output) as aside:
             aside.write_text(text, encoding="utf-8")
     sys.stdout.write(text)
     return DIFFERENT if found.added or found.gone or found.changed else SAME
@@ -137,9 +136,9 @@ def read(results: Path) -> dict[Cell, dict]:
     records = {}
     for cell in cells.compared(results):
         directory = results / cell.path
-        records[cell] = checking.read_record(directory / cells.METRICS)
+        records[cell] = cells.read_metrics(directory / cells.METRICS)
         if (directory / cells.PREDICTIONS).exists():  # of a git revision there may be none
-            checking.check_predictions(directory, records[cell])
+            cells.check_predictions(directory, records[cell])
     return records
 
 

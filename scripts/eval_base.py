@@ -12,8 +12,7 @@ head that came with the model is used if its classes are those of the dataset, b
 
 import logging
 
-from common import cli, files, gpus, startup
-from common.cells import class_number
+from common import cells, cli, files, gpus, startup
 from common.model import evaluation, models
 
 log = logging.getLogger("eval_base")
@@ -24,14 +23,14 @@ def main(argv: list[str] | None = None) -> None:
     evaluation.add_options(parser)
     gpus.add_option(parser)
     models.add_head_options(parser)
-    parser.add_argument("--seed", type=cli.whole(0), default=0, help="of the head")
+    parser.add_argument("--seed", type=cli.int_at_least(0), default=0, help="of the head")
     args = parser.parse_args(argv)
     cli.go_offline()
     gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
-    from common.model import gate, records
+    from common.model import roundtrip
 
-    clock = records.Clock()
+    clock = cells.Clock()
     with startup.importing():
         import datasets  # noqa: F401
         import peft  # noqa: F401 - it brings the models of transformers
@@ -45,8 +44,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     classifier.log_head(log)
     total = sum(parameter.numel() for parameter in classifier.model.parameters())
-    padded, gap = gate.choose_padding(classifier.model, data.splits["train"], data.pad_token_id)
-    positive = class_number(args.positive_label, data.labels)
+    padded, gap = roundtrip.choose_padding(
+        classifier.model, data.splits["train"], data.pad_token_id
+    )
+    positive = cells.class_number(args.positive_label, data.labels)
     with evaluation.Predictor(
         classifier.model, padded, args.batch_tokens, args.jobs_per_gpu
     ) as predict:
@@ -57,13 +58,13 @@ def main(argv: list[str] | None = None) -> None:
             "num_trainable_params": 0,
             "num_total_params": total,
             **classifier.head_record(),
-            "status": records.NOT_TRAINED,
+            "status": cells.NOT_TRAINED,
         },
-        "meta_info": records.meta_info(data.labels, source, data.source),
-        "gate": {"padding_side": padded.side, "padding_difference": gap},
+        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "round_trip": {"padding_side": padded.side, "padding_difference": gap},
         "metrics": results,
     }
-    evaluation.write(record, predictions, args.metrics, args.predictions)
+    cells.write_results(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 

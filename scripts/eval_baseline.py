@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
-from common.cells import class_number
+from common import cells, cli, files
 from common.model import evaluation
 
 log = logging.getLogger("eval_baseline")
@@ -37,12 +36,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cli.go_offline()
     from common.data import datadict
-    from common.model import records
 
-    clock = records.Clock()
+    clock = cells.Clock()
     splits, source = datadict.load(args.data), files.read_source(args.data)
     names = datadict.class_names(splits)
-    positive = class_number(args.positive_label, names)
+    positive = cells.class_number(args.positive_label, names)
     classifier, train_info = fit(args.baseline, splits)
 
     def predict(rows) -> dict[str, Any]:
@@ -54,17 +52,16 @@ def main(argv: list[str] | None = None) -> None:
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args), 3) | {"peft_config": None},
         "train_info": train_info,
-        "meta_info": records.meta_info(names, dataset=source),
+        "meta_info": cells.meta_info(names, dataset=source),
         "metrics": results,
     }
-    evaluation.write(record, predictions, args.metrics, args.predictions)
+    cells.write_results(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 
 def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     """Return a fitted scikit-learn classifier of texts, and what fitting took."""
     from common.data import datadict
-    from common.model import records
 
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
@@ -75,8 +72,8 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     )
     return best, {
         "train_time": round(time.perf_counter() - started, 3),
-        "peak_memory_bytes": records.peak_memory_bytes(),
-        "status": records.NOT_TRAINED,  # of a model, which a baseline does without
+        "peak_memory_bytes": cells.peak_memory_bytes(),
+        "status": cells.NOT_TRAINED,  # of a model, which a baseline does without
     }
 
 

@@ -7,11 +7,11 @@
         --predictions results/sms-spam/minilm/lora-r4/seed0/predictions.parquet \\
         --metrics results/sms-spam/minilm/lora-r4/seed0/metrics.json
 
-What is measured is what a user of the cell would get. It has to pass a gate first: the logits must
-be those that the trained model gave in memory, or the job fails and there is no row of figures.
+What is measured is what a user of the cell would get. It has to pass the round-trip check
+first: its logits must be those of the trained model in memory, or the job fails without figures.
 
 Beside the weights it writes their model card (README.md). The training does not: the test figures
-are known only now, and only a cell that passed the gate has a card.
+are known only now, and only a cell that passed the check has a card.
 """
 
 import logging
@@ -19,13 +19,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, gpus, startup
-from common.cells import class_number
+from common import cells, cli, files, gpus, startup
 from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
-
-BLOCKS = ("run_info", "train_info", "meta_info", "gate")  # of training.json
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,28 +35,28 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
     from common.data import tokens
-    from common.model import card, records
+    from common.model import card
 
-    clock = records.Clock()
+    clock = cells.Clock()
     with startup.importing():
         import datasets  # noqa: F401
         import peft  # noqa: F401 - it brings the models of transformers
         import torch
 
     torch.set_num_threads(args.threads)
-    source, training = files.read_source(args.model), files.read_json(args.training, BLOCKS)
+    source, training = files.read_source(args.model), cells.read_training(args.training)
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])
-    positive = class_number(args.positive_label, data.labels)
+    positive = cells.class_number(args.positive_label, data.labels)
     with evaluation.Predictor(model, padding, args.batch_tokens, args.jobs_per_gpu) as predict:
         results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
-        "run_info": records.whole_run(
+        "run_info": cells.whole_run(
             training["run_info"], clock.run_info(args.training.parent, vars(args))
         ),
-        "train_info": records.with_outcome(training["train_info"], results),
-        "meta_info": records.meta_info(data.labels, source, data.source),
-        "gate": passed,
+        "train_info": cells.with_outcome(training["train_info"], results),
+        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "round_trip": passed,
         "metrics": results,
     }
     card.write(
@@ -69,20 +66,24 @@ def main(argv: list[str] | None = None) -> None:
         train_rows=len(data.splits["train"]),
         max_length=data.max_length,
     )
-    evaluation.write(record, predictions, args.metrics, args.predictions)
+    cells.write_results(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 
 def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """Return the model of a cell that passed its gate, its padding, and the figures of the gate."""
-    from common.model import card, collator, gate, variants
+    """Return the model of a cell that passed the round-trip check, its padding, the findings."""
+    from common.model import card, collator, roundtrip, variants
 
     model = collator.on_device(variants.load(args.model, args.adapter))
     padding = variants.padding_of(args.adapter)
     files.remove(args.adapter / card.CARD)  # of an evaluation before, should this one fail
     same = same_program(training, args.threads)
-    tolerance = gate.SAME_PROGRAM_ROUNDING if same else gate.rounding(model)
-    return model, padding, gate.passed(model, split, padding, training["gate"], tolerance)
+    tolerance = roundtrip.SAME_PROGRAM_ROUNDING if same else roundtrip.rounding(model)
+    return (
+        model,
+        padding,
+        roundtrip.passed(model, split, padding, training["round_trip"], tolerance),
+    )
 
 
 def same_program(training: dict[str, Any], threads: int) -> bool:
@@ -91,13 +92,11 @@ def same_program(training: dict[str, Any], threads: int) -> bool:
     That is on the CPU, with the same packages, processor and number of threads; a GPU chooses its
     kernels by the shapes and by what else it does.
     """
-    from common.model import records
-
-    here, there = records.meta_info([]), training["meta_info"]
+    here, there = cells.meta_info([]), training["meta_info"]
     parts = ("package_info", "system_info")
     return (
         here["system_info"]["accelerator"] is None
-        and training["gate"]["threads"] == threads
+        and training["round_trip"]["threads"] == threads
         and all(here[part] == there[part] for part in parts)
     )
 

@@ -19,7 +19,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.data import datadict, wheels
 
 log = logging.getLogger("fetch_dataset")
@@ -42,10 +42,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with (
         files.workspace(args.output) as cache,
-        files.written_aside(args.output) as aside,
+        files.atomic_write(args.output) as aside,
     ):
         files.write_json(bring(args, aside, cache), aside / files.SOURCE)
-        seals.seal(aside)
+        checksums.write(aside)
     log.info("%s: %d bytes", args.output, files.size_bytes(args.output))
 
 

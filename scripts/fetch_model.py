@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.data import wheels
 
 log = logging.getLogger("fetch_model")
@@ -48,12 +48,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with (
         files.workspace(args.output) as folder,
-        files.written_aside(args.output) as aside,
+        files.atomic_write(args.output) as aside,
     ):
         origin, source = locate(args, folder)
         bring(origin, aside, source["name"], args.file)
         files.write_json({**source, "weights_sha256": weights_sha256(aside)}, aside / files.SOURCE)
-        seals.seal(aside)
+        checksums.write(aside)
     log.info("%s: %d bytes in %s", source["name"], files.size_bytes(args.output), args.output)
 
 
@@ -204,7 +204,7 @@ def convert_gguf(gguf: Path, target: Path) -> None:
         InputError: transformers cannot read the file.
     """
     cli.go_offline()
-    if not cli.watched():
+    if not cli.is_interactive():
         os.environ["TQDM_DISABLE"] = "1"  # the bar over the tensors knows no other switch
     import transformers
 

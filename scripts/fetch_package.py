@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     with files.workspace(args.output) as folder:
         wheel = download(args.requirement, folder)
         verify(wheel, args.sha256, args.requirement)
-        with files.written_aside(args.output) as aside:
+        with files.atomic_write(args.output) as aside:
             aside.write_bytes(wheel.read_bytes())
     log.info("%s verified: %s, %d bytes", args.requirement, args.output, args.output.stat().st_size)
 
@@ -51,7 +51,7 @@ def download(requirement: str, folder: Path) -> Path:
         "--dest",
         str(folder),
     ]
-    words += [] if cli.watched() else ["--quiet"]
+    words += [] if cli.is_interactive() else ["--quiet"]
     command = [sys.executable, "-m", "pip", "download", *words, requirement]
     # The progress bar of pip goes to standard output, which file descriptor 2 shows.
     process = subprocess.Popen(command, stdout=2, stderr=subprocess.PIPE, text=True)

@@ -23,14 +23,14 @@ from common import cli, files
 from common.cells import Cell, full_name
 from common.cli import InputError
 from common.data import datadict
-from common.report import compared, disagreements, vega
-from common.report.compared import Comparison
+from common.report import disagreements, frame, vega
 from common.report.figures import FIGURES
+from common.report.frame import Comparison
 from common.report.references import Reference, references
 
 if TYPE_CHECKING:
-    from common.statistics.answers import Answers
-    from common.statistics.answers import Cell as Answered
+    from common.statistics.predictions import Cell as Answered
+    from common.statistics.predictions import Predictions
 
 log = logging.getLogger("page")
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
         configuration=read_text(args.config),
         environment=environment(records),
     )
-    with files.written_aside(args.page) as aside:
+    with files.atomic_write(args.page) as aside:
         aside.write_text(page, encoding="utf-8")
     log.info("%s, %.1f MB", args.page, args.page.stat().st_size / 1e6)
 
@@ -87,8 +87,8 @@ def read_verdicts(path: Path, results: Path) -> tuple[Verdicts, Comparison]:
     """
     from common.statistics import verdict
 
-    comparison = compared.read(path, results)
-    with compared.written_by("verdicts", path):
+    comparison = frame.read(path, results)
+    with frame.written_by("verdicts", path):
         verdicts = files.read_json(path, VERDICTS)
         inline_json(verdicts)
         for name, part in verdicts["datasets"].items():
@@ -164,26 +164,26 @@ def drawn(comparison: Comparison, name: str) -> dict[str, Any]:
     return shown
 
 
-def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Answers":
+def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Predictions":
     """Return the answers of the cells and baselines that the verdicts name.
 
     Raises:
         InputError: as for ``answers.read``; or the verdicts are of other classes.
     """
-    from common.statistics import answers
+    from common.statistics import predictions
 
     identities = [
         Cell(dataset, variant["model"] or "", variant["variant"], seed)._asdict()
         for variant in part["variants"]
         for seed in (variant["seeds"] or [None])  # a baseline has none
     ]
-    found = answers.read(results, identities)
+    found = predictions.read(results, identities)
     if found.classes != part["classes"]:
         raise InputError(f"the verdicts on {dataset} are of other classes: run `verdicts`")
     return found
 
 
-def with_cells(variants: list[dict[str, Any]], found: "Answers") -> list[dict[str, Any]]:
+def with_cells(variants: list[dict[str, Any]], found: "Predictions") -> list[dict[str, Any]]:
     """Return the variants with their cells."""
     return [
         variant | {"cells": [of_cell(cell, len(found.classes)) for cell in found.cells
@@ -212,7 +212,7 @@ def of_cell(cell: "Answered", classes: int) -> dict[str, Any]:
 
 
 def test_rows(
-    data: Path, variants: list[dict[str, Any]], found: "Answers", size: int
+    data: Path, variants: list[dict[str, Any]], found: "Predictions", size: int
 ) -> dict[str, Any]:
     """Return the test rows of a dataset: ids, labels, and texts where cells disagree.
 

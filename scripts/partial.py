@@ -3,14 +3,12 @@
     python scripts/partial.py --cells sms-spam/minilm/base,lora-r4/0,1 --baselines majority tfidf
 
 `make partial` does that with the cells, baselines and metrics of the run, from the record that it
-left: `python -m rules.words results/config.yaml`. It is a command beside the workflow and no rule
-of it: a rule would have the cells as its input, so that Snakemake made those that are missing, or
-would not, so that it never ran again; and it would wait for the lock of a run that is going on.
-This reads files, and writes one.
-
-That file is named partial, in title and text too, and never takes the place of comparison.md,
-which insists on every cell. A cell counts as it lies: `snakemake -n` tells of those that an edit
-has made stale.
+left: `python -m rules.arguments results/config.yaml`. It is a command beside the workflow and no
+rule of it: a rule would have the cells as its input, so that Snakemake made those that are missing,
+or would not, so that it never ran again; and it would wait for the lock of a run that is going on.
+This reads files, and writes one. That file is named partial, in title and text too, and never takes
+the place of comparison.md, which insists on every cell. A cell counts as it lies: `snakemake -n`
+tells of those that an edit has made stale.
 """
 
 import logging
@@ -41,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     require_metrics(args.metrics)
     asked = named(args.cells, args.baselines)
     found = [standing(cell, args.results, args.resources, args.metrics) for cell in asked]
-    with files.written_aside(args.output) as aside:
+    with files.atomic_write(args.output) as aside:
         aside.write_text(markdown(found, args.metrics), encoding="utf-8")
     missing = sum(each.record is None for each in found)
     log.info("%d of %d cells and baselines are missing: %s", missing, len(found), args.output)

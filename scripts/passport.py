@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     text = passport.markdown(made, *pictures)
     vega.save(draw_classes(made["splits"]), args.classes)
     vega.save(draw_lengths(made["models"]), args.lengths)
-    with files.written_aside(args.markdown) as aside:
+    with files.atomic_write(args.markdown) as aside:
         aside.write_text(text, encoding="utf-8")
     files.write_json(made, args.passport)
     log.info("%s", args.passport)

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from common import cli
-from common.report import compared, figures, vega
+from common.report import figures, frame, vega
 
 log = logging.getLogger("plot")
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--figures", required=True, nargs="+", type=figure_file, metavar="FILE",
                         help="SVG files to write, named after their figures")  # fmt: skip
     args = parser.parse_args(argv)
-    comparison = compared.read(args.verdicts, args.results)
+    comparison = frame.read(args.verdicts, args.results)
     for path in args.figures:
         vega.save(figures.drawing(figures.FIGURES[path.stem], comparison), path)
     log.info(", ".join(map(str, args.figures)))

@@ -26,7 +26,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from common import cli, files, gpus, seals, startup
+from common import checksums, cli, files, gpus, startup
 from common.cli import InputError
 from common.data import reading
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     chunks = tokenized(found.of(chain([first], found)), encode, bad)
     with (
         predictor as classify,
-        files.written_aside(args.output) as aside,
+        files.atomic_write(args.output) as aside,
         open(aside, "w", encoding="utf-8", newline="") as output,
     ):
         write = writer(output, args.output.suffix, labels, args.escape_formulas)
@@ -121,11 +121,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--comparison", type=Path, help="CSV file of the report, with --best")
     parser.add_argument("--results", type=Path, help="directory of all results, with --best")
     parser.add_argument("--models-dir", type=Path, help="directory of all models, with --best")
-    parser.add_argument("--max-length", type=cli.whole(1), help="else that of the training texts")
     parser.add_argument(
-        "--batch-tokens", type=cli.whole(0), default=0, help="per pass; 0: what the device takes"
+        "--max-length", type=cli.int_at_least(1), help="else that of the training texts"
     )
-    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    parser.add_argument(
+        "--batch-tokens",
+        type=cli.int_at_least(0),
+        default=0,
+        help="per pass; 0: what the device takes",
+    )
+    parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
     parser.add_argument(
         "--escape-formulas", action=argparse.BooleanOptionalAction, default=False,
@@ -155,7 +160,7 @@ def choose(args: argparse.Namespace) -> tuple[Path, Path]:
     """The directories of the model and of the adapter: those named, or those of the best cell."""
     if args.adapter:
         return args.model, args.adapter
-    seals.check_file(args.comparison)
+    checksums.verify_file(args.comparison)
     model, variant, seed = best_cell(args.comparison, args.dataset, args.best)
     log.info("best by validation %s: %s/%s/seed%s", args.best, model, variant, seed)
     cell = args.results / args.dataset / model / variant / f"seed{seed}"
@@ -209,7 +214,7 @@ def rank(row: dict[str, str], metric: str) -> tuple:
 def read(args: argparse.Namespace, bad: reading.BadRows) -> reading.Stream[Text]:
     """Return the texts of the input, without the bad rows."""
     columns = {"text": args.text} | ({} if args.id is None else {"id": [args.id]})
-    layout = reading.Layout(args.encoding, args.delimiter, args.quoting)
+    layout = reading.CsvOptions(args.encoding, args.delimiter, args.quoting)
     found = reading.read(args.input, columns, layout)
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
@@ -305,7 +310,7 @@ def predict(
     from tqdm import tqdm
 
     count, known, unknown = 0, 0, 0
-    with tqdm(desc="rows", unit="row", disable=not cli.watched()) as bar:
+    with tqdm(desc="rows", unit="row", disable=not cli.is_interactive()) as bar:
         for texts, tokens in chunks:
             probabilities = classify(tokens)["probabilities"]
             best = probabilities.argmax(axis=1).tolist()

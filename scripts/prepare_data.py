@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.data.reading import QUOTING
 
 if TYPE_CHECKING:
@@ -61,25 +61,25 @@ def main(argv: list[str] | None = None) -> None:
     cli.go_offline()
     from common.data import corpus, examples, reading
 
-    seals.check(args.source)
+    checksums.verify(args.source)
     columns = examples.Columns(args.text, args.label, args.group, args.filter)
-    layout = reading.Layout(args.encoding, args.delimiter, args.quoting)
+    layout = reading.CsvOptions(args.encoding, args.delimiter, args.quoting)
     source = examples.read(args.source, columns, layout)
     bad = reading.BadRows(args.on_bad_rows)
-    with files.written_aside(args.output) as aside:
+    with files.atomic_write(args.output) as aside:
         aside.mkdir()
         good = {split: good_rows(source, split, bad) for split in source}
-        taken = corpus.take_in(good, aside, args.near_duplicates, args.threads)
+        taken = corpus.ingest(good, aside, args.near_duplicates, args.threads)
         parts, names, actions, described = prepare(taken, left_out(source, bad), bad, args)
         for split, digest in corpus.save(parts, taken.texts, names, aside).items():
             described["splits"][split]["sha256"] = digest
         described["quoting"] = quoting_of(source)
         files.write_json(origin_of(args.source), aside / files.SOURCE)
         files.write_json(described, aside / files.PREPARATION)
-        seals.seal(aside)
+        checksums.write(aside)
         if args.csv:
             write_actions(actions, args.csv)
-    seals.write_digest(args.output)
+    checksums.write_digest(args.output)
     for line in summary(described):
         log.info("%s", line)
 
@@ -128,13 +128,21 @@ def parse(argv: list[str] | None):
     parser.add_argument("--conflicting-labels", choices=["drop", "keep"], default="drop")
     parser.add_argument("--test", type=size, default=0.2, help="share or count, if not given")
     parser.add_argument("--validation", type=size, default=0.1, help="share or count, likewise")
-    parser.add_argument("--train-rows", type=cli.whole(2), help="size of a stratified subset")
-    parser.add_argument("--validation-rows", type=cli.whole(2), help="size of a stratified subset")
-    parser.add_argument("--test-rows", type=cli.whole(2), help="size of a stratified subset")
+    parser.add_argument(
+        "--train-rows", type=cli.int_at_least(2), help="size of a stratified subset"
+    )
+    parser.add_argument(
+        "--validation-rows", type=cli.int_at_least(2), help="size of a stratified subset"
+    )
+    parser.add_argument("--test-rows", type=cli.int_at_least(2), help="size of a stratified subset")
     parser.add_argument("--split-by", choices=["stratified", "hash"], default="stratified")
-    parser.add_argument("--split-seed", type=cli.whole(0), default=0, help="of splits and subsets")
+    parser.add_argument(
+        "--split-seed", type=cli.int_at_least(0), default=0, help="of splits and subsets"
+    )
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
-    parser.add_argument("--threads", type=cli.whole(1), default=1, help="CPU threads, as processes")
+    parser.add_argument(
+        "--threads", type=cli.int_at_least(1), default=1, help="CPU threads, as processes"
+    )
     parser.add_argument("--csv", type=Path, help="rows dropped or marked, a file to write")
     return parser.parse_args(argv)
 
@@ -329,7 +337,7 @@ def drawn(whole: dict, args, actions) -> tuple[dict, Any]:
 
 def write_actions(actions, path: Path) -> None:
     """Write what became of each row that is a duplicate, as CSV."""
-    with files.written_aside(path) as aside:
+    with files.atomic_write(path) as aside:
         actions.to_csv(aside, index=False)
 
 

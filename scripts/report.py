@@ -20,12 +20,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files, seals
-from common.cells import Cell, directory, identities
+from common import checksums, cli, files
+from common.cells import Cell, directory, identities, read_metrics
 from common.cli import InputError
 from common.metrics import METRICS
 from common.report.references import Reference, references
-from common.statistics.checking import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,12 +87,12 @@ def main(argv: list[str] | None = None) -> None:
         args.verdicts_csv: comparison.by_variant(verdicts),
     }
     for path, written in tables.items():
-        with files.written_aside(path) as aside:
+        with files.atomic_write(path) as aside:
             written.to_csv(aside, index=False)
     for path, text in texts.items():
-        with files.written_aside(path) as aside:
+        with files.atomic_write(path) as aside:
             aside.write_text(text, encoding="utf-8")
-    seals.seal_files([*tables, *texts], args.csv.with_suffix(seals.SIDECAR))
+    checksums.write_beside([*tables, *texts], args.csv.with_suffix(checksums.SIDECAR))
     log.info("%d rows in %s", len(table), args.csv)
 
 
@@ -120,7 +119,7 @@ def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
         InputError: its metrics are missing or lack something.
     """
     path = directory(results, row) / "metrics.json"
-    record = read_record(path)
+    record = read_metrics(path)
     try:
         return [flatten(row, split, record) for split in record["metrics"]]
     except (KeyError, TypeError) as error:
@@ -227,9 +226,7 @@ def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
 
 def records_of(results: Path, rows: list[dict[str, Any]]) -> list[Record]:
     """Return every metrics.json, with the name of its cell."""
-    return [
-        {**files.read_json(directory(results, row) / "metrics.json"), "cell": row} for row in rows
-    ]
+    return [{**read_metrics(directory(results, row) / "metrics.json"), "cell": row} for row in rows]
 
 
 def preparations(results: Path, rows: list[dict[str, Any]]) -> dict[str, Record]:

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals, startup
+from common import checksums, cli, files, startup
 from common.cli import InputError
 from common.data import encoding, lengths
 
@@ -30,12 +30,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--model", required=True, type=Path, help="model directory")
-    parser.add_argument("--max-length", type=cli.whole(1), default=128, help="tokens of each text")
+    parser.add_argument(
+        "--max-length", type=cli.int_at_least(1), default=128, help="tokens of each text"
+    )
     parser.add_argument(
         "--max-unknown-share", type=cli.finite(0), default=0.5,
         help="of the tokens of a split, that may stand for what the vocabulary lacks",
     )  # fmt: skip
-    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     parser.add_argument("--output", required=True, type=Path, help="Arrow directory to write")
     args = parser.parse_args(argv)
     cli.go_offline()
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
 
     tokenizer = encoding.load_tokenizer(args.model)
     data, source = datadict.load(args.data), files.read_source(args.data)
-    with files.written_aside(args.output) as aside:
+    with files.atomic_write(args.output) as aside:
         encoder = encoder_of(tokenizer, args.model, args.max_length, data)
         splits = tokenize(data, encoder, aside / CACHE)
         statistics = describe(splits, encoder) | {"source": source}
@@ -56,8 +58,8 @@ def main(argv: list[str] | None = None) -> None:
         datadict.save(splits.remove_columns([WHOLE, UNKNOWN]), aside)
         files.remove(aside / CACHE)
         files.write_json(statistics, aside / files.STATISTICS)
-        seals.seal(aside)
-    seals.write_digest(args.output)
+        checksums.write(aside)
+    checksums.write_digest(args.output)
     for line in summary(statistics):
         log.info("%s", line)
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files, gpus, parallel, startup
+from common import cells, cli, files, gpus, parallel, startup
 from common.model import models, variants
 from common.model.quantization import BITS
 
 if TYPE_CHECKING:
+    from common.cells import Clock
     from common.model.checkpoint import Checkpoints
-    from common.model.records import Clock
 
 log = logging.getLogger("train_lora")
 
@@ -37,11 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     cli.go_offline()
     words = sys.argv[1:] if argv is None else argv
-    if not parallel.is_helper():
+    if not parallel.is_worker():
         gpus.lease(args.gpus, args.jobs_per_gpu)
+    from common.cells import Clock
     from common.data import encoding
     from common.model.checkpoint import Checkpoints
-    from common.model.records import Clock
 
     clock = Clock()
     checkpoints = Checkpoints(
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         args.checkpoint_seconds,
         lambda: identity(args),
     )
-    with parallel.together(args.gpus, [__file__, *words]) as first:
+    with parallel.launch_workers(args.gpus, [__file__, *words]) as first:
         with startup.importing():
             from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
         source = files.read_source(args.model)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def save(trained: "Trained", tokenizer: Any, args, clock: "Clock") -> None:
     """Write the adapter and its record."""
-    with files.written_aside(args.output) as aside:
+    with files.atomic_write(args.output) as aside:
         variants.save(trained.model, tokenizer, trained.record, aside)
         trained.train_info["file_size"] = files.weights_bytes(aside)
         files.write_json(training_record(trained, args, clock), args.record)
@@ -79,14 +79,14 @@ class Trained:
         model: the trained model, with its adapter if it has one.
         record: what it takes to use it, beside the weights.
         train_info: what training took.
-        gate: what ``eval_lora`` must find again.
+        round_trip: what ``eval_lora`` must find again.
         data_source: where the rows came from.
     """
 
     model: Any
     record: variants.Record
     train_info: dict[str, Any]
-    gate: dict[str, Any]
+    round_trip: dict[str, Any]
     data_source: dict[str, Any]
 
 
@@ -103,8 +103,10 @@ def parse(argv: list[str] | None):
     parser.add_argument(
         "--epochs", type=cli.finite(), default=1.0, help="passes over the training rows"
     )
-    parser.add_argument("--max-steps", type=cli.whole(1), help="end after so many steps instead")
-    parser.add_argument("--batch-size", type=cli.whole(1), default=8, help="rows per step")
+    parser.add_argument(
+        "--max-steps", type=cli.int_at_least(1), help="end after so many steps instead"
+    )
+    parser.add_argument("--batch-size", type=cli.int_at_least(1), default=8, help="rows per step")
     parser.add_argument("--weight-decay", type=cli.finite(), default=0.0, help="of AdamW")
     parser.add_argument(
         "--warmup", type=cli.finite(), default=0.1, help="share of steps, or steps from 1"
@@ -119,23 +121,27 @@ def parse(argv: list[str] | None):
         default=False,
         help="in training",
     )
-    parser.add_argument("--gpus", type=cli.whole(1), default=1, help="processes, each on its own")
-    parser.add_argument("--gradient-accumulation-steps", type=cli.whole(1), default=1)
+    parser.add_argument(
+        "--gpus", type=cli.int_at_least(1), default=1, help="processes, each on its own"
+    )
+    parser.add_argument("--gradient-accumulation-steps", type=cli.int_at_least(1), default=1)
     parser.add_argument(
         "--gradient-checkpointing", action=argparse.BooleanOptionalAction, default=False
     )
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--class-weights", choices=["none", "balanced"], default="none")
     parser.add_argument("--keep", choices=["last", "best"], default="last", help="which epoch")
-    parser.add_argument("--patience", type=cli.whole(1), help="epochs without a lower loss")
+    parser.add_argument("--patience", type=cli.int_at_least(1), help="epochs without a lower loss")
     parser.add_argument(
         "--lora-plus-ratio", type=cli.finite(), help="learning rate of B over that of A"
     )
-    parser.add_argument("--seed", type=cli.whole(0), default=0, help="of everything that is drawn")
-    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    parser.add_argument(
+        "--seed", type=cli.int_at_least(0), default=0, help="of everything that is drawn"
+    )
+    parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
     parser.add_argument(
-        "--checkpoint-seconds", type=cli.whole(0), default=300, help="from one to the next"
+        "--checkpoint-seconds", type=cli.int_at_least(0), default=300, help="from one to the next"
     )
     parser.add_argument("--output", required=True, type=Path, help="adapter directory to write")
     parser.add_argument("--record", required=True, type=Path, help="JSON file to write")
@@ -164,7 +170,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     import torch
 
     from common.data import tokens
-    from common.model import collator, gate, quantization, training
+    from common.model import collator, quantization, roundtrip, training
 
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
@@ -177,11 +183,11 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     head = list(classifier.head_parameters())
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
-    padding, gap = gate.choose_padding(model, data.splits["train"], data.pad_token_id)
+    padding, gap = roundtrip.choose_padding(model, data.splits["train"], data.pad_token_id)
     train_info = training.train(model, data.splits, padding, settings, args.seed, checkpoints)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info |= classifier.head_record()
-    logits = collator.logits(model, gate.rows(data.splits["validation"]), padding)
+    logits = collator.logits(model, roundtrip.rows(data.splits["validation"]), padding)
     found = {"padding_difference": gap, "logits": logits.tolist(), "threads": args.threads}
     record = variants.Record(
         args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types
@@ -207,8 +213,6 @@ def settings_of(args) -> dict[str, Any]:
 
 def training_record(trained: Trained, args, clock) -> dict[str, Any]:
     """Return the content of training.json."""
-    from common.model import records
-
     adapted = args.kind == "adapter"
     labels = list(trained.model.config.id2label.values())
     peft = plain(trained.model.peft_config["default"].to_dict()) if adapted else None
@@ -226,8 +230,8 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
             "peft_config": peft,
         },
         "train_info": trained.train_info,
-        "meta_info": records.meta_info(labels, trained.record.base_model, trained.data_source),
-        "gate": trained.gate,
+        "meta_info": cells.meta_info(labels, trained.record.base_model, trained.data_source),
+        "round_trip": trained.round_trip,
     }
 
 

@@ -45,7 +45,9 @@ def parse(argv: list[str] | None):
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
     parser.add_argument("--metric", choices=[*METRICS], default="macro_f1", help="to compare by")
     parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
-    parser.add_argument("--resamples", type=cli.whole(200), default=2000, help="of the test rows")
+    parser.add_argument(
+        "--resamples", type=cli.int_at_least(200), default=2000, help="of the test rows"
+    )
     parser.add_argument("--output", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(argv)
 
@@ -76,10 +78,10 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
 
 def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     """Return all that is said of one dataset."""
-    from common.statistics import answers, ranking, verdict
+    from common.statistics import predictions, ranking, verdict
 
-    found = ranking.judge(
-        answers.read(args.results, identities), args.metric, args.level, args.resamples
+    found = ranking.compare_variants(
+        predictions.read(args.results, identities), args.metric, args.level, args.resamples
     )
     return found | {"verdict": verdict.sentences(found, args.metric)}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import filelock
 import pytest
 
-from common import files, seals
+from common import checksums, files
 from common.data import corpus
 from common.data.examples import Example
 from tests.warm import COLD, Warm
@@ -195,7 +195,7 @@ def tiny_models(tmp_path_factory, vocabulary) -> dict[str, Path]:
     for name in ("bert", "gpt2"):
         source: dict[str, object] = {"kind": "path", "name": name, "weights_sha256": {}}
         files.write_json(source, root / name / files.SOURCE)
-        seals.seal(root / name)
+        checksums.write(root / name)
     return {name: root / name for name in ("bert", "gpt2")}
 
 
@@ -349,6 +349,6 @@ def take_in(tmp_path) -> Callable[..., corpus.Corpus]:
             ]
             for split, texts in splits.items()
         }
-        return corpus.take_in(rows, tmp_path, threshold, processes=1)
+        return corpus.ingest(rows, tmp_path, threshold, processes=1)
 
     return taken

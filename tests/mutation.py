@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[1]
 STATISTICS, COMMON = "scripts/common/statistics", "scripts/common"
 # The tests of each module, the fastest first: they stop at the first that fails.
 TESTS = {
-    f"{STATISTICS}/answers.py": "test_verdicts.py",
+    f"{STATISTICS}/predictions.py": "test_verdicts.py",
     f"{STATISTICS}/calibration.py": "test_calibration.py",
-    f"{STATISTICS}/checking.py": "test_verdicts.py test_bad_input.py",
+    f"{COMMON}/cells.py": "test_verdicts.py test_bad_input.py test_cells.py",
     f"{STATISTICS}/intervals.py": "test_intervals.py test_resampling.py test_verdicts.py",
     f"{STATISTICS}/planning.py": "test_planning.py",
     f"{STATISTICS}/ranking.py": "test_gap.py test_verdicts.py",
@@ -41,7 +41,7 @@ TESTS = {
     f"{STATISTICS}/significance.py": "test_significance.py test_ties.py test_verdicts.py",
     f"{STATISTICS}/variance.py": "test_variance.py test_significance.py test_verdicts.py",
     f"{STATISTICS}/verdict.py": "test_verdict.py test_verdicts.py",
-    f"{COMMON}/model/gate.py": "test_gate.py",
+    f"{COMMON}/model/roundtrip.py": "test_roundtrip.py",
     f"{COMMON}/model/training.py": "test_training.py",
     f"{COMMON}/data/leakage.py": "test_leakage.py test_corpus.py",
     f"{COMMON}/syntax.py": "test_digest.py",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import encoding
 from common.model import adapters, models, variants
@@ -174,7 +174,7 @@ def test_size_is_that_of_the_weights(saved):
 def test_missing_weights_do_not_pass_silently(tiny_models, copied, part):
     kept = {k: v for k, v in load_file(copied / adapters.WEIGHTS).items() if part not in k}
     save_file(kept, copied / adapters.WEIGHTS)
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(InputError, match=f"lacks .* weights of this model, such as .*{part}"):
         variants.load(tiny_models["bert"], copied)
 
@@ -202,7 +202,7 @@ def test_adapter_for_other_classes_is_refused(tiny_models, copied):
     config = json.loads((copied / "config.json").read_text())
     names = {"0": "a", "1": "b", "2": "c"}
     (copied / "config.json").write_text(json.dumps(config | {"id2label": names}))
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(InputError, match=r"lacks 2 weights of this model, such as .*classifier"):
         variants.load(tiny_models["bert"], copied)
 
@@ -215,7 +215,7 @@ def test_damaged_adapter_is_refused(tiny_models, copied, file, damage):
     path.unlink()
     if damage != "gone":
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(InputError, match="does not load on this model") as caught:
         variants.load(tiny_models["bert"], copied)
     assert "\n" not in str(caught.value)

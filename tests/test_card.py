@@ -49,7 +49,7 @@ def record() -> dict[str, Any]:
             "package_info": {"python-version": "3.11.1", "peft-version": None},
             "system_info": {"processor": "A Processor", "accelerator": None},
         },
-        "gate": {"reload_difference": 0.0, "tolerance": 0.0001, "padding_difference": 2e-8},
+        "round_trip": {"reload_difference": 0.0, "tolerance": 0.0001, "padding_difference": 2e-8},
         "metrics": {"validation": {**figures, "accuracy": 0.5, "rows": 50}, "test": figures},
     }
 
@@ -209,7 +209,7 @@ def test_a_quantized_base_is_loaded_as_it_was(record, write, base):
 
 def test_a_card_that_fails_leaves_the_old_one(record, write, tmp_path):
     (tmp_path / "README.md").write_text("old")
-    del record["gate"]["tolerance"]
+    del record["round_trip"]["tolerance"]
     with pytest.raises(KeyError):
         write(record)
     assert (tmp_path / "README.md").read_text() == "old"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from common import files, seals
+from common import checksums, files
 from common.model import checkpoint
 from common.model.checkpoint import Checkpoints
 from rules.digest import code_params
@@ -51,7 +51,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 
 def test_a_state_of_anything_else_is_refused():
     with pytest.raises(TypeError, match="cannot hold a set"):
-        checkpoint.parted({"a": [{1}]}, {})
+        checkpoint.to_json({"a": [{1}]}, {})
 
 
 def test_only_the_last_one_stays(tmp_path):
@@ -139,7 +139,7 @@ def test_a_damaged_one_is_not_used(tmp_path, name, damage):
 
 def test_one_that_lost_its_seal_is_not_used(tmp_path):
     checkpoints(tmp_path).write(3, STATE, TRAINER)
-    (tmp_path / "checkpoints/step3" / seals.SEAL).unlink()
+    (tmp_path / "checkpoints/step3" / checksums.MANIFEST).unlink()
     assert checkpoints(tmp_path).latest() == (None, {})
 
 

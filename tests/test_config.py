@@ -408,7 +408,7 @@ def test_a_prediction_by_a_cell_reads_that_cell():
     assert expanded["classifiers"]["new"] == [
         "resources/models/bert",
         "results/sms/bert/lora-r8/seed1/adapter",
-        "results/sms/bert/lora-r8/seed1/metrics.json",  # there is one if it passed its gate
+        "results/sms/bert/lora-r8/seed1/metrics.json",  # of a cell that passed its check
     ]
 
 

@@ -61,7 +61,7 @@ def test_long_rows_make_small_batches(monkeypatch):
 def test_several_processes_give_the_same(make_rows, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "BATCH_ROWS", 16)
     rows = [Example(n, *row) for n, row in enumerate([*make_rows(150), *make_rows(90)])]
-    found = [corpus.take_in({"train": rows}, tmp_path, 0.8, processes) for processes in (1, 2)]
+    found = [corpus.ingest({"train": rows}, tmp_path, 0.8, processes) for processes in (1, 2)]
     alone, helped = (taken.tables["train"] for taken in found)
     pd.testing.assert_frame_equal(alone, helped)
 
@@ -71,7 +71,7 @@ def test_what_is_odd_is_counted_by_split(tmp_path):
         "train": [Example(0, "caf\ufffd", "a", None, ("number",)), Example(1, "b", "a")],
         "test": [Example(0, "3", "a", None, ("number",))],
     }
-    taken = corpus.take_in(rows, tmp_path, None, 1)
+    taken = corpus.ingest(rows, tmp_path, None, 1)
     assert taken.oddities["train"] == Counter({"replacement character": 1, "number": 1})
     assert taken.oddities["test"] == Counter({"number": 1})
 

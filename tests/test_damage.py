@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import diff
 import partial
-from common import cells, cli, files, seals
+from common import cells, checksums, cli, files
 from common.cli import InputError
-from common.statistics import answers
+from common.statistics import predictions
 
 ROOT = Path(__file__).parents[1]
 CELL = "news/bert/lora-r2/seed0"
@@ -179,7 +179,7 @@ def test_damage_is_named_and_nothing_is_made_of_it(
     assert not list((results / "new").iterdir())
     said = str(raised.value)
     assert "\n" not in said
-    assert (name if Path(name).name != seals.SEAL else output_of(name)) in said
+    assert (name if Path(name).name != checksums.MANIFEST else output_of(name)) in said
     # The remedy: what it says to delete is an output of a rule, whose absence starts a job.
     if (results / output_of(name)).exists():
         assert f"delete {output_of(name)} and run again" in said
@@ -242,14 +242,14 @@ def test_a_remedy_is_followed_to_the_end(work, snakemake):
 @pytest.mark.parametrize("stage", ["train_lora", "eval_lora", "predict"])
 def test_what_a_job_reads_is_read_once_to_check_it(results, stage, monkeypatch):
     read: list[Path] = []
-    digest = seals.digest
+    digest = checksums.digest
 
     def counted(path: Path) -> str:
         read.append(Path(path).resolve())
         return digest(path)
 
-    monkeypatch.setattr(seals, "_verified", {})
-    monkeypatch.setattr(seals, "digest", counted)
+    monkeypatch.setattr(checksums, "_verified", {})
+    monkeypatch.setattr(checksums, "digest", counted)
     run(stage, results, monkeypatch)
     inputs = [path for path in read if not path.is_relative_to(results / "new")]
     assert results / MODEL / "model.safetensors" in inputs
@@ -258,11 +258,11 @@ def test_what_a_job_reads_is_read_once_to_check_it(results, stage, monkeypatch):
 
 def test_a_file_that_is_damaged_after_it_was_checked_is_found(tmp_path):
     (tmp_path / "a").write_text("1")
-    seals.seal(tmp_path)
-    seals.check(tmp_path)
+    checksums.write(tmp_path)
+    checksums.verify(tmp_path)
     (tmp_path / "a").write_text("2")
     with pytest.raises(InputError, match="it is not what was written"):
-        seals.check(tmp_path)
+        checksums.verify(tmp_path)
 
 
 def test_make_partial_sees_damaged_predictions(results, monkeypatch):
@@ -302,7 +302,7 @@ def test_weights_that_give_no_numbers_give_no_labels(results, monkeypatch):
     tensors = load_file(weights)
     save_file({name: tensor * float("nan") for name, tensor in tensors.items()}, weights,
               metadata={"format": "pt"})  # fmt: skip
-    seals.seal(results / MODEL)
+    checksums.write(results / MODEL)
     for stage in ("eval_base", "train_lora", "predict"):
         with pytest.raises(InputError, match=r"the logits of this bert are not finite"):
             run(stage, results, monkeypatch)
@@ -321,26 +321,26 @@ def test_probabilities_are_finite_shares(tmp_path, row, problem):
     shares.assign(id=["0", "1"], label="a").to_parquet(path)
     if problem and not math.isnan(row[0]):
         with pytest.raises(InputError, match=f"has probabilities that {problem}: delete {path}"):
-            answers.read_predictions(path, ["a", "b"])
+            predictions.read_predictions(path, ["a", "b"])
     elif not problem:
-        assert len(answers.read_predictions(path, ["a", "b"])) == 2
+        assert len(predictions.read_predictions(path, ["a", "b"])) == 2
 
 
 def test_a_seal_holds_every_file_and_no_later_one(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/a").write_text("1")
-    seals.seal(tmp_path)
+    checksums.write(tmp_path)
     (tmp_path / "card.md").write_text("later")
-    seals.check(tmp_path)
-    seals.seal(tmp_path)  # anew, with the card
+    checksums.verify(tmp_path)
+    checksums.write(tmp_path)  # anew, with the card
     (tmp_path / "deep/a").write_text("2")
     with pytest.raises(InputError, match="deep/a is damaged: it is not what was written"):
-        seals.check(tmp_path)
+        checksums.verify(tmp_path)
 
 
 def test_a_directory_of_others_has_no_seal_and_passes(tmp_path):
     (tmp_path / "a").write_text("1")
-    seals.check(tmp_path)
+    checksums.verify(tmp_path)
 
 
 @pytest.mark.parametrize("marker", files.MARKERS)
@@ -348,7 +348,7 @@ def test_a_directory_of_ours_that_lost_its_seal_is_refused(tmp_path, marker):
     (tmp_path / "a").write_text("1")
     files.write_json({}, tmp_path / marker)
     with pytest.raises(InputError, match=f"and no digests.json.*delete {tmp_path} and run again"):
-        seals.check(tmp_path)
+        checksums.verify(tmp_path)
 
 
 def test_no_remedy_deletes_the_directory_that_one_works_in(tmp_path, monkeypatch):
@@ -439,12 +439,12 @@ def test_a_file_in_the_place_of_an_output_directory_is_replaced(tmp_path, train_
     ],
 )
 def test_what_the_system_refuses_is_found_in_any_error(error, line):
-    assert line in cli.refusal(error)
-    assert bool(cli.refusal(error)) == bool(line)
+    assert line in cli.os_error_hint(error)
+    assert bool(cli.os_error_hint(error)) == bool(line)
     try:
         raise RuntimeError("a library says so") from error
     except RuntimeError as passed_on:
-        assert cli.refusal(passed_on) == cli.refusal(error)
+        assert cli.os_error_hint(passed_on) == cli.os_error_hint(error)
 
 
 def test_a_mistake_of_this_project_is_no_refusal(tmp_path):

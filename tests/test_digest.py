@@ -170,16 +170,16 @@ def test_what_is_neutral_is_there():
     ("name", "changed", "counts"),
     [
         ("cli", "run", False),
-        ("cli", "whole", True),  # converts what a user set
-        ("files", "written_aside", False),
+        ("cli", "int_at_least", True),  # converts what a user set
+        ("files", "atomic_write", False),
         ("files", "write_json", True),  # what is written is a result
         ("files", "weights_bytes", True),
-        ("seals", "check", False),
-        ("seals", "digest", True),  # is written into what is sealed
-        ("parallel", "end_with_parent", False),
+        ("checksums", "verify", False),
+        ("checksums", "digest", True),  # is written into what is sealed
+        ("parallel", "exit_with_parent", False),
         ("parallel", "in_order", True),
-        ("parallel", "end_if_failed", False),
-        ("parallel", "together", True),
+        ("parallel", "exit_if_failed", False),
+        ("parallel", "launch_workers", True),
     ],
 )
 def test_only_what_cannot_change_a_result_is_left_out(name, changed, counts):

@@ -16,7 +16,7 @@ import eval_lora
 import prepare_data
 import tokenize_data
 import train_lora
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.model import metrics
 
@@ -112,8 +112,8 @@ def test_metrics_agree_with_predictions(evaluated):
 
 def test_record_has_the_three_blocks(evaluated, tiny_models):
     record = json.loads((evaluated["gpt2"] / "metrics.json").read_text())
-    blocks = ["run_info", "train_info", "meta_info", "gate", "metrics"]
-    assert list(record) == [*blocks, seals.OF_PREDICTIONS, files.DIGEST]
+    blocks = ["run_info", "train_info", "meta_info", "round_trip", "metrics"]
+    assert list(record) == [*blocks, checksums.OF_PREDICTIONS, files.DIGEST]
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         tiny_models["gpt2"], num_labels=2
     )
@@ -138,7 +138,7 @@ def test_marked_rows_give_every_metric_twice(evaluated, command, tokens, tmp_pat
     }
     datasets.DatasetDict(marked).save_to_disk(tmp_path / "marked")
     shutil.copy(tokens["bert"] / "statistics.json", tmp_path / "marked")
-    seals.seal(tmp_path / "marked")
+    checksums.write(tmp_path / "marked")
     eval_base.main(command(tmp_path, "--seed", 3, "--tokens", tmp_path / "marked"))
     found = json.loads((tmp_path / "metrics.json").read_text())["metrics"]["test"]
     frame = predictions(tmp_path).iloc[3:]
@@ -179,7 +179,7 @@ def test_damaged_tokens(command, tokens, tmp_path, damage, complaint):
     copy = Path(shutil.copytree(tokens["bert"], tmp_path / "tokens"))
     damage(copy)
     if copy.exists():
-        seals.seal(copy)  # as if it had been written so
+        checksums.write(copy)  # as if it had been written so
     with pytest.raises(InputError, match=complaint):
         eval_base.main(command(tmp_path / "out", "--tokens", copy))
 
@@ -202,7 +202,7 @@ def test_a_model_with_a_head_of_its_own_is_right_by_the_names_of_its_classes(
     places = f"--output {tmp_path}/model --record {tmp_path}/training.json --epochs 3"
     train_lora.main(f"{words} {places}".split())
     shutil.copy(tiny_models["bert"] / files.SOURCE, tmp_path / "model")
-    seals.seal(tmp_path / "model")
+    checksums.write(tmp_path / "model")
     source = write_csv(tmp_path / "rows.csv", 200)
     prepare_data.main(
         ["--source", str(source), "--output", f"{tmp_path}/data", "--labels", *labels]

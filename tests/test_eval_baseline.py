@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import eval_baseline
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import datadict
 
@@ -88,7 +88,7 @@ def test_nothing_is_fitted_to_test_rows(data, evaluate, tmp_path, baseline):
     )
     datadict.save(datasets.DatasetDict({**splits, "test": other}), tmp_path / "other")
     shutil.copy(data / "source.json", tmp_path / "other")
-    seals.seal(tmp_path / "other")
+    checksums.write(tmp_path / "other")
     after, _ = evaluate(baseline, rows=tmp_path / "other")
     timings = ("eval_seconds", "eval_samples_per_second")
     old, new = (
@@ -146,7 +146,7 @@ def test_marked_rows_give_every_metric_twice(data, evaluate, tmp_path):
     for name, content in (("marked", marked), ("alone", datasets.DatasetDict(alone))):
         datadict.save(content.remove_columns([] if name == "marked" else "clean"), tmp_path / name)
         shutil.copy(data / "source.json", tmp_path / name)
-        seals.seal(tmp_path / name)
+        checksums.write(tmp_path / name)
     both, expected = (evaluate("majority", rows=tmp_path / n)[0] for n in ("marked", "alone"))
     plain = evaluate("majority")[0]["metrics"]["test"]
     found = both["metrics"]["test"]
@@ -165,7 +165,7 @@ def test_a_split_without_a_clean_row_says_so(data, evaluate, tmp_path):
     }
     datadict.save(datasets.DatasetDict(marked), tmp_path / "none")
     shutil.copy(data / "source.json", tmp_path / "none")
-    seals.seal(tmp_path / "none")
+    checksums.write(tmp_path / "none")
     assert evaluate("majority", rows=tmp_path / "none")[0]["metrics"]["test"]["clean"] == {
         "rows": 0,
         "classes": {"ham": 0, "spam": 0},
@@ -182,7 +182,7 @@ def test_clean_rows_that_lack_a_class_have_no_metrics(data, evaluate, tmp_path):
     }
     datadict.save(datasets.DatasetDict(marked), tmp_path / "ham")
     shutil.copy(data / "source.json", tmp_path / "ham")
-    seals.seal(tmp_path / "ham")
+    checksums.write(tmp_path / "ham")
     count = list(splits["test"]["label"]).count(ham)
     found = evaluate("tfidf", rows=tmp_path / "ham")[0]["metrics"]["test"]
     assert found["clean"] == {"rows": count, "classes": {"ham": count, "spam": 0}}
@@ -234,7 +234,7 @@ def test_three_classes(make_tokens, evaluate, baseline):
 def test_record_has_the_three_blocks(evaluate):
     record, frame = evaluate("tfidf")
     blocks = ["run_info", "train_info", "meta_info", "metrics"]
-    assert list(record) == [*blocks, seals.OF_PREDICTIONS, files.DIGEST]
+    assert list(record) == [*blocks, checksums.OF_PREDICTIONS, files.DIGEST]
     assert record["meta_info"]["dataset_info"] == {
         "labels": ["ham", "spam"],
         "source": {"kind": "path", "name": "rows.csv"},

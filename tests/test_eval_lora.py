@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import eval_lora
 import train_lora
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import tokens
 from common.model import evaluation, variants
@@ -73,8 +73,8 @@ def test_record_tells_of_training_and_evaluation(cell, command, tmp_path):
     eval_lora.main(command())
     training = files.read_json(cell[0] / "training.json")
     record = files.read_json(tmp_path / "metrics.json")
-    blocks = ["run_info", "train_info", "meta_info", "gate", "metrics"]
-    assert list(record) == [*blocks, seals.OF_PREDICTIONS]
+    blocks = ["run_info", "train_info", "meta_info", "round_trip", "metrics"]
+    assert list(record) == [*blocks, checksums.OF_PREDICTIONS]
     assert record["train_info"] == training["train_info"] | {
         "metrics": record["train_info"]["metrics"]  # with the outcome: tests/test_formats.py
     }
@@ -100,12 +100,12 @@ def test_a_cell_that_passed_has_its_card(cell, command, tmp_path):
     assert str(tmp_path) not in written.content
 
 
-def test_a_cell_that_fails_the_gate_has_no_card(cell, command, tmp_path):
+def test_a_cell_that_fails_the_check_has_no_card(cell, command, tmp_path):
     """Nor that of an evaluation that it passed before."""
     adapter = Path(shutil.copytree(cell[0] / "adapter", tmp_path / "adapter"))
     (adapter / "README.md").write_text("an older card")
     training = files.read_json(cell[0] / "training.json")
-    training["gate"]["logits"][0][0] += 1
+    training["round_trip"]["logits"][0][0] += 1
     files.write_json(training, tmp_path / "training.json")
     words = command("--adapter", adapter, "--training", tmp_path / "training.json")
     with pytest.raises(InputError, match="the saved model is not the trained one"):
@@ -120,7 +120,7 @@ def test_an_adapter_without_its_head_does_not_pass(cell, command, tmp_path):
     kept = {k: v for k, v in weights.items() if "classifier" not in k and "score" not in k}
     assert 0 < len(kept) < len(weights)
     save_file(kept, copy / "adapter_model.safetensors")
-    seals.seal(copy)
+    checksums.write(copy)
     with pytest.raises(InputError, match=r"lacks \d weights of this model, such as"):
         eval_lora.main(command("--adapter", copy))
     assert not (tmp_path / "metrics.json").exists()

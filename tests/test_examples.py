@@ -9,14 +9,14 @@ import pytest
 from common.cli import InputError
 from common.data import examples
 from common.data.examples import Columns, Example
-from common.data.reading import BadRow, Layout
+from common.data.reading import BadRow, CsvOptions
 
 
 def read(path: Path, content: str | None = None, **columns: Any) -> list[Example | BadRow]:
     """Return the examples of train."""
     if content is not None:
         path.write_text(content)
-    return list(examples.read(path, Columns(**columns), Layout())["train"])
+    return list(examples.read(path, Columns(**columns), CsvOptions())["train"])
 
 
 def pairs(found: list[Example | BadRow]) -> list[tuple[int, str, str]]:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from common.data.encoding import TYPES
-from common.model import acceleration, collator, gate, models, packing, patches, variants
+from common.model import acceleration, collator, models, packing, patches, roundtrip, variants
 from common.model.collator import Padding
-from common.model.training import Work
+from common.model.training import ThroughputCounter
 from tests.architectures import ARCHITECTURES, METHODS, PAD, make, rows
 
 torch.set_num_threads(1)
@@ -75,9 +75,9 @@ def without_dropout(model):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_answers_and_gradients_stay(bases, data, architecture, kind):
     model = without_dropout(adapted(bases[architecture], kind, METHODS["lora"]))
-    padding, _ = gate.choose_padding(model, data, PAD)
+    padding, _ = roundtrip.choose_padding(model, data, PAD)
     wanted, before = learned(model, data, padding), answers(model, data, padding)
-    with acceleration.faster(model, gate.probe(data), padding) as used:
+    with acceleration.accelerated(model, roundtrip.probe(data), padding) as used:
         found = learned(model, data, padding)
     assert used == (ALL if architecture in PACKED else ["layers"])
     assert_same(found, wanted)
@@ -92,9 +92,9 @@ def answers(model, split, padding):
 @pytest.mark.parametrize("architecture", ["bert", "opt"])
 def test_other_methods_are_packed_too(bases, data, architecture, method):
     model = without_dropout(adapted(bases[architecture], config=METHODS[method]))
-    padding, _ = gate.choose_padding(model, data, PAD)
+    padding, _ = roundtrip.choose_padding(model, data, PAD)
     wanted = learned(model, data, padding)
-    with acceleration.faster(model, gate.probe(data), padding) as used:
+    with acceleration.accelerated(model, roundtrip.probe(data), padding) as used:
         found = learned(model, data, padding)
     assert "packing" in used
     assert_same(found, wanted)
@@ -104,7 +104,7 @@ def test_token_types_are_packed_too(bases, data):
     model = adapted(bases["bert"])
     typed = data.map(lambda row: {TYPES: [n % 2 for n in range(len(row["input_ids"]))]})
     wanted = answers(model, typed, Padding(PAD))
-    with acceleration.faster(model, gate.probe(typed), Padding(PAD)) as used:
+    with acceleration.accelerated(model, roundtrip.probe(typed), Padding(PAD)) as used:
         torch.testing.assert_close(answers(model, typed, Padding(PAD)), wanted, rtol=0, atol=SAME)
     assert used == ALL
 
@@ -112,7 +112,7 @@ def test_token_types_are_packed_too(bases, data):
 def test_padding_on_the_left_is_packed_too(bases, data):
     model, left = adapted(bases["opt"]), Padding(PAD, "left")
     wanted = answers(model, data, left)
-    with acceleration.faster(model, gate.probe(data), left) as used:
+    with acceleration.accelerated(model, roundtrip.probe(data), left) as used:
         torch.testing.assert_close(answers(model, data, left), wanted, rtol=0, atol=SAME)
     assert used == ALL
 
@@ -120,7 +120,7 @@ def test_padding_on_the_left_is_packed_too(bases, data):
 def test_dropout_of_the_adapter_acts_in_training_alone(bases, data):
     model = adapted(bases["bert"], config={"r": 4, "lora_dropout": 0.5})
     wanted = answers(model, data, Padding(PAD))
-    with acceleration.faster(model, gate.probe(data), Padding(PAD)):
+    with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)):
         torch.testing.assert_close(answers(model, data, Padding(PAD)), wanted, rtol=0, atol=SAME)
         model.train()
         batch = Padding(PAD).texts([data[0]])
@@ -132,7 +132,7 @@ def test_layers_compute_real_tokens_and_the_last_one_what_is_read(bases, data):
     """Counts rows of products: padding and unread tokens are in none."""
     model = adapted(bases["bert"])
     lengths = data["length"]
-    with acceleration.faster(model, gate.probe(data), Padding(PAD)):
+    with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)):
         batch = Padding(PAD).texts([data[row] for row in range(len(data))])
         with torch.no_grad(), CountProducts() as counted:
             model(**batch)
@@ -149,17 +149,17 @@ class CountProducts:
 
     def __enter__(self):
         self.rows: list[int] = []
-        self.plain = patches.product
+        self.plain = patches.onednn_linear
 
         def product(rows, weight, bias=None):
             self.rows.append(rows.reshape(-1, rows.shape[-1]).shape[0])
             return self.plain(rows, weight, bias)
 
-        patches.product = product
+        patches.onednn_linear = product
         return self
 
     def __exit__(self, *_):
-        patches.product = self.plain
+        patches.onednn_linear = self.plain
 
 
 def test_the_proof_is_of_short_rows_of_different_lengths():
@@ -181,7 +181,7 @@ def test_what_moves_an_answer_is_left_out(bases, data, monkeypatch, caplog):
     monkeypatch.setattr(packing.Packing, "attention", off)
     model = adapted(bases["bert"])
     caplog.set_level("INFO")
-    with acceleration.faster(model, gate.probe(data), Padding(PAD)) as used:
+    with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)) as used:
         assert used == ["layers"]
     assert "without packing: it would move answers or gradients by" in caplog.text
 
@@ -190,7 +190,7 @@ def test_an_error_leaves_the_model_as_it_was(bases, data):
     model = adapted(bases["gpt2"])
     before, config = answers(model, data, Padding(PAD)), model.config.to_dict()
     failed = pytest.raises(RuntimeError, match="out of memory")
-    with failed, acceleration.faster(model, gate.probe(data), Padding(PAD)):
+    with failed, acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)):
         raise RuntimeError("out of memory")
     assert torch.equal(answers(model, data, Padding(PAD)), before)
     assert model.config.to_dict() == config
@@ -243,7 +243,7 @@ def test_precision_is_that_of_autocast(bases, data, precision):
     tolerance = SAME if precision == torch.float32 else 0.1
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         wanted = learned(model, data, Padding(PAD))
-        with acceleration.faster(model, gate.probe(data), Padding(PAD)):
+        with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)):
             found = learned(model, data, Padding(PAD))
     scale = max(float(value.abs().max()) for value in wanted.values())
     for name, value in wanted.items():
@@ -273,14 +273,17 @@ def test_dropout_is_drawn_from_the_seed():
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is of glibc")
 def test_freed_memory_is_kept():
-    assert patches.keep_freed_memory()
+    assert patches.disable_malloc_trim()
 
 
 @pytest.mark.parametrize(("architecture", "packs"), [("bert", True), ("mpnet", False)])
 def test_work_is_counted(bases, data, architecture, packs):
     model = adapted(bases[architecture])
     lengths = data["length"]
-    with acceleration.faster(model, gate.probe(data), Padding(PAD)), Work(model) as work:
+    with (
+        acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)),
+        ThroughputCounter(model) as work,
+    ):
         answers(model, data, Padding(PAD))  # in eval mode: not training
         assert work.passes == 0
         learned(model, data, Padding(PAD))
@@ -292,6 +295,6 @@ def test_work_is_counted(bases, data, architecture, packs):
 def test_on_another_device_nothing_is_done(bases, data):
     """What pays on a GPU has yet to be measured; here a device that cannot compute stands in."""
     model = adapted(bases["bert"]).to("meta")
-    with acceleration.faster(model, gate.probe(data), Padding(PAD)) as used:
+    with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)) as used:
         assert used == []
         assert not any("forward" in vars(module) for module in model.modules())

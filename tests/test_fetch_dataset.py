@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 import fetch_dataset
+from common.checksums import MANIFEST
 from common.cli import InputError
 from common.files import read_json
-from common.seals import SEAL
 
 ROWS = "text,label\nhello,ham\nwin cash,spam\n"
 OLD, NEW, ABSENT = "a" * 40, "b" * 40, "c" * 40
@@ -66,7 +66,7 @@ def refusal(*words: object) -> str:
 )
 def test_a_member_of_a_wheel_becomes_the_train_split(wheel, tmp_path, member, name):
     extract(wheel, f"toy/data/{member}", tmp_path / "out")
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {name, "source.json", SEAL}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {name, "source.json", MANIFEST}
     with zipfile.ZipFile(wheel) as archive:
         assert (tmp_path / "out" / name).read_bytes() == archive.read(f"toy/data/{member}")
 

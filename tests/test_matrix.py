@@ -4,7 +4,7 @@
 architectures. `make test-all` takes the whole matrix.
 
 There is no third case. What rules/compatibility.py refuses when the config is read cannot be
-right: it fails here too, and what it does not refuse passes the gate bit for bit.
+right: it fails here too, and what it does not refuse passes the round-trip check bit for bit.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ import torch
 
 from common.cli import InputError
 from common.data import encoding
-from common.model import collator, gate, models, training, variants
+from common.model import collator, models, roundtrip, training, variants
 from rules import compatibility
 from rules.compatibility import why_not
 from tests.architectures import (
@@ -91,7 +91,7 @@ FIVE_CLASSES = [(*case, 5) for case in POSSIBLE]
 @pytest.mark.parametrize(
     ("architecture", "method", "classes"), diagonal(FIVE_CLASSES) + TWO_CLASSES
 )
-def test_a_trained_adapter_passes_the_gate(go_through, architecture, method, classes):
+def test_a_trained_adapter_passes_the_round_trip_check(go_through, architecture, method, classes):
     go_through(architecture, classes, "adapter", METHODS[method], TRAINING.get(method, {}))
 
 
@@ -99,7 +99,7 @@ def test_a_trained_adapter_passes_the_gate(go_through, architecture, method, cla
     ("architecture", "kind"),
     diagonal([(name, kind) for name in ARCHITECTURES for kind in ("head", "full")]),
 )
-def test_what_is_no_adapter_passes_the_gate(go_through, architecture, kind):
+def test_what_is_no_adapter_passes_the_round_trip_check(go_through, architecture, kind):
     go_through(architecture, 3, kind, {}, {})
 
 
@@ -112,8 +112,8 @@ def go_through(bases, tokenizer, tmp_path):
         assert classifier.head == (ARCHITECTURES | MORE)[architecture][1]
         names = list(classifier.head_parameters())
         model = variants.adapt(classifier, kind, peft, STEPS)
-        padded, _ = gate.choose_padding(model, data["train"], PAD)
-        batch = gate.rows(data["validation"])
+        padded, _ = roundtrip.choose_padding(model, data["train"], PAD)
+        batch = roundtrip.rows(data["validation"])
         untrained = collator.logits(model, batch, padded)
         training.train(model, data, padded, replace(SETTINGS, **keys), 0)
         trained = collator.logits(model, batch, padded)
@@ -122,9 +122,11 @@ def go_through(bases, tokenizer, tmp_path):
 
         loaded = variants.load(bases[architecture], tmp_path)
         found = collator.logits(loaded, batch, padded)
-        gap = gate.check(found, trained.tolist(), gate.SAME_PROGRAM_ROUNDING)["reload_difference"]
+        gap = roundtrip.check(found, trained.tolist(), roundtrip.SAME_PROGRAM_ROUNDING)[
+            "reload_difference"
+        ]
         assert gap == 0 or architecture in MORE
-        assert gate.check_padding(loaded, batch, padded)["padding_side"] == padded.side
+        assert roundtrip.check_padding(loaded, batch, padded)["padding_side"] == padded.side
         assert loaded.config.num_labels == classes
         assert not torch.equal(untrained, trained)
 
@@ -136,7 +138,7 @@ def test_what_is_refused_cannot_be_right(bases, architecture, method):
     """The table must not forbid what works."""
     with pytest.raises(InputError, match=FAILS[str(why_not(architecture, METHODS[method]))]):
         model = variants.adapt(load(bases[architecture], 2), "adapter", METHODS[method], STEPS)
-        gate.choose_padding(model, splits(2)["train"], PAD)
+        roundtrip.choose_padding(model, splits(2)["train"], PAD)
 
 
 @pytest.mark.parametrize("method", compatibility.WITHOUT_CONV1D)
@@ -149,7 +151,7 @@ def test_what_does_not_know_conv1d_is_refused(bases, method):
 def test_what_is_not_for_here_fails(bases, method):
     with pytest.raises(InputError):
         model = variants.adapt(load(bases["bert"], 2), "adapter", {"peft_type": method}, STEPS)
-        gate.choose_padding(model, splits(2)["train"], PAD)
+        roundtrip.choose_padding(model, splits(2)["train"], PAD)
 
 
 def test_the_methods_are_those_of_peft():
@@ -161,7 +163,7 @@ def test_the_methods_are_those_of_peft():
     [name if name in ("ctrl", "gpt_neo") else pytest.param(name, marks=pytest.mark.full)
      for name in MORE],
 )  # fmt: skip
-def test_lora_passes_the_gate_on_more_architectures(go_through, architecture):
+def test_lora_passes_the_round_trip_check_on_more_architectures(go_through, architecture):
     go_through(architecture, 2, "adapter", METHODS["lora"], {})
 
 
@@ -177,7 +179,7 @@ def test_architectures_that_are_unfit_are_refused(bases, architecture, peft, sai
     assert why_not(architecture, peft) or architecture in compatibility.UNFIT
     with pytest.raises(InputError, match=said) as refused:
         model = variants.adapt(load(bases[architecture], 2), "adapter", peft, STEPS)
-        gate.choose_padding(model, splits(2)["train"], PAD)
+        roundtrip.choose_padding(model, splits(2)["train"], PAD)
     assert "\n" not in str(refused.value)
 
 
@@ -186,7 +188,7 @@ def test_padding_goes_where_each_model_wants_it(bases):
         classifier = load(bases[architecture], 2)
         kind = "adapter" if method else "full"
         model = variants.adapt(classifier, kind, METHODS.get(method or "", {}), STEPS)
-        return gate.choose_padding(model, splits(2)["train"], PAD)[0].side
+        return roundtrip.choose_padding(model, splits(2)["train"], PAD)[0].side
 
     assert {name: side(name) for name in ARCHITECTURES if side(name) == "left"} == {"xlnet": "left"}
     assert side("opt", "prompt-tuning") == side("bloom", "p-tuning") == "left"

@@ -11,7 +11,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from common import seals
+from common import checksums
 from common.cli import InputError
 from common.model import collator, models
 from common.model.collator import Padding
@@ -169,7 +169,7 @@ def cut(path: Path) -> None:
 )
 def test_a_damaged_model_is_refused_in_one_line(copied, file, damage):
     damage(copied / file)
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(
         InputError, match=r"no classifier that loads: .*; delete .*bert and run again, or choose"
     ) as e:
@@ -182,7 +182,7 @@ def test_a_checkpoint_without_all_of_its_backbone_is_refused(copied):
     weights = load_file(copied / "model.safetensors")
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(InputError, match=r"of 1 modules, such as bert\.encoder\.layer\.1\.output"):
         models.load_classifier(copied, LABELS, 0, 0)
 
@@ -190,7 +190,7 @@ def test_a_checkpoint_without_all_of_its_backbone_is_refused(copied):
 def test_a_checkpoint_of_another_size_is_refused(copied):
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps(config | {"vocab_size": 7}))
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(InputError, match=r"in other sizes .* such as bert\.embeddings"):
         models.load_classifier(copied, LABELS, 0, 0)
 
@@ -199,7 +199,7 @@ def test_pickled_weights_are_not_loaded(copied):
     weights = models.load_classifier(copied, LABELS, 0, 0).model.state_dict()
     (copied / "model.safetensors").unlink()
     torch.save(weights, copied / "pytorch_model.bin")
-    seals.seal(copied)
+    checksums.write(copied)
     with pytest.raises(InputError, match="holds no classifier that loads"):
         models.load_classifier(copied, LABELS, 0, 0)
 

@@ -1,4 +1,4 @@
-"""Padding, on either side; which side is chosen is in test_gate.py."""
+"""Padding, on either side; which side is chosen is in test_roundtrip.py."""
 
 import pytest
 import torch

@@ -238,9 +238,9 @@ def test_damaged_verdicts_are_one_line(tmp_path, damage, complaint):
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda record: record["train_info"].update(metrics=[{"step": "x", "loss": None}]), "'x'"),
-        (lambda record: record["train_info"].update(metrics=[3]), "train_lora"),
-        (lambda record: record["run_info"].update(peft_config=3), "train_lora"),
+        (lambda record: record["train_info"].update(metrics=[{"step": "x", "loss": 1}]), "'x'"),
+        (lambda record: record["train_info"].update(metrics=[3]), "is no mapping"),
+        (lambda record: record["run_info"].update(peft_config=3), "peft_config is no mapping"),
         (lambda record: record["meta_info"].update(system_info=None), "system_info is no mapping"),
         (lambda record: record["meta_info"].update(dataset_info=None), "dataset_info is no mapp"),
     ],

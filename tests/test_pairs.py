@@ -17,7 +17,7 @@ import predict
 import prepare_data
 import tokenize_data
 import train_lora
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import encoding
 from common.model import variants
@@ -74,7 +74,7 @@ def cell(request, rows, tiny_models, tmp_path_factory) -> SimpleNamespace:
     data = prepare(rows, root)
     base = Path(shutil.copytree(tiny_models[request.param], root / "base"))
     files.write_json(HUB, base / "source.json")
-    seals.seal(base)
+    checksums.write(base)
     inputs = f"--model {base} --tokens {root}/tokens".split()
     tokenize_data.main(f"--data {data} --model {base} --output {root}/tokens".split())
     training = f"--output {root}/adapter --record {root}/training.json --learning-rate 1e-2"

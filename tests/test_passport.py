@@ -11,7 +11,7 @@ import pytest
 import passport
 import prepare_data
 import tokenize_data
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import passport as common_passport
 
@@ -228,7 +228,7 @@ def test_a_dataset_without_models_has_a_passport(prepare, write):
 def test_a_licence_is_named_with_who_says_so(prepare, write, source, words, line):
     data = prepare()
     files.write_json(source, data / "source.json")
-    seals.seal(data)
+    checksums.write(data)
     written = write(data, more=words)
     assert f"- licence: {line}\n" in written.text
     origin = written.made["source"]["license_origin"]

@@ -13,9 +13,9 @@ import pytest
 
 import plot
 from common.cli import InputError
-from common.report import compared, figures, vega
-from common.report.compared import Dataset, Measure, Variant
+from common.report import figures, frame, vega
 from common.report.figures import FIGURES
+from common.report.frame import Dataset, Measure, Variant
 from tests import results
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -102,7 +102,7 @@ def drawn(tmp_path, made):
         edit(verdicts)
         edited, path = tmp_path / "edited.json", tmp_path / f"{name}.svg"
         edited.write_text(json.dumps(verdicts))
-        comparison = compared.read(edited, directory)
+        comparison = frame.read(edited, directory)
         vega.save(figures.drawing(FIGURES[name], comparison), path)
         return path
 
@@ -332,14 +332,14 @@ def test_confusion_sums_over_seeds(drawn, made):
     counts = [each["metrics"]["test"]["confusion_matrix"] for each in record]
     total = str(counts[0][0][0] + counts[1][0][0])
     assert {"ham", "spam", "true", "predicted", total} <= texts(path)
-    full = figures.confusion_table(compared.read(made / "verdicts.json", made).datasets[0])[1]
+    full = figures.confusion_table(frame.read(made / "verdicts.json", made).datasets[0])[1]
     assert ["minilm/full", "ham", "ham", total] in full
 
 
 def test_two_classes_that_look_the_same_have_a_column_each():
     part = dataset(variant("v", 0.5, confusion=[[3, 1], [2, 4]]))
     part.classes[:] = ["a\x00", "a"]
-    (panel,) = figures.confusion_panels(compared.Comparison(0.95, [part]), part)
+    (panel,) = figures.confusion_panels(frame.Comparison(0.95, [part]), part)
     assert len(panel["layer"][0]["data"]["values"]) == 4
 
 
@@ -348,7 +348,7 @@ def test_a_hundred_classes_are_drawn_without_counts(tmp_path):
     matrix = [[int(i == j) for j in range(100)] for i in range(100)]
     part = Dataset("d", "f1", False, [f"class {n}" for n in range(100)],
                    [variant("v", 0.5, confusion=matrix)])  # fmt: skip
-    comparison = compared.Comparison(0.95, [part])
+    comparison = frame.Comparison(0.95, [part])
     vega.save(figures.drawing(FIGURES["confusion"], comparison), tmp_path / "c.svg")
     assert parts(tmp_path / "c.svg") == {"cell": 100}
 
@@ -360,7 +360,7 @@ def test_no_dataset_is_an_empty_figure(drawn, name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_table_has_a_cell_for_every_column(made, name):
-    for part in compared.read(made / "verdicts.json", made).datasets:
+    for part in frame.read(made / "verdicts.json", made).datasets:
         header, rows = FIGURES[name].table(part)
         assert rows
         assert {len(row) for row in rows} == {len(header)}
@@ -426,7 +426,7 @@ def test_verdicts_that_are_none(tmp_path, text, complaint):
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=complaint) as caught:
-        compared.read(path, tmp_path)
+        frame.read(path, tmp_path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -454,20 +454,7 @@ def test_a_damaged_variant_is_refused_in_one_line(drawn, change):
     [
         (None, "cannot be read"),
         ("{", "no whole JSON file"),
-        ('{"run_info": {}}', "has no 'train_info'"),
-        ('{"run_info": {}, "train_info": {}, "metrics": {}}', "KeyError: 'test'"),
-        (
-            '{"run_info": {}, "train_info": {"metrics": [{"loss": 1}]}, "metrics": {}}',
-            "KeyError: 'step'",
-        ),
-        (
-            '{"run_info": {}, "metrics": 0, "train_info": {"metrics": [{"step": 1, "loss": NaN}]}}',
-            "no number",
-        ),
-        (
-            '{"run_info": {"peft_config": 3}, "train_info": {}, "metrics": {}}',
-            "is not as `train_lora` writes it",
-        ),
+        ('{"run_info": {}}', r"lacks figures \('train_info'\)"),
     ],
 )
 def test_a_damaged_cell_is_refused_in_one_line(drawn, made, tmp_path, text, complaint):

@@ -16,7 +16,7 @@ import pytest
 import eval_lora
 import predict
 import train_lora
-from common import seals
+from common import checksums
 from common.cli import InputError
 from common.data import reading
 from predict import Text
@@ -350,7 +350,7 @@ def test_predicting_with_the_best(cell, tmp_path):
     line = f"{results.name},{model.name},lora,0,validation,0.9,0.1,100"
     table = tmp_path / "comparison.csv"
     table.write_text(f"{COLUMNS}\n{line}\n")
-    seals.seal_files([table], tmp_path / "comparison.digests.json")
+    checksums.write_beside([table], tmp_path / "comparison.digests.json")
     source = write_input(tmp_path / "new.txt", texts, [])
     predict.main(
         f"--input {source} --best macro_f1 --dataset {results.name} --results {results.parent} "

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from common import seals
+from common import checksums
 from common.cli import InputError
 from common.model import adapters, models, quantization, variants
 from tests.architectures import make
-from tests.test_gate import evaluate, train
+from tests.test_roundtrip import evaluate, train
 
 torch.set_num_threads(1)
 
@@ -32,17 +32,17 @@ def base(request, tiny_models, make_tokens, tmp_path_factory) -> tuple[Path, Pat
     for file in ("tokenizer.json", "tokenizer_config.json", "source.json"):
         shutil.copy(tiny_models[name] / file, directory)
     make(name, directory, **WIDE[name])
-    seals.seal(directory)
+    checksums.write(directory)
     return directory, make_tokens(name, ("ham", "spam", "other"), 90)
 
 
 @pytest.mark.quick(2)
 @pytest.mark.parametrize("bits", quantization.BITS)
 @pytest.mark.parametrize("peft", ['{"r": 4}', '{"peft_type": "IA3"}'])
-def test_a_quantized_cell_passes_the_gate(base, tmp_path, bits, peft):
+def test_a_quantized_cell_passes_the_round_trip_check(base, tmp_path, bits, peft):
     cell = train(tmp_path, *base, "--quantization", bits, "--peft", peft)
     record = evaluate(cell, *base)
-    assert record["gate"]["reload_difference"] == 0
+    assert record["round_trip"]["reload_difference"] == 0
     assert record["run_info"]["quantization"] == bits
 
 

@@ -8,7 +8,7 @@ import time
 from importlib.metadata import PathDistribution, version
 from pathlib import Path
 
-from common.model import records
+from common import cells
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -23,7 +23,7 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
 def test_run_info_names_cell_and_options():
     cell = Path("results/sms-spam/minilm/lora-r8/seed0")
     options = {"model": Path("models/minilm"), "seed": 0, "max_steps": None, "peft": {"r": 8}}
-    info = records.Clock().run_info(cell, options)
+    info = cells.Clock().run_info(cell, options)
     assert info["experiment_name"] == "sms-spam/minilm/lora-r8/seed0"
     assert info["options"] == options | {"model": "models/minilm"}
     assert info["error_msg"] == ""
@@ -31,12 +31,12 @@ def test_run_info_names_cell_and_options():
 
 
 def test_run_info_names_a_baseline():
-    info = records.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, parts=3)
+    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, parts=3)
     assert info["experiment_name"] == "sms-spam/baselines/tfidf"
 
 
 def test_clock_measures_from_its_start():
-    clock = records.Clock()
+    clock = cells.Clock()
     time.sleep(0.05)
     info = clock.run_info(Path(), {})
     assert 0.05 <= info["total_time"] < 5
@@ -45,7 +45,7 @@ def test_clock_measures_from_its_start():
 
 def test_meta_info_names_classes_model_and_versions():
     model, dataset = {"name": "bert", "revision": "abc"}, {"kind": "path", "name": "rows.csv"}
-    meta = records.meta_info(["ham", "spam"], model, dataset)
+    meta = cells.meta_info(["ham", "spam"], model, dataset)
     assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": dataset}
     assert meta["model_info"] == {"name": "bert", "revision": "abc"}
     assert meta["package_info"]["torch-version"] == version("torch")
@@ -57,33 +57,33 @@ def test_meta_info_names_classes_model_and_versions():
 
 
 def test_a_package_that_is_not_installed_has_no_version():
-    assert records.installed_version("no-such-package-anywhere") is None
+    assert cells.installed_version("no-such-package-anywhere") is None
 
 
 def test_a_release_of_a_package_is_of_no_branch(monkeypatch):
-    assert records.installed_branch("no-such-package-anywhere") is None
+    assert cells.installed_branch("no-such-package-anywhere") is None
     origins = iter([None, '{"url": "file:///peft"}'])
     monkeypatch.setattr(PathDistribution, "read_text", lambda *_: next(origins))
-    assert records.installed_branch("peft") is None
-    assert records.installed_branch("peft") is None
+    assert cells.installed_branch("peft") is None
+    assert cells.installed_branch("peft") is None
 
 
 def test_a_package_out_of_version_control_names_its_branch(monkeypatch):
     origin = {"url": "https://example.org/peft", "vcs_info": {"vcs": "git", "commit_id": "abc"}}
     monkeypatch.setattr(PathDistribution, "read_text", lambda *_: json.dumps(origin))
-    assert records.installed_branch("peft") == "abc"
+    assert cells.installed_branch("peft") == "abc"
     origin["vcs_info"] = {"vcs": "git", "commit_id": "abc", "requested_revision": "main"}
-    assert records.installed_branch("peft") == "main"
+    assert cells.installed_branch("peft") == "main"
 
 
 def test_memory_is_that_of_this_process_at_its_peak():
     """100 MB more than before are seen, also after they are given back; this test's are not."""
     program = (
-        "from common.model import records\n"
-        "before = records.peak_memory_bytes()\n"
+        "from common import cells\n"
+        "before = cells.peak_memory_bytes()\n"
         "block = bytearray(b'x') * 100_000_000\n"
         "del block\n"
-        "print(before, records.peak_memory_bytes())\n"
+        "print(before, cells.peak_memory_bytes())\n"
     )
     ours = bytearray(b"x") * 300_000_000
     done = run(program)
@@ -95,7 +95,5 @@ def test_memory_is_that_of_this_process_at_its_peak():
 
 def test_records_import_nothing_heavy():
     """A baseline needs no torch, and its figures would hold torch's memory."""
-    program = (
-        "import sys; from common.model import records; records.meta_info([]); print(*sys.modules)"
-    )
+    program = "import sys; from common import cells; cells.meta_info([]); print(*sys.modules)"
     assert not {"torch", "pandas", "numpy"} & set(run(program).stdout.split())

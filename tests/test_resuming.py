@@ -218,7 +218,7 @@ def test_a_process_that_is_ended_goes_on_when_it_is_run_again(command, whole, tm
     assert not saved.exists()
     assert contents(cut) == contents(whole)
     first, second = (json.loads((place / "training.json").read_text()) for place in (cut, whole))
-    assert first["gate"] == second["gate"]
+    assert first["round_trip"] == second["round_trip"]
     assert without_times(first["train_info"]) == without_times(second["train_info"])
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from common.cli import InputError
 from common.data import reading
-from common.data.reading import BadRow, BadRows, Layout, Row, Stream
+from common.data.reading import BadRow, BadRows, CsvOptions, Row, Stream
 
 
 def read(path: Path, content: str | bytes, keys=None, **layout) -> list[Row | BadRow]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(reading.read(path, keys or {"text": ["text"]}, Layout(**layout)))
+    return list(reading.read(path, keys or {"text": ["text"]}, CsvOptions(**layout)))
 
 
 def bad(found: list[Row | BadRow]) -> dict[int, tuple[str | None, str]]:
@@ -64,7 +64,7 @@ def test_parquet_counts_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "BATCH_ROWS", 2)
     frame = pd.DataFrame({"n": range(5), "text": list("abcde"), "more": 1.5})
     frame.set_index(pd.Index([7] * 5)).to_parquet(tmp_path / "a.parquet")
-    stream = reading.read(tmp_path / "a.parquet", TWO, Layout())
+    stream = reading.read(tmp_path / "a.parquet", TWO, CsvOptions())
     assert stream.unit == "row"
     assert good(list(stream)) == [(n + 1, n, "abcde"[n]) for n in range(5)]
 
@@ -77,7 +77,9 @@ def test_a_value_that_python_cannot_hold_is_no_text(tmp_path):
     times = pa.array([2**62, 0], pa.int64()).cast(pa.timestamp("us"))
     pq.write_table(pa.table({"text": texts, "n": times}), tmp_path / "a.parquet")
     found = [
-        row for row in reading.read(tmp_path / "a.parquet", TWO, Layout()) if isinstance(row, Row)
+        row
+        for row in reading.read(tmp_path / "a.parquet", TWO, CsvOptions())
+        if isinstance(row, Row)
     ]
     assert [row.fields["text"] for row in found] == ["good", "\udcff"]
     assert reading.first_problem(found[0], [("id", "n")]) == BadRow(
@@ -367,7 +369,7 @@ def test_a_hundred_megabytes_in_one_cell_do_not_fill_the_memory(tmp_path, suffix
     write_huge(path, kind)
     tracemalloc.start()
     first, last = None, None
-    for row in reading.read(path, {"text": ["text"]}, Layout()):
+    for row in reading.read(path, {"text": ["text"]}, CsvOptions()):
         if isinstance(row, BadRow):
             first = first or row
         last = row
@@ -435,7 +437,7 @@ def test_the_error_names_the_key_of_a_column(tmp_path):
 def test_a_parquet_file_without_the_column(tmp_path):
     pd.DataFrame({"body": ["a"]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(InputError, match="no column 'text': set `text` to one of 'body'"):
-        list(reading.read(tmp_path / "a.parquet", {"text": ["text"]}, Layout()))
+        list(reading.read(tmp_path / "a.parquet", {"text": ["text"]}, CsvOptions()))
 
 
 def test_many_columns_are_not_all_named(tmp_path):
@@ -448,7 +450,7 @@ def test_many_columns_are_not_all_named(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_file_that_is_not_there(tmp_path, suffix):
     with pytest.raises(InputError, match=r"cannot be read \(No such file.*\): name a file"):
-        list(reading.read(tmp_path / f"none{suffix}", {"text": ["text"]}, Layout()))
+        list(reading.read(tmp_path / f"none{suffix}", {"text": ["text"]}, CsvOptions()))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".txt"])
@@ -465,7 +467,7 @@ def test_a_file_is_not_read_before_its_rows_are_asked_for(tmp_path, monkeypatch,
         return files[-1]
 
     monkeypatch.setattr(reading, "open", remember, raising=False)
-    found = reading.read(path, {"text": ["text"]}, Layout())
+    found = reading.read(path, {"text": ["text"]}, CsvOptions())
     assert files == []
     assert next(found).fields["text"] == text  # type: ignore[union-attr]
     assert files[0].tell() < 100_000 < path.stat().st_size
@@ -483,7 +485,7 @@ def test_the_memory_of_parquet_does_not_grow_with_its_rows(tmp_path):
     del texts
     before = pa.total_allocated_bytes()
     most = 0
-    for _ in reading.read(path, {"text": ["text"]}, Layout()):
+    for _ in reading.read(path, {"text": ["text"]}, CsvOptions()):
         most = max(most, pa.total_allocated_bytes() - before)
     assert 0 < most < 40 << 20 < path.stat().st_size
 

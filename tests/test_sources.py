@@ -8,7 +8,7 @@ import pytest
 
 from common.cli import InputError
 from common.data import reading, sources
-from common.data.reading import BadRow, Layout, Row
+from common.data.reading import BadRow, CsvOptions, Row
 
 KEYS = {"text": ["text"], "label": ["label"]}
 TWO_ROWS = [("hello, you", "ham"), ('win "cash"', "spam")]
@@ -23,7 +23,7 @@ WRITERS = {
 
 def read(path: Path, keys=KEYS, **layout: Any) -> dict[str, list[tuple]]:
     """Return the values of each row by split."""
-    found = sources.read(path, keys, Layout(**layout))
+    found = sources.read(path, keys, CsvOptions(**layout))
     assert [stream.split for stream in found.values()] == list(found)
     read = {split: list(stream) for split, stream in found.items()}
     assert not any(isinstance(row, BadRow) for part in read.values() for row in part)
@@ -52,7 +52,7 @@ def test_a_file_of_each_type_is_all_train(tmp_path, suffix):
     path = tmp_path / f"rows{suffix}"
     WRITERS[suffix](path)
     assert read(path) == {"train": TWO_ROWS}
-    assert sources.read(path, KEYS, Layout())["train"].where == str(path)
+    assert sources.read(path, KEYS, CsvOptions())["train"].where == str(path)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -61,7 +61,7 @@ def test_a_directory_of_files_has_their_splits(tmp_path, suffix):
         WRITERS[suffix](tmp_path / f"{name}{suffix}")
     (tmp_path / f"train{suffix}").rename(tmp_path / f"train{suffix.upper()}")
     assert read(tmp_path) == {"test": TWO_ROWS, "train": TWO_ROWS}
-    found = sources.read(tmp_path, KEYS, Layout())
+    found = sources.read(tmp_path, KEYS, CsvOptions())
     assert found["test"].where == str(tmp_path / f"test{suffix}")
 
 
@@ -89,7 +89,7 @@ def test_saved_arrow_brings_class_names(tmp_path, monkeypatch):
     path = save_arrow(tmp_path / "saved", ("train", "test", "unsupervised"))
     three = [("a", "pos"), ("b", "neg"), ("c", None)]
     assert read(path) == {"train": three, "test": three}
-    found = sources.read(path, KEYS, Layout())["test"]
+    found = sources.read(path, KEYS, CsvOptions())["test"]
     assert (found.where, found.unit) == (f"{path}/test", "row")
     assert [row.line for row in found] == [1, 2, 3]
 
@@ -225,7 +225,7 @@ def test_each_file_of_tabs_is_looked_at_once_for_its_quotes(tmp_path, monkeypatc
     looked: list[str] = []
     evidence = reading.evidence
 
-    def look(path: Path, layout: Layout):
+    def look(path: Path, layout: CsvOptions):
         looked.append(path.name)
         return evidence(path, layout)
 

@@ -159,7 +159,7 @@ def test_quality_is_that_of_every_seed(monkeypatch, tmp_path):
         return [{"train_samples": 9, "accuracy": work.seed / 10, "macro_f1": 0.5} for work in works]
 
     monkeypatch.setattr(speed, "cores", lambda: 2)
-    monkeypatch.setattr(speed.subjects, "part", lambda *_: None)
+    monkeypatch.setattr(speed.workloads, "part", lambda *_: None)
     monkeypatch.setattr(speed, "of_project", reached)
     monkeypatch.setattr(speed, "of_notebook", lambda _, works: reached(works))
     args = speed.parse(["--minilm", ".", "--datasets", ".", "--output", "speed.json"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tokenize_data
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import encoding
 from common.data.tokens import load as load_tokens
@@ -37,7 +37,7 @@ def save_splits(tmp_path_factory) -> Callable[..., Path]:
         path = tmp_path_factory.mktemp("data")
         datasets.DatasetDict(splits).save_to_disk(path)
         files.write_json(SOURCE, path / "source.json")
-        seals.seal(path)
+        checksums.write(path)
         return path
 
     return save
@@ -86,7 +86,7 @@ def test_marks_of_clean_rows_are_carried_on(save_splits, tiny_models, tmp_path):
     marked = datasets.load_from_disk(data).map(lambda row: {"clean": row["text"] != "cash"})
     datadict.save(marked, tmp_path / "marked")
     shutil.copy(data / "source.json", tmp_path / "marked")
-    seals.seal(tmp_path / "marked")
+    checksums.write(tmp_path / "marked")
     tokens = tokenize(tmp_path / "marked", tiny_models["bert"], tmp_path / "tokens")
     assert list(tokens["test"]["clean"]) == [True, False]
 
@@ -363,7 +363,7 @@ def test_a_model_without_any_tokenizer_file_is_refused(save_splits, tiny_models,
 def test_a_tokenizer_that_does_not_load_is_refused(save_splits, tiny_models, tmp_path):
     shutil.copytree(tiny_models["bert"], tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").write_text("{")
-    seals.seal(tmp_path / "model")
+    checksums.write(tmp_path / "model")
     message = refusal(save_splits(train=["win"]), tmp_path / "model", tmp_path / "out" / "tokens")
     assert f"{tmp_path / 'model'} holds no tokenizer that loads: " in message
     assert "mend its tokenizer.json or take another model" in message

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 import train_lora
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.model import models
 
@@ -94,7 +94,7 @@ def test_test_rows_are_never_read(cell, command, tokens, tmp_path):
     copy = Path(shutil.copytree(tokens["bert"], tmp_path / "tokens"))
     shutil.rmtree(copy / "test")
     (copy / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
-    seals.seal(copy)
+    checksums.write(copy)
     train_lora.main(command(tmp_path, "--tokens", copy))
     assert digest(tmp_path) == digest(cell)
 
@@ -165,9 +165,9 @@ def test_parameters_are_counted_by_part(cell):
 
 def test_record_has_the_three_blocks(cell):
     record = files.read_json(cell / "training.json")
-    assert list(record) == ["run_info", "train_info", "meta_info", "gate"]
-    run, train, meta, gate = record.values()
-    assert (len(gate["logits"]), gate["threads"]) == (5, 1)
+    assert list(record) == ["run_info", "train_info", "meta_info", "round_trip"]
+    run, train, meta, check = record.values()
+    assert (len(check["logits"]), check["threads"]) == (5, 1)
     assert run["kind"] == "adapter"
     assert run["train_config"]["learning_rate"] == 1e-2
     assert run["peft_config"]["r"] == RANK

@@ -17,7 +17,7 @@ import eval_lora
 import prepare_data
 import tokenize_data
 import train_lora
-from common import files, seals
+from common import checksums, files
 from common.data import encoding
 from common.model import variants
 from tests.test_card import COMMIT, HOSTILE, HUB, PACKAGE, PATH, TWO
@@ -30,7 +30,7 @@ def make_cell(tmp_path, tiny_models, make_rows):
     def make(model: str, kind: str, source: dict, labels: list[str]) -> tuple[Path, Path]:
         base = Path(shutil.copytree(tiny_models[model], tmp_path / "base"))
         files.write_json(source, base / "source.json")
-        seals.seal(base)
+        checksums.write(base)
         names = dict(zip(("ham", "spam", "other"), labels, strict=False))
         rows = make_rows(90, tuple(names))
         frame = pd.DataFrame({"text": [t for t, _ in rows], "label": [names[n] for _, n in rows]})

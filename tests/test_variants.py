@@ -8,7 +8,7 @@ import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
-from common import files, seals
+from common import checksums, files
 from common.cli import InputError
 from common.data import encoding, tokens
 from common.model import models, variants
@@ -100,7 +100,7 @@ def test_a_damaged_head_does_not_load(classifier, base, tmp_path, damage):
         save_file({k: v for k, v in weights.items() if k != name}, file)
     else:
         save_file(weights | {name: torch.zeros(7, 3)}, file)
-    seals.seal(tmp_path)
+    checksums.write(tmp_path)
     with pytest.raises(InputError, match=f"delete {tmp_path} and run again"):
         variants.load(base[0], tmp_path)
 
@@ -110,7 +110,7 @@ def test_a_full_model_without_its_head_does_not_load(classifier, base, tmp_path)
     file = tmp_path / "model.safetensors"
     kept = {n: v for n, v in load_file(file).items() if n not in classifier.head_parameters()}
     save_file(kept, file, metadata={"format": "pt"})
-    seals.seal(tmp_path)
+    checksums.write(tmp_path)
     with pytest.raises(InputError, match="lacks"):
         variants.load(base[0], tmp_path)
 
@@ -129,7 +129,7 @@ def test_a_cell_without_its_records_does_not_load(
 ):
     save(variants.adapt(classifier, "head", {}), classifier, "head", base, tmp_path)
     (tmp_path / file).unlink() if content is None else files.write_json(content, tmp_path / file)
-    seals.seal(tmp_path)
+    checksums.write(tmp_path)
     with pytest.raises(InputError, match=complaint):
         variants.load(base[0], tmp_path)
 

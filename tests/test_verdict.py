@@ -55,7 +55,7 @@ def found(*variants: dict, ties: tuple[tuple[str, str], ...] = (), **pairs) -> d
             }
         )  # fmt: skip
     made = {"metric": "f1", "rows": 300, "variants": list(variants), "comparisons": comparisons}
-    ranking.unseat(made)
+    ranking.drop_references_from_top(made)
     return made
 
 
@@ -211,7 +211,7 @@ def test_the_majority_class_is_no_leader_where_any_leader_is_ahead_of_it_with_ev
                        ("m/lora-r4", "m/lora-r16")))  # fmt: skip
     assert verdict.sentences(made, "f1")[0].startswith("Nothing is shown to have been learned")
     pick(made, "majority", "m/lora-r4")["each_seed"] = True
-    ranking.unseat(made)
+    ranking.drop_references_from_top(made)
     assert verdict.sentences(made, "f1")[0].startswith("Use m/lora-r16")
 
 
@@ -244,7 +244,7 @@ def test_numbers_beyond_all_reach_are_not_told():
     made = found(variant(*LORA), variant(*FULL), ties=THREE, needed=needed)
     assert any(each.endswith("would take over 100 times the rows or seeds at hand.")
                for each in verdict.sentences(made, "f1"))  # fmt: skip
-    assert [verdict.rough(number) for number in (7, 99, 101, 12_345)] == [7, 99, 110, 13_000]
+    assert [verdict.format_share(number) for number in (7, 99, 101, 12_345)] == [7, 99, 110, 13_000]
 
 
 def test_a_baseline_that_every_seed_beats_is_not_the_end_of_it():

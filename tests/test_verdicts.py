@@ -15,8 +15,8 @@ from common.cli import InputError
 from common.metrics import METRICS, Metric
 from common.model.metrics import classification_metrics
 from common.statistics import ranking
-from common.statistics.answers import Answers, Cell
 from common.statistics.intervals import wilson
+from common.statistics.predictions import Cell, Predictions
 from common.statistics.resampling import Variant
 from common.statistics.significance import mcnemar_exact
 
@@ -590,7 +590,9 @@ def test_a_metric_of_probabilities_is_not_bounded_by_the_predicted_classes(monke
         for name, each in zip("ab", scores, strict=True)
     ]  # fmt: skip
     ids = [str(row) for row in range(ROWS)]
-    found = ranking.judge(Answers(["no", "yes"], 1, ids, labels, cells), "auroc", 0.95, 2000)
+    found = ranking.compare_variants(
+        Predictions(["no", "yes"], 1, ids, labels, cells), "auroc", 0.95, 2000
+    )
     (pair,) = found["comparisons"]
     assert found["metric"] == "auroc"
     assert pair["difference"] == pytest.approx(areas[0] - areas[1])

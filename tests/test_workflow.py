@@ -59,8 +59,8 @@ def test_a_stage_that_writes_the_same_bytes_again_makes_nothing_stale(work, snak
     assert "rule train_lora:" in snakemake("-n", cwd=work).stdout
     snakemake("--cores", "2", "--until", "prepare_data", cwd=work)
     assert "Nothing to be done" in snakemake("-n", cwd=work).stdout
-    seal = "        seals.seal(aside)\n"
-    more = seal.replace("seals.seal(aside)", 'files.write_json({}, aside / "more.json")')
+    seal = "        checksums.write(aside)\n"
+    more = seal.replace("checksums.write(aside)", 'files.write_json({}, aside / "more.json")')
     script.write_text(script.read_text().replace(seal, more + seal))
     snakemake("--cores", "2", "--until", "prepare_data", cwd=work)
     assert "rule train_lora:" in snakemake("-n", cwd=work).stdout

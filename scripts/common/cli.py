@@ -89,7 +89,7 @@ def run(main: Callable[[], None]) -> None:
             "run`, activate the environment that `make` creates (.venv), or pass --use-conda"
         )
     except Exception as error:
-        if line := refusal(error):
+        if line := os_error_hint(error):
             sys.exit(f"error: {line}")
         raise
 
@@ -173,7 +173,7 @@ def children() -> list[int]:
     return [int(pid) for file in listed for pid in file.read_text().split()]
 
 
-def refusal(error: BaseException | None) -> str:
+def os_error_hint(error: BaseException | None) -> str:
     """One line about what the system refused, if that is what an error comes from; else "".
 
     Libraries pass it on as errors of their own: then the cause is looked at, and the text.
@@ -219,7 +219,7 @@ def finite(minimum: float = -math.inf) -> Callable[[str], float]:
     return convert
 
 
-def whole(minimum: int) -> Callable[[str], int]:
+def int_at_least(minimum: int) -> Callable[[str], int]:
     """Return the type of an option: whole numbers from ``minimum``."""
 
     def convert(text: str) -> int:
@@ -247,6 +247,6 @@ def go_offline() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
 
-def watched() -> bool:
+def is_interactive() -> bool:
     """Whether a person watches: progress bars are drawn on a terminal, never into a log file."""
     return sys.stderr.isatty()

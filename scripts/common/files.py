@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ PREPARATION = "preparation.json"  # in a directory of splits: what the rows are 
 STATISTICS = "statistics.json"  # in a directory of tokens: their lengths, where the rows came from
 CLASSIFIER = "classifier.json"  # in a directory of a trained cell: what it takes to use it
 MARKERS = (SOURCE, PREPARATION, STATISTICS, CLASSIFIER)  # a directory with one of them is ours
-SEAL = "digests.json"  # in a directory: of its other files, see common.seals
+MANIFEST = "digests.json"  # in a directory: of its other files, see common.checksums
 
 
 PARTIAL, WORK = ".partial", ".work"  # end the names of what is written, and of what helps in it
@@ -35,7 +35,7 @@ LEFT = re.compile(r"(\.(?P<machine>\w+)-(?P<process>\d+)-\w+)?\.(partial|work)")
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write a file or directory to; it takes its place on success.
 
     A job that fails or is killed leaves ``path`` as it was. Renaming within one directory is atomic
@@ -194,7 +194,7 @@ def write_json(content: Any, path: Path) -> None:
         ) from error
     if isinstance(content, dict):
         content |= {DIGEST: content_digest(content)}
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -210,12 +210,15 @@ def require_directory(directory: Path) -> None:
         raise InputError(f"{directory} is no directory: name one that `fetch_model` wrote")
 
 
-def read_json(path: Path, keys: Collection[str] = ()) -> Any:
+def read_json(
+    path: Path, keys: Collection[str] = (), renamed: Mapping[str, str] | None = None
+) -> Any:
     """Return the content of a JSON file.
 
     Args:
         path: of the file.
         keys: that it must have at its top.
+        renamed: keys as older releases wrote them, with their names of today.
 
     Raises:
         InputError: the file is not there, not whole or not as it was written, or lacks a key:
@@ -233,6 +236,9 @@ def read_json(path: Path, keys: Collection[str] = ()) -> Any:
         written = content.pop(DIGEST)
         if written != content_digest(content):
             raise InputError(f"{path} was altered after it was written: {remedy(path)}")
+    for old, new in (renamed or {}).items():
+        if isinstance(content, dict) and old in content:
+            content[new] = content.pop(old)
     if missing := [key for key in keys if key not in content]:
         raise InputError(f"{path} has no {missing[0]!r}: another version wrote it; {remedy(path)}")
     return content
@@ -262,7 +268,7 @@ def is_whole(directory: Path) -> bool:
     """
     if Path.cwd().is_relative_to(directory.resolve()):
         return False
-    return (directory / SEAL).exists() or bool(marked(directory))
+    return (directory / MANIFEST).exists() or bool(marked(directory))
 
 
 def marked(directory: Path) -> list[str]:

@@ -39,7 +39,10 @@ _held: list["FileLock"] = []  # until this process ends
 def add_option(parser: ArgumentParser) -> None:
     """The option of the stages that compute on a GPU where there is one."""
     parser.add_argument(
-        "--jobs-per-gpu", type=cli.whole(1), default=1, help="on this machine at the same time"
+        "--jobs-per-gpu",
+        type=cli.int_at_least(1),
+        default=1,
+        help="on this machine at the same time",
     )
 
 

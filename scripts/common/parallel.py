@@ -55,7 +55,7 @@ def mapped(
     if not first:
         return
     # A fork of a process that has threads, as Arrow's, may hang.
-    with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), exit_with_parent) as pool:
         try:
             yield from in_order(pool, function, chain(first, rest), AHEAD * processes)
         except BrokenProcessPool as error:
@@ -65,7 +65,7 @@ def mapped(
             ) from error
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Let this process end when the one that started it does, be it killed: nobody else would."""
 
     def wait() -> None:
@@ -102,13 +102,13 @@ STATUS_SECONDS = 2  # from the end of a connection to that of the process, at mo
 RANK = "LORA_BENCH_RANK"  # set in the processes that were started here
 
 
-def is_helper() -> bool:
+def is_worker() -> bool:
     """Return whether this process was started by the first one of a training."""
     return RANK in os.environ
 
 
 @contextmanager
-def together(count: int, command: Sequence[str]) -> Iterator[bool]:
+def launch_workers(count: int, command: Sequence[str]) -> Iterator[bool]:
     """Work in so many processes within a ``with`` block.
 
     Args:
@@ -118,8 +118,8 @@ def together(count: int, command: Sequence[str]) -> Iterator[bool]:
     Yields:
         whether this is the first one, whose results count.
     """
-    if is_helper():
-        end_with_first()
+    if is_worker():
+        exit_with_first()
         logging.disable(logging.INFO)  # the first one says it
         yield False
         return
@@ -149,11 +149,11 @@ def start(rank: int, command: Sequence[str], over: threading.Event) -> subproces
     helper = subprocess.Popen(
         [sys.executable, *command], env=os.environ | names, stdin=subprocess.PIPE
     )
-    threading.Thread(target=end_if_failed, args=(helper, rank, over), daemon=True).start()
+    threading.Thread(target=exit_if_failed, args=(helper, rank, over), daemon=True).start()
     return helper
 
 
-def end_if_failed(helper: "subprocess.Popen[bytes]", rank: int, over: threading.Event) -> None:
+def exit_if_failed(helper: "subprocess.Popen[bytes]", rank: int, over: threading.Event) -> None:
     """Wait for a process; where it failed, the others would wait for it in vain.
 
     What fails in one of them often fails in all: the first has some time to say so itself.
@@ -176,7 +176,7 @@ def name_failed(helpers: "Sequence[subprocess.Popen[bytes]]") -> None:
                 log.error(FAILED, rank, status)
 
 
-def end_with_first() -> None:
+def exit_with_first() -> None:
     """Let this process end when the first one does."""
 
     def wait() -> None:

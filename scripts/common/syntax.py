@@ -28,25 +28,25 @@ DIGITS = 12
 
 # What cannot change a result: whole modules (None), or functions, classes and constants of one. Not
 # here is what converts a value or writes a file that a later stage reads (`cli.whole`,
-# `files.write_json`, `seals.digest`), nor what shares out work (`parallel.mapped`,
+# `files.write_json`, `checksums.digest`), nor what shares out work (`parallel.mapped`,
 # `processes.together`).
 NEUTRAL: dict[str, frozenset[str] | None] = {
     "common/startup.py": None,
     "common/gpus.py": None,
     "common/cli.py": frozenset(
         {"END_SECONDS", "InputError", "REFUSALS", "SIGNALLED", "StoppedError", "WATCH_SECONDS",
-         "WORKFLOW", "children", "end_with_workflow", "namespace", "process_name", "refusal", "run",
-         "wait_for_end", "watched"}
+         "WORKFLOW", "children", "end_with_workflow", "namespace", "is_interactive",
+         "os_error_hint", "process_name", "run", "wait_for_end"}
     ),
     "common/files.py": frozenset(
         {"LEFT", "LEFT_SECONDS", "PARTIAL", "PUT_ATTEMPTS", "WORK", "is_left", "machine",
          "own_name", "put", "remove", "remove_leftovers", "require_directory", "share", "sync",
-         "workspace", "written_aside"}
+         "workspace", "atomic_write"}
     ),
-    "common/seals.py": frozenset({"check", "damaged"}),
+    "common/checksums.py": frozenset({"verify", "damaged"}),
     "common/parallel.py": frozenset(
-        {"FAILED", "GRACE_SECONDS", "STATUS_SECONDS", "end_if_failed", "end_with_first",
-         "end_with_parent", "free_port", "name_failed"}
+        {"FAILED", "GRACE_SECONDS", "STATUS_SECONDS", "exit_if_failed", "exit_with_first",
+         "exit_with_parent", "free_port", "name_failed"}
     ),
 }  # fmt: skip
 

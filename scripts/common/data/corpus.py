@@ -156,7 +156,7 @@ class Corpus:
     oddities: dict[str, Counter[str]]
 
 
-def take_in(
+def ingest(
     examples: Mapping[str, Iterable[Example]],
     directory: Path,
     threshold: float | None,
@@ -173,7 +173,7 @@ def take_in(
     Raises:
         InputError: a split has no row.
     """
-    intake = Intake()
+    intake = IngestBuffer()
     measured = partial(measure, threshold=threshold)
     file = directory / TEXTS
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, SCHEMA) as writer:
@@ -190,7 +190,7 @@ def take_in(
     return Corpus(tables, texts, intake.oddities)
 
 
-class Intake:
+class IngestBuffer:
     """What is kept of the rows while their texts go to the file: a list entry per batch.
 
     Attributes:
@@ -380,7 +380,7 @@ def of_texts(rows: pd.DataFrame) -> Description:
 
 def conflicting(tables: splits.Tables) -> dict[str, int]:
     """Texts that stand under several labels, and the rows they stand in."""
-    rows = leakage.stacked(tables)
+    rows = leakage.concat_splits(tables)
     ids = leakage.contradictions(rows)["id"]
     return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.cli import InputError
 
 log = logging.getLogger("datadict")
@@ -19,7 +19,7 @@ def library():
     """The ``datasets`` library, whose progress bars show only where a person watches."""
     import datasets
 
-    if not cli.watched():
+    if not cli.is_interactive():
         datasets.disable_progress_bars()
     return datasets
 
@@ -30,7 +30,7 @@ def load(directory: Path):
     Raises:
         InputError: the directory holds none, or is damaged.
     """
-    seals.check(directory)
+    checksums.verify(directory)
     try:
         return library().load_from_disk(directory)
     except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.cli import InputError
 
 UNUSUAL_UNKNOWN_SHARE = 0.05  # of the tokens of texts, that the vocabulary lacks: a warning
@@ -25,7 +25,7 @@ def load_tokenizer(directory: Path):
     import transformers
 
     files.require_directory(directory)
-    seals.check(directory)
+    checksums.verify(directory)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # what tokenizers raises is of no closer kind

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from common.cli import InputError
 from common.data import reading, sources
-from common.data.reading import BadRow, Layout, Row, Stream
+from common.data.reading import BadRow, CsvOptions, Row, Stream
 
 NON_STRING = "non-string text"
 BLANKS = "label with blanks around it"
@@ -63,7 +63,7 @@ class Example(NamedTuple):
     pair: str | None = None
 
 
-def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Example | BadRow]]:
+def read(path: Path, columns: Columns, layout: CsvOptions) -> dict[str, Stream[Example | BadRow]]:
     """Return the examples of a source by split, read when they are asked for.
 
     Args:
@@ -89,7 +89,7 @@ def examples(
 ) -> Iterator[Example | BadRow]:
     """Yield the rows that meet the filters, as examples; ``made`` is told how many do not."""
     conditions = columns.conditions()
-    passed = Passed(columns)
+    passed = FilterCounter(columns)
     make = maker(columns)
     number, good = -1, False
     for number, row in enumerate(stream):
@@ -106,7 +106,7 @@ def examples(
         passed.refuse_none(stream.where)
 
 
-class Passed:
+class FilterCounter:
     """Which filters any row has passed, so that an error can name the one that none meets."""
 
     def __init__(self, columns: Columns) -> None:

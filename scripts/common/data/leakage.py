@@ -31,7 +31,7 @@ def kinds(tables: Tables) -> list[str]:
     return [kind for kind in duplicates.KINDS if kind in next(iter(tables.values()))]
 
 
-def ties(tables: Tables) -> list[str]:
+def group_columns(tables: Tables) -> list[str]:
     """What must not straddle splits: duplicates of each kind, and groups where there are any."""
     return kinds(tables) + [GROUP] * (GROUP in next(iter(tables.values())))
 
@@ -43,7 +43,7 @@ def with_blocks(tables: Tables, policy: str) -> Tables:
     kind; and so is what both together link.
     """
     links = kinds(tables)[-1:] if policy == "group" else []
-    links += [link for link in ties(tables) if link == GROUP]
+    links += [link for link in group_columns(tables) if link == GROUP]
     if not links:
         return tables
     rows = pd.concat(tables.values())
@@ -54,7 +54,7 @@ def with_blocks(tables: Tables, policy: str) -> Tables:
     return {split: table.assign(**{BLOCK: joined[table.index]}) for split, table in tables.items()}
 
 
-def stacked(tables: Tables, order: Sequence[str] = BY_WEIGHT) -> pd.DataFrame:
+def concat_splits(tables: Tables, order: Sequence[str] = BY_WEIGHT) -> pd.DataFrame:
     """Return the tables one below the other, with a column that names the split."""
     return pd.concat(
         [tables[split].assign(split=split) for split in order if split in tables],
@@ -62,7 +62,7 @@ def stacked(tables: Tables, order: Sequence[str] = BY_WEIGHT) -> pd.DataFrame:
     )
 
 
-def repeats(rows: pd.DataFrame, kinds: Sequence[str], across: bool) -> pd.DataFrame:
+def find_duplicates(rows: pd.DataFrame, kinds: Sequence[str], across: bool) -> pd.DataFrame:
     """Return the rows that repeat an earlier one, each with the tightest kind by which it does.
 
     Args:
@@ -125,7 +125,7 @@ def without(tables: Tables, found: pd.DataFrame) -> tuple[Tables, pd.DataFrame]:
 
 def drop_conflicting(tables: Tables) -> tuple[Tables, pd.DataFrame]:
     """The tables without the texts that have several labels: nobody can say which one is right."""
-    return without(tables, contradictions(stacked(tables)))
+    return without(tables, contradictions(concat_splits(tables)))
 
 
 def drop_repeated(tables: Tables) -> tuple[Tables, pd.DataFrame]:
@@ -134,12 +134,14 @@ def drop_repeated(tables: Tables) -> tuple[Tables, pd.DataFrame]:
     Near duplicates stay at this point: within a split they are texts of their own.
     """
     tight = [kind for kind in kinds(tables) if kind != "near"]
-    return without(tables, repeats(stacked(tables), tight, across=False))
+    return without(tables, find_duplicates(concat_splits(tables), tight, across=False))
 
 
 def drop_straddling(tables: Tables) -> tuple[Tables, pd.DataFrame]:
     """The tables with every group, of any kind, in the one of its splits that matters most."""
-    return without(tables, repeats(stacked(tables), ties(tables), across=True))
+    return without(
+        tables, find_duplicates(concat_splits(tables), group_columns(tables), across=True)
+    )
 
 
 def refuse_straddling(tables: Tables) -> None:
@@ -148,7 +150,7 @@ def refuse_straddling(tables: Tables) -> None:
     Raises:
         InputError: some do; it counts the rows by kind and names the first pair.
     """
-    found = repeats(stacked(tables), ties(tables), across=True)
+    found = find_duplicates(concat_splits(tables), group_columns(tables), across=True)
     if found.empty:
         return
     by_kind = found["reason"].value_counts(sort=False)
@@ -170,7 +172,9 @@ def mark(tables: Tables) -> tuple[Tables, pd.DataFrame]:
     """
     found = pd.concat(
         [
-            repeats(stacked(tables, (TRAINED_ON, split)), ties(tables), across=True)
+            find_duplicates(
+                concat_splits(tables, (TRAINED_ON, split)), group_columns(tables), across=True
+            )
             for split in BY_WEIGHT
             if split in tables and split != TRAINED_ON
         ],
@@ -191,7 +195,7 @@ def summary(tables: Tables) -> dict[str, dict]:
     """
     found: dict[str, dict] = {}
     order = [split for split in BY_WEIGHT if split in tables]
-    for kind in ties(tables):
+    for kind in group_columns(tables):
         groups = {split: tables[split][kind] for split in order}
         pairs = [(one, other) for i, one in enumerate(order) for other in order[i + 1 :]]
         found[kind] = {

@@ -349,7 +349,7 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True)
-class Layout:
+class CsvOptions:
     """How a file is read.
 
     Attributes:
@@ -418,7 +418,7 @@ class Stream(Generic[T]):
         self, rows: Iterable[T], where: str, unit: str = "line", split: str | None = None
     ) -> None:
         self.rows, self.where, self.unit, self.split = iter(rows), where, unit, split
-        self.layout: Layout | None = None
+        self.layout: CsvOptions | None = None
         self.filtered_out = 0
 
     def __iter__(self) -> Iterator[T]:
@@ -434,7 +434,7 @@ class Stream(Generic[T]):
         return other
 
 
-def read(path: Path, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
+def read(path: Path, columns: Columns, layout: CsvOptions) -> Stream[Row | BadRow]:
     """Every row of a CSV, TSV, JSON lines, Parquet or plain text file, read when it is asked for.
 
     Blank lines of CSV, TSV and JSON lines are no rows. A line of plain text is the one column.
@@ -453,7 +453,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
     return Stream(records(path, columns, layout), str(path), unit)
 
 
-def records(path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadRow]:
+def records(path: Path, columns: Columns, layout: CsvOptions) -> Iterator[Row | BadRow]:
     """Yield the rows of ``read``."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -491,7 +491,7 @@ def bounded(lines: Lines) -> Iterator[str | BadRow]:
 
 
 def read_lines(
-    lines: Lines, path: Path, columns: Columns, layout: Layout
+    lines: Lines, path: Path, columns: Columns, layout: CsvOptions
 ) -> Iterator[Row | BadRow]:
     """Yield a row for each line of plain text."""
     key, *more = columns
@@ -510,7 +510,7 @@ def read_lines(
 
 
 def read_json_lines(
-    lines: Lines, _: Path, columns: Columns, layout: Layout
+    lines: Lines, _: Path, columns: Columns, layout: CsvOptions
 ) -> Iterator[Row | BadRow]:
     """Yield a row for each JSON object."""
     names = needed(columns)
@@ -521,7 +521,7 @@ def read_json_lines(
             yield json_row(lines.number, line, names, layout)
 
 
-def json_row(number: int, line: str, names: list[str], layout: Layout) -> Row | BadRow:
+def json_row(number: int, line: str, names: list[str], layout: CsvOptions) -> Row | BadRow:
     """Return the object on a line of JSON."""
     if problem := unreadable(line, layout):
         return BadRow(number, None, *problem)
@@ -535,7 +535,9 @@ def json_row(number: int, line: str, names: list[str], layout: Layout) -> Row | 
     return Row(number, fields, tuple(record) if len(fields) < len(names) else ())
 
 
-def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iterator[Row | BadRow]:
+def read_csv(
+    lines: Lines, path: Path, columns: Columns, layout: CsvOptions
+) -> Iterator[Row | BadRow]:
     """Yield a row for each record under the header; quoted fields may go over several lines."""
     delimiter = require_delimiter(path, layout)
     found = delimited_records(lines, delimiter, layout.quoting)
@@ -554,7 +556,7 @@ def read_csv(lines: Lines, path: Path, columns: Columns, layout: Layout) -> Iter
             yield Row(line, {name: fields[place] for name, place in wanted})
 
 
-def require_delimiter(path: Path, layout: Layout) -> str:
+def require_delimiter(path: Path, layout: CsvOptions) -> str:
     """Return the delimiter of a file, refused where it cannot be one."""
     delimiter = layout.delimiter_of(path) or ""
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
@@ -562,7 +564,7 @@ def require_delimiter(path: Path, layout: Layout) -> str:
     return delimiter
 
 
-def settled(paths: Iterable[Path], layout: Layout) -> Layout:
+def settled(paths: Iterable[Path], layout: CsvOptions) -> CsvOptions:
     """Return the layout, with what a quote means in files whose delimiter is a tab.
 
     Such files come with and without quotes around fields: pandas writes them, and in those of GLUE
@@ -596,7 +598,7 @@ def settled(paths: Iterable[Path], layout: Layout) -> Layout:
     return replace(layout, quoting=NONE, reason=reason, decided=True)
 
 
-def evidence(path: Path, layout: Layout) -> Evidence:
+def evidence(path: Path, layout: CsvOptions) -> Evidence:
     """Return what the lines of a file say about its quotes; of one that cannot be read, nothing."""
     try:
         with opened(path, layout.encoding, newline="") as stream:
@@ -605,7 +607,7 @@ def evidence(path: Path, layout: Layout) -> Evidence:
         return Evidence()
 
 
-def column_of(fields: list[str], header: list[str], layout: Layout) -> str | None:
+def column_of(fields: list[str], header: list[str], layout: CsvOptions) -> str | None:
     """The column that cannot be read; None where the row has not the columns of the header."""
     places = [place for place, field in enumerate(fields) if unreadable(field, layout)]
     return header[places[0]] if len(fields) == len(header) else None
@@ -615,7 +617,7 @@ def csv_header(
     record: Record | None,
     path: Path,
     columns: Columns,
-    layout: Layout,
+    layout: CsvOptions,
     delimiter: str,
 ) -> list[str]:
     """Return the names in the first record.
@@ -638,7 +640,7 @@ def csv_header(
     return header
 
 
-def refuse_delimiter(path: Path, columns: Columns, layout: Layout, delimiter: str) -> None:
+def refuse_delimiter(path: Path, columns: Columns, layout: CsvOptions, delimiter: str) -> None:
     """Refuse a file whose header has the columns with another delimiter, naming that."""
     with opened(path, layout.encoding, newline="") as stream:
         line = next(line for line in bounded(Lines(stream)) if not str(line).isspace())
@@ -689,7 +691,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join([*shown, *more])
 
 
-def unreadable(text: str, layout: Layout) -> tuple[str, str] | None:
+def unreadable(text: str, layout: CsvOptions) -> tuple[str, str] | None:
     """What keeps the bytes of a text from being read, and the remedy; None if nothing does."""
     if "\0" in text:
         return "a NUL byte", "take it out, or set `encoding`, perhaps to utf-16"
@@ -742,7 +744,7 @@ def as_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def told(rows: Stream[Any], row: BadRow) -> str:
+def format_location(rows: Stream[Any], row: BadRow) -> str:
     """Return the place and the problem of a bad row, for people."""
     column = "" if row.column is None else f", column {row.column!r}"
     return f"{rows.where}, {rows.unit} {row.line}{column}: {row.problem}"
@@ -791,7 +793,7 @@ class BadRows:
         if first and self.skip and not self.at_once and not some:
             raise InputError(
                 f"{rows.where} has no good row, {self.count - before} are bad "
-                f"({told(rows, first)} is the first): {first.remedy or 'mend them'}"
+                f"({format_location(rows, first)} is the first): {first.remedy or 'mend them'}"
             )
 
     def add(self, rows: Stream[Any], row: BadRow) -> None:
@@ -800,7 +802,7 @@ class BadRows:
         Raises:
             InputError: it ends the run.
         """
-        said = told(rows, row)
+        said = format_location(rows, row)
         if self.at_once and not self.skip:
             raise InputError(
                 f"{said}; {row.remedy or 'mend the row'}, or set `on_bad_rows` to skip"

@@ -8,7 +8,7 @@ from common import cli
 from common.cli import InputError
 from common.data import datadict, reading
 from common.data.datadict import SPLITS, refuse_near_names
-from common.data.reading import BadRow, Columns, Layout, Row, Stream
+from common.data.reading import BadRow, Columns, CsvOptions, Row, Stream
 
 SUFFIXES = tuple(suffix for suffix in reading.SUFFIXES if suffix != ".txt")  # which have no label
 SAVED = ("dataset_dict.json", "state.json")  # by which a saved dataset is known
@@ -16,7 +16,7 @@ SAVED = ("dataset_dict.json", "state.json")  # by which a saved dataset is known
 NOT_WHOLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
-def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row | BadRow]]:
+def read(path: Path, columns: Columns, layout: CsvOptions) -> dict[str, Stream[Row | BadRow]]:
     """The rows of a source by split, read when they are asked for; without splits, all is train.
 
     Args:
@@ -39,7 +39,7 @@ def read(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row |
         raise InputError(f"{path} cannot be read ({error.strerror}): set `path` anew") from error
 
 
-def streams(path: Path, columns: Columns, layout: Layout) -> dict[str, Stream[Row | BadRow]]:
+def streams(path: Path, columns: Columns, layout: CsvOptions) -> dict[str, Stream[Row | BadRow]]:
     """Return the rows of ``read``."""
     if not path.exists():
         raise InputError(f"{path} does not exist: set `path` to the data, relative to the workflow")
@@ -75,7 +75,7 @@ def named_files(path: Path) -> dict[str, Path]:
     return named
 
 
-def of_file(path: Path, split: str, columns: Columns, layout: Layout) -> Stream[Row | BadRow]:
+def of_file(path: Path, split: str, columns: Columns, layout: CsvOptions) -> Stream[Row | BadRow]:
     """Return the rows of one file."""
     if path.suffix.lower() not in SUFFIXES:
         known = ", ".join(SUFFIXES)

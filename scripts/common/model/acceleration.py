@@ -45,7 +45,9 @@ FAILURES = (
 
 
 @contextmanager
-def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iterator[list[str]]:
+def accelerated(
+    model: Any, rows: Sequence[dict[str, Any]], padding: Padding
+) -> Iterator[list[str]]:
     """Let a model compute faster within a ``with`` block; afterwards it is as it was.
 
     Args:
@@ -61,7 +63,7 @@ def faster(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Iter
     used: list[str] = []
     with ExitStack() as stack:
         if next(model.parameters()).is_cpu:
-            patches.keep_freed_memory()
+            patches.disable_malloc_trim()
             batch = padding.texts(shortened(rows))
             wanted, (which, modules) = plain(model, batch)
             trial = Trial(stack, model, batch, wanted, used)
@@ -76,7 +78,7 @@ def shortened(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows cut to different lengths: the proof is made before every job, and need not be long.
 
     Args:
-        rows: of different lengths, the longest last, as ``gate.probe`` gives them.
+        rows: of different lengths, the longest last, as ``roundtrip.probe`` gives them.
     """
     cuts = [ENOUGH * (number + 1) // len(rows) for number in range(len(rows))]
     return [

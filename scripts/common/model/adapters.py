@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.cli import InputError
 from common.model import models, quantization
 from common.model.models import Classifier
@@ -38,10 +38,10 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
     try:
         config_class = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(method)]
         values = {key: value for key, value in settings.items() if key != "peft_type"}
-        values = fitting(method, config_class, classifier.model) | values
+        values = default_config_values(method, config_class, classifier.model) | values
         if method == "ADALORA" and steps:
-            values = budget(steps) | values
-        config = config_class(**completed(values, classifier))
+            values = adalora_schedule(steps) | values
+        config = config_class(**add_classifier_fields(values, classifier))
         model = peft.get_peft_model(classifier.model, config)
         if not count_parameters(model)["num_adapter_params"]:
             raise ValueError("it adapts nothing in this model")
@@ -52,7 +52,7 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
         ) from error
 
 
-def fitting(method: str, config_class: Any, model: Any) -> dict[str, Any]:
+def default_config_values(method: str, config_class: Any, model: Any) -> dict[str, Any]:
     """Return what a PEFT config holds unless it is told otherwise, read off the model.
 
     Methods that adapt layers are told which. A tuned prompt is as wide as the embeddings, which in
@@ -91,7 +91,7 @@ def targets(method: str, model: Any) -> dict[str, Any]:
     return {"target_modules": ALL_LINEAR, "feedforward_modules": []}
 
 
-def completed(values: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
+def add_classifier_fields(values: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
     """A PEFT config with what a classifier needs: the task, the head, the names of layers."""
     if values.get("target_modules") == ALL_LINEAR:
         values["target_modules"] = models.linear_layers(classifier.model)
@@ -105,7 +105,7 @@ def completed(values: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
     return values
 
 
-def budget(steps: int) -> dict[str, int]:
+def adalora_schedule(steps: int) -> dict[str, int]:
     """AdaLoRA's schedule: a fifth of the steps before ranks are taken away, a fifth after."""
     return {"total_step": steps, "tinit": steps // 5, "tfinal": steps // 5}
 
@@ -192,8 +192,8 @@ def load(base: Path, directory: Path, options: dict[str, Any], head: list[str], 
     import transformers
 
     files.require_directory(base)
-    seals.check(base)
-    models.quietly(transformers)
+    checksums.verify(base)
+    models.silence_transformers(transformers)
     transformers.set_seed(seed)
     try:
         with safetensors.safe_open(directory / WEIGHTS, framework="pt") as file:

@@ -176,7 +176,7 @@ def write(
             versions(record),
         ]
     )
-    with files.written_aside(directory / CARD) as aside:
+    with files.atomic_write(directory / CARD) as aside:
         aside.write_text(text + "\n", encoding="utf-8")
 
 
@@ -295,7 +295,7 @@ def summary(
         f"# {shown(name_of(record))}",
         f"A text classifier: {WHAT[run['kind']].format(method=METHODS.get(method, method))}.",
         "\n".join(f"- {fact}" for fact in facts),
-        gate_sentence(record["gate"]),
+        round_trip_sentence(record["round_trip"]),
     ]
 
 
@@ -313,13 +313,13 @@ def training(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def gate_sentence(gate: dict[str, Any]) -> str:
+def round_trip_sentence(check: dict[str, Any]) -> str:
     """How exactly the saved model answers as the trained one did."""
     return (
         "Loaded from this directory in a new process, the model gives the logits that it gave when "
-        f"it was trained: the largest difference is {gate['reload_difference']:.3g}, "
-        f"{gate['tolerance']:.3g} is allowed; padding moves a probability by at most "
-        f"{gate['padding_difference']:.3g}."
+        f"it was trained: the largest difference is {check['reload_difference']:.3g}, "
+        f"{check['tolerance']:.3g} is allowed; padding moves a probability by at most "
+        f"{check['padding_difference']:.3g}."
     )
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals, syntax
+from common import checksums, cli, files, syntax
 from common.cli import InputError
 
 log = logging.getLogger("checkpoint")
@@ -132,10 +132,10 @@ class Checkpoints:
         """
         import safetensors.torch
 
-        if not (path / seals.SEAL).exists():
+        if not (path / checksums.MANIFEST).exists():
             raise InputError(f"{path} has lost its seal: it is not used")
         try:
-            seals.check(path)
+            checksums.verify(path)
             record = files.read_json(path / STATE, ("identity", "state"))
             tensors = safetensors.torch.load_file(path / TENSORS)
         except (InputError, OSError, safetensors.SafetensorError) as error:
@@ -144,7 +144,7 @@ class Checkpoints:
             raise OtherTrainingError(
                 f"{path} is of a training with another {changed}: it is not used"
             )
-        return joined(record["state"], tensors)
+        return from_json(record["state"], tensors)
 
     def write(self, step: int, state: dict[str, Any], trainer_state: Any) -> None:
         """Write a checkpoint, then remove the one before. Where there is no room, training goes on.
@@ -158,14 +158,14 @@ class Checkpoints:
 
         place = self.directory / f"step{step}"
         tensors: dict[str, Any] = {}
-        content = parted(state, tensors)
+        content = to_json(state, tensors)
         try:
-            with files.written_aside(place) as aside:
+            with files.atomic_write(place) as aside:
                 aside.mkdir()
                 safetensors.torch.save_file(tensors, aside / TENSORS)
                 files.write_json({"identity": self.identity, "state": content}, aside / STATE)
                 trainer_state.save_to_json(str(aside / TRAINER_STATE))
-                seals.seal(aside)
+                checksums.write(aside)
         except (OSError, safetensors.SafetensorError) as error:
             log.warning("no checkpoint at step %d: %s", step, cli.one_line(error))
         else:
@@ -194,7 +194,7 @@ def different(found: Identity, wanted: Identity) -> str:
     )
 
 
-def parted(value: Any, tensors: dict[str, Any]) -> Any:
+def to_json(value: Any, tensors: dict[str, Any]) -> Any:
     """Return a state as JSON, with its tensors set apart.
 
     Args:
@@ -211,10 +211,10 @@ def parted(value: Any, tensors: dict[str, Any]) -> Any:
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"items": [[key, parted(part, tensors)] for key, part in value.items()]}
+        return {"items": [[key, to_json(part, tensors)] for key, part in value.items()]}
     if isinstance(value, list | tuple):
         kind = "list" if isinstance(value, list) else "tuple"
-        return {kind: [parted(part, tensors) for part in value]}
+        return {kind: [to_json(part, tensors) for part in value]}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if value is None or type(value) in (bool, int, float, str):
@@ -222,7 +222,7 @@ def parted(value: Any, tensors: dict[str, Any]) -> Any:
     raise TypeError(f"a checkpoint cannot hold a {type(value).__name__}")
 
 
-def joined(content: Any, tensors: dict[str, Any]) -> Any:
+def from_json(content: Any, tensors: dict[str, Any]) -> Any:
     """Return the state that was parted."""
     if not isinstance(content, dict):
         return content
@@ -232,8 +232,8 @@ def joined(content: Any, tensors: dict[str, Any]) -> Any:
     if kind == "float":
         return float(value)
     if kind == "items":
-        return {key: joined(part, tensors) for key, part in value}
-    parts = [joined(part, tensors) for part in value]
+        return {key: from_json(part, tensors) for key, part in value}
+    parts = [from_json(part, tensors) for part in value]
     return parts if kind == "list" else tuple(parts)
 
 
@@ -252,12 +252,12 @@ def identity(options: dict[str, Any], inputs: dict[str, Path], script: Path) -> 
     """
     import torch
 
-    from common.model import records
+    from common import cells
 
     return {
         **options,
-        **{name: seals.verified(path) for name, path in inputs.items()},
+        **{name: checksums.verified_digests(path) for name, path in inputs.items()},
         "code": syntax.code(script, script.parent),
-        "packages": records.meta_info([])["package_info"],
+        "packages": cells.meta_info([])["package_info"],
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }

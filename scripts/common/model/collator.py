@@ -18,7 +18,7 @@ class Padding:
 
     Attributes:
         token_id: what fills a row up; the mask is 0 there.
-        side: where the filling goes; see ``gate.choose_padding``.
+        side: where the filling goes; see ``roundtrip.choose_padding``.
     """
 
     token_id: int

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, files, seals, startup
+from common import cells, cli, startup
 from common.cli import InputError
-from common.model import collator, gate
+from common.model import collator, roundtrip
 from common.model.collator import Padding
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class Predictor:
 
     def __call__(self, rows: Any) -> dict[str, Any]:
         """``predict`` of rows."""
-        from common.model.acceleration import faster
+        from common.model.acceleration import accelerated
 
         if not self._proven:
-            self._stack.enter_context(faster(self.model, gate.probe(rows), self.padding))
+            self._stack.enter_context(accelerated(self.model, roundtrip.probe(rows), self.padding))
             self._proven = True
         found = predict(self.model, rows, self.padding, self.batch_tokens)
         self.batch_tokens = found["batch_tokens"]
@@ -116,7 +116,9 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
     outputs: list[Any] = []
     done = 0
     # `leave=None`: under the bar of a caller, this one vanishes when it is full.
-    bar = tqdm(total=len(order), desc="predict", unit="row", leave=None, disable=not cli.watched())
+    bar = tqdm(
+        total=len(order), desc="predict", unit="row", leave=None, disable=not cli.is_interactive()
+    )
     started = time.perf_counter()
     with bar:
         while done < len(order):
@@ -184,9 +186,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
     parser.add_argument(
-        "--batch-tokens", type=cli.whole(0), default=0, help="per pass; 0: what the device takes"
+        "--batch-tokens",
+        type=cli.int_at_least(0),
+        default=0,
+        help="per pass; 0: what the device takes",
     )
-    parser.add_argument("--threads", type=cli.whole(1), default=1, help="of the CPU")
+    parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
 
@@ -278,16 +283,3 @@ def tabulate(rows, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:
             **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)},
         }
     )
-
-
-def write(
-    record: dict[str, Any], predictions: pd.DataFrame, metrics_path: Path, predictions_path: Path
-) -> None:
-    """Write predictions.parquet, then metrics.json: where metrics are, predictions are.
-
-    The metrics hold the digest of the predictions, so that those who read both see damage.
-    """
-    with files.written_aside(predictions_path) as aside:
-        predictions.to_parquet(aside, index=False)
-        digest = seals.digest(aside)
-    files.write_json(record | {seals.OF_PREDICTIONS: digest}, metrics_path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.cli import InputError
 from common.model import quantization
 
@@ -122,9 +122,9 @@ def load_classifier(
     import transformers
 
     files.require_directory(directory)
-    seals.check(directory)
+    checksums.verify(directory)
     transformers.set_seed(seed)
-    quietly(transformers)
+    silence_transformers(transformers)
     try:
         model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
             directory,
@@ -274,7 +274,7 @@ def loading_options(
     return options
 
 
-def quietly(transformers) -> None:
+def silence_transformers(transformers) -> None:
     """Leave out the load report: that a head is newly drawn is what every run here expects.
 
     And a warning of transformers about a name that PEFT 0.21 uses.

@@ -33,7 +33,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 NEVER, TOP_PAD_BYTES = -1, 64 << 20
 
 
-def keep_freed_memory() -> bool:
+def disable_malloc_trim() -> bool:
     """Let this process keep what it frees; whether it can: the C library must be glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -89,7 +89,9 @@ ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 TYPES = (torch.float32, torch.bfloat16)  # fp16 is for GPUs
 
 
-def product(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
+def onednn_linear(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> Any:
     """``rows @ weight.T + bias``, without a gradient.
 
     Args:
@@ -117,7 +119,7 @@ class Linear(torch.autograd.Function):
     def forward(ctx, rows, weight, bias):
         """The outputs; the rows are kept only where the weight is trained."""
         ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
-        return product(rows, weight, bias)
+        return onednn_linear(rows, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -125,8 +127,8 @@ class Linear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         of_rows, of_weight, of_bias = ctx.needs_input_grad
         return (
-            product(grad, weight.t()) if of_rows else None,
-            product(flat(grad).t(), flat(rows).t()) if of_weight else None,
+            onednn_linear(grad, weight.t()) if of_rows else None,
+            onednn_linear(flat(grad).t(), flat(rows).t()) if of_weight else None,
             flat(grad).sum(0) if of_bias else None,
         )
 
@@ -153,8 +155,8 @@ class Lora(torch.autograd.Function):
             scale: a number.
         """
         adapted = rows if dropped is None else dropped
-        low = product(adapted, a)
-        outputs = product(rows, weight, bias)
+        low = onednn_linear(adapted, a)
+        outputs = onednn_linear(rows, weight, bias)
         flat(outputs).addmm_(flat(low), b.t(), alpha=scale)
         ctx.save_for_backward(adapted, low, weight, a, b)
         ctx.scale, ctx.alone = scale, dropped is None
@@ -165,10 +167,10 @@ class Lora(torch.autograd.Function):
         """The gradients of rows, of dropped rows, and of both matrices; the rest is frozen."""
         adapted, low, weight, a, b = ctx.saved_tensors
         grad = grad.contiguous()
-        of_low = flat(product(grad, b.t())).mul_(ctx.scale)
-        of_a = product(of_low.t(), flat(adapted).t())
-        of_b = product(flat(low).t(), flat(grad).t()).t().mul(ctx.scale)
-        of_rows = product(grad, weight.t()) if ctx.needs_input_grad[0] else None
+        of_low = flat(onednn_linear(grad, b.t())).mul_(ctx.scale)
+        of_a = onednn_linear(of_low.t(), flat(adapted).t())
+        of_b = onednn_linear(flat(low).t(), flat(grad).t()).t().mul(ctx.scale)
+        of_rows = onednn_linear(grad, weight.t()) if ctx.needs_input_grad[0] else None
         of_dropped = None
         if ctx.alone and of_rows is not None:
             flat(of_rows).addmm_(of_low, a)

@@ -25,8 +25,8 @@ import torch
 import transformers
 from accelerate.utils import gather_object
 
+from common import cells
 from common.cli import InputError, StoppedError
-from common.model import records
 from common.model.checkpoint import Checkpoints
 
 log = logging.getLogger("trainer")
@@ -281,7 +281,7 @@ class ResumableTrainer(transformers.Trainer):
     def taken(self) -> dict[str, Any]:
         """Return what training took until now."""
         seconds = time.perf_counter() - self._started
-        peak = records.peak_memory_bytes()
+        peak = cells.peak_memory_bytes()
         return {
             "seconds": self._before["seconds"] + seconds,
             "peak_memory_bytes": max(self._before["peak_memory_bytes"], peak),

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import cli, files
+from common.cells import SUCCESS
 from common.cli import InputError
 from common.model import models
 from common.model.adapters import method_of
 from common.model.checkpoint import Checkpoints
 from common.model.collator import Padding
 from common.model.models import base_model
-from common.model.records import SUCCESS
 
 
 def loss_function(model, settings: Settings, labels: list[int]) -> Callable[..., Any] | None:
@@ -71,7 +71,7 @@ def balanced_weights(labels: list[int]) -> Any:
     return torch.tensor(weights, dtype=torch.float32)
 
 
-class Work:
+class ThroughputCounter:
     """Counts what passes through a model in training mode, within a ``with`` block.
 
     Args:
@@ -102,7 +102,7 @@ class Work:
         for name, value in state.items():
             setattr(self, name, value)
 
-    def __enter__(self) -> Work:
+    def __enter__(self) -> ThroughputCounter:
         self._hook = base_model(self.model).register_forward_pre_hook(self.count, with_kwargs=True)
         return self
 
@@ -204,12 +204,12 @@ def train(
         it fast (``faster``), what it took of the accelerator's memory, and ``metrics``: the log of
         losses.
     """
-    from common.model import gate
-    from common.model.acceleration import faster
+    from common.model import roundtrip
+    from common.model.acceleration import accelerated
     from common.model.trainer import AcceleratorMemory, BestEpoch, RequireFiniteLoss
 
     prepare(model, settings)
-    work, memory = Work(model), AcceleratorMemory()
+    work, memory = ThroughputCounter(model), AcceleratorMemory()
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
     callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
     with files.workspace(checkpoints.directory if checkpoints else None) as folder:
@@ -220,7 +220,7 @@ def train(
         trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
         for callback in (*callbacks, RequireFiniteLoss()):
             trainer.add_callback(callback)
-        with faster(model, gate.probe(splits["train"]), padding) as used, work:
+        with accelerated(model, roundtrip.probe(splits["train"]), padding) as used, work:
             taken = trainer.run()
     work.load_state(trainer.summed(work.state()))
     # Else the model would go on computing in the precision of its training, as no saved one does.
@@ -232,7 +232,7 @@ def train(
         **summary(trainer.state, work, taken["seconds"], best.epoch),
         **progress(trainer.state.log_history, splits["train"]["label"], settings.class_weights),
         "peak_memory_bytes": taken["peak_memory_bytes"],
-        "faster_by": used,
+        "optimizations": used,
         **memory.summary(),
     }
 
@@ -419,7 +419,7 @@ def arguments(settings: Settings, seed: int, folder: str):
         logging_nan_inf_filter=False,
         save_strategy="no",
         report_to="none",
-        disable_tqdm=not cli.watched(),
+        disable_tqdm=not cli.is_interactive(),
         dataloader_pin_memory=torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common import cli, files, seals
+from common import checksums, cli, files
 from common.cli import InputError
 from common.data.encoding import TYPES
 from common.model import adapters, models
@@ -101,7 +101,7 @@ def save(model: Any, tokenizer: Any, record: Record, directory: Path) -> None:
         save_head(model, record.head, directory)
     prepared(tokenizer, record).save_pretrained(directory)
     files.write_json(asdict(record), directory / files.CLASSIFIER)
-    seals.seal(directory)
+    checksums.write(directory)
     files.share(directory)
 
 
@@ -149,7 +149,7 @@ def load(base: Path, directory: Path) -> Any:
     Raises:
         InputError: the directory holds not all of the weights that were trained.
     """
-    seals.check(directory)
+    checksums.verify(directory)
     record = read_record(directory)
     labels, pad_token_id = labels_of(directory), config_of(directory)["pad_token_id"]
     if record.kind == "adapter":

@@ -30,7 +30,7 @@ def tfidf_of(found: Found) -> Found | None:
     return next(named, None)
 
 
-def held_against(found: Found, variant: Found, other: Found | None) -> Found | None:
+def reference_difference(found: Found, variant: Found, other: Found | None) -> Found | None:
     """The comparison of a variant with another, the first less the second; None without another."""
     if other is None or other is variant:
         return None
@@ -46,7 +46,7 @@ def shown_comparisons(found: Found) -> Iterator[Found]:
     """Yield the comparisons that the tables of a dataset show."""
     for variant in found["variants"]:
         for other in (base_of(found, variant), tfidf_of(found)):
-            if told := held_against(found, variant, other):
+            if told := reference_difference(found, variant, other):
                 yield told
 
 
@@ -101,8 +101,10 @@ def row(dataset: str, found: Found, variant: Found) -> Found:
         "metric": metric,
         **{key: variant["metrics"][metric][key] for key in RANGE},
         **{key: variant[key] for key in STANDING},
-        **difference_columns("to_tfidf", held_against(found, variant, tfidf_of(found))),
-        **difference_columns("to_base", held_against(found, variant, base_of(found, variant))),
+        **difference_columns("to_tfidf", reference_difference(found, variant, tfidf_of(found))),
+        **difference_columns(
+            "to_base", reference_difference(found, variant, base_of(found, variant))
+        ),
         **share_of_gap(variant["share_of_gap"] or {}),
         **{key: variant["costs"][key] for key in COSTS},
         **{key: variant["calibration"][key] for key in CALIBRATION},
@@ -264,7 +266,7 @@ def figure(measured: Found) -> str:
 
 def difference(found: Found, variant: Found, other: Found | None) -> str:
     """A difference with its verdict: +0.036, better; marked where the test is not assured."""
-    told = held_against(found, variant, other)
+    told = reference_difference(found, variant, other)
     return f"{apart(told)}, {outcome(told)}{'?' if doubt(told) else ''}" if told else ""
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.cells import PREDICTIONS, Cell, class_number
 from common.metrics import LOWER_IS_BETTER
-from common.statistics import answers, ranking
+from common.statistics import predictions, ranking
 from common.statistics.intervals import Interval, bootstrap_intervals
 from common.statistics.resampling import Variant, measure
 from common.statistics.significance import Comparison, compare, holm, mcnemar_exact
@@ -113,17 +113,19 @@ def read_answers(
     if classes != others:
         return Answers(*none, "the classes differ")
     frames = [
-        answers.read_predictions(directory / PREDICTIONS, classes).sort_index()
+        predictions.read_predictions(directory / PREDICTIONS, classes).sort_index()
         for directory in directories
     ]
-    labels = answers.numbered(frames[0], classes, directories[0])
+    labels = predictions.numbered(frames[0], classes, directories[0])
     if differs := difference_of_rows(frames[0], frames[1]):
         return Answers(*none, differs)
     if None not in digests and digests[0] != digests[1]:
         return Answers(*none, "the texts of the test rows differ")
-    before, after = (frame[answers.columns(classes)].to_numpy(dtype=float) for frame in frames)
+    before, after = (
+        frame[predictions.probability_columns(classes)].to_numpy(dtype=float) for frame in frames
+    )
     for directory, record, own in zip(directories, records, (before, after), strict=True):
-        answers.check_figures(directory, record, labels, own)
+        predictions.check_figures(directory, record, labels, own)
     return Answers(frames[0].index.to_numpy(), labels, (before, after))
 
 

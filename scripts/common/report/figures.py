@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from common.report import vega
-from common.report.compared import Comparison, Dataset, Measure, Variant
+from common.report.frame import Comparison, Dataset, Measure, Variant
 from common.report.vega import COLOURS, DASHES, INK, MUTED, PAPER, Spec, layer, short, tooltip
 
 Table = tuple[list[str], list[list[str]]]  # header and rows

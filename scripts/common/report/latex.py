@@ -4,7 +4,7 @@ from typing import Any
 
 from common.markdown import flat
 from common.report import comparison
-from common.report.comparison import base_of, doubt, held_against, tfidf_of
+from common.report.comparison import base_of, doubt, reference_difference, tfidf_of
 from common.statistics.verdict import BETTER, TIE, WORSE, apart, outcome
 
 SPECIAL = {
@@ -106,7 +106,7 @@ def raised(*signs: str) -> str:
 
 def difference(found: Found, variant: Found, other: Found | None) -> str:
     """A difference, with a sign where it is significant, and one where that is not assured."""
-    told = held_against(found, variant, other)
+    told = reference_difference(found, variant, other)
     if told is None:
         return ""
     signs = " ".join(filter(None, (SIGNS[outcome(told)], DOUBTED if doubt(told) else "")))

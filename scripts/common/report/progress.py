@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cells, cli, files
 from common.cells import METRICS, PREDICTIONS, Cell
 from common.cli import InputError
 from common.markdown import flat
-from common.statistics import checking
 
 TAIL_BYTES = 1 << 16  # of a log, which may be long
 ERROR = re.compile(r"(?:\S+: )?error: (.*)")  # as cli.run and argparse write it
@@ -75,9 +74,9 @@ def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] 
         return Standing(cell, None, *why(waiting))
     directory = results / cell.path
     try:
-        record = checking.read_record(directory / METRICS, (*SHOWN, *metrics))
+        record = cells.read_metrics(directory / METRICS, (*SHOWN, *metrics))
         if (directory / PREDICTIONS).exists():
-            checking.check_predictions(directory, record)
+            cells.check_predictions(directory, record)
         trained_anew = is_trained(cell) and (
             train_time(directory / RECORD) != train_time(directory / METRICS)
         )
@@ -96,7 +95,7 @@ def train_time(path: Path) -> float:
     """
     record = files.read_json(path)
     try:
-        return checking.number(record["train_info"]["train_time"])
+        return cells.number(record["train_info"]["train_time"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} has no time of a training ({cli.one_line(error)}): {files.remedy(path)}"

@@ -69,7 +69,7 @@ def save(spec: Spec, path: Path) -> None:
     import vl_convert
 
     svg = vl_convert.vegalite_to_svg({"config": CONFIG, **spec}, vl_version=VERSION)
-    with files.written_aside(path) as aside:
+    with files.atomic_write(path) as aside:
         aside.write_text(svg, encoding="utf-8")
 
 

@@ -17,8 +17,8 @@ from scipy import stats
 from common.cells import full_name
 from common.metrics import LOWER_IS_BETTER, METRICS
 from common.statistics import calibration, intervals, planning, significance, verdict
-from common.statistics.answers import Answers, Cell
 from common.statistics.intervals import Interval, Intervals, holding
+from common.statistics.predictions import Cell, Predictions
 from common.statistics.resampling import Measured, Variant, bounds, measure_all
 from common.statistics.significance import Comparison
 from common.statistics.variance import contrast, mean_interval, spread_over_seeds
@@ -225,7 +225,7 @@ COSTS = {  # by what it is called: key of a metrics.json's train_info
 }
 
 
-def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
+def compare_variants(answers: Predictions, metric: str, level: float, resamples: int) -> Found:
     """Return all that is said of one dataset, as verdicts.json holds it, but for the sentences.
 
     Args:
@@ -244,7 +244,7 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
     ranges = intervals.bootstrap_intervals(*known, level=level, resamples=resamples)
     answered = {v.name: v.probabilities.argmax(axis=2) for v in variants}
     exact = exact_limits(answered, answers.labels, metric)
-    comparisons = significance.compare_all(measured[metric], set_apart(groups), exact)
+    comparisons = significance.compare_all(measured[metric], reference_variants(groups), exact)
     shown = [
         {
             **identity_of(name, group),
@@ -259,7 +259,7 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
         }
         for name, group in groups.items()
     ]
-    placed(shown, measured[metric], comparisons, 1 - level)
+    assign_positions(shown, measured[metric], comparisons, 1 - level)
     close_gaps(shown, measured[metric], comparisons, level)
     right = {name: given == answers.labels for name, given in answered.items()}
     found = {
@@ -273,11 +273,11 @@ def judge(answers: Answers, metric: str, level: float, resamples: int) -> Found:
             for pair in comparisons
         ],
     }
-    unseat(found)
+    drop_references_from_top(found)
     return rounded_floats(found)
 
 
-def unseat(found: Found) -> None:
+def drop_references_from_top(found: Found) -> None:
     """Take the first place from yardsticks that only the lack of seeds ties with the best."""
     for variant in verdict.leaders(found)[1:]:
         if verdict.is_trivial(variant) and verdict.clearly_below(found, variant):
@@ -289,7 +289,7 @@ def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Me
     return measured[pair.a], measured[pair.b]
 
 
-def set_apart(groups: dict[str, list[Cell]]) -> set[str]:
+def reference_variants(groups: dict[str, list[Cell]]) -> set[str]:
     """Variants that nobody would choose: the majority class, and heads that were never trained."""
     return {name for name, group in groups.items() if name == APART or untrained(group)}
 
@@ -434,7 +434,7 @@ def learned_nothing(record: Record) -> object:
     return record["train_info"].get("learned_nothing")
 
 
-def placed(
+def assign_positions(
     variants: list[Found],
     measured: dict[str, Measured],
     comparisons: list[Comparison],
@@ -473,11 +473,11 @@ def close_gaps(
             known = real[head, full] if (head, full) in real else real[full, head]
             adapter = measured[variant["name"]]
             found = share_of_gap(adapter, measured[head], measured[full], level)
-            share = asdict(worth_telling(found, known))
+            share = asdict(is_supported(found, known))
             variant["share_of_gap"] = {"head": head, "full": full, **share}
 
 
-def worth_telling(found: GapShare, significant: bool) -> GapShare:
+def is_supported(found: GapShare, significant: bool) -> GapShare:
     """Return the share of a gap, or none: of one that is not significant, or if it may be anything.
 
     Args:

@@ -178,10 +178,10 @@ def sentences(found: Found, wanted: str) -> list[str]:
         *tied(found),
         *too_few(found),
         *beaten(found),
-        *price(found),
+        *cost_sentence(found),
         *adapters(found),
         *gaps(found),
-        *outlook(found),
+        *power_sentence(found),
         *failed_trainings(found),
         *few_seeds(found),
     ]
@@ -215,29 +215,30 @@ def choice(found: Found) -> str:
     """Return what to use, and why."""
     use, train = chosen(found), worth_training(found)
     if not trained(found["variants"]):
-        return f"Nothing was trained here; of what there is, {use['name']} {lead(found)}."
+        return f"Nothing was trained here; of what there is, {use['name']} {lead_sentence(found)}."
     if is_trivial(use):
         what = "gives every row the most frequent class"
         if use["untrained_head"]:
             what = "has a head that was never trained"
-        return f"Nothing is shown to have been learned: {use['name']}, which {what}, {lead(found)}."
+        lead = lead_sentence(found)
+        return f"Nothing is shown to have been learned: {use['name']}, which {what}, {lead}."
     if use["kind"] in UNTRAINED:
         return no_reason(found, use, train)
     if len(leaders(found)) == 1:
-        return f"Use {use['name']}: it {lead(found)}."
+        return f"Use {use['name']}: it {lead_sentence(found)}."
     return f"Use {use['name']}{why(found, use)}."
 
 
 def no_reason(found: Found, use: Found, train: Found | None) -> str:
     """What to say where something untrained is tied for first, and nothing trained beats it."""
     if not train:
-        return f"No reason to train: use {use['name']}, which {lead(found)}."
+        return f"No reason to train: use {use['name']}, which {lead_sentence(found)}."
     for variant in trained(leaders(found)):
         told = pair(found, variant["name"], use["name"])
         if ahead(told) and not within_error(found, variant, use):
             return (
                 f"Not settled: {variant['name']} is ahead of {use['name']} with every seed "
-                f"({apart(told)}), but the test does not confirm it ({chances(told)}); "
+                f"({apart(told)}), but the test does not confirm it ({reversal_sentence(told)}); "
                 f"{use['name']} costs no training."
             )
     return (
@@ -246,14 +247,14 @@ def no_reason(found: Found, use: Found, train: Found | None) -> str:
     )
 
 
-def chances(told: Found) -> str:
+def reversal_sentence(told: Found) -> str:
     """Return the p-value of a comparison, alone and among the others of its family."""
     if told["family"] == 1:
         return f"p = {told['p']:.2g}"
     return f"p = {told['p']:.2g} alone, {told['p_holm']:.2g} among {told['family']} comparisons"
 
 
-def lead(found: Found) -> str:
+def lead_sentence(found: Found) -> str:
     """How a leader leads, as the rest of a sentence."""
     if len(leaders(found)) > 1:
         return "is tied for first"
@@ -304,15 +305,15 @@ def power(pairs: list[Found]) -> str:
         return ""
     least, most = (end(told, key=lambda each: each["detectable"]) for end in (min, max))
     if most["detectable"] <= 1.5 * least["detectable"]:
-        return f"; it could show a difference of {size(most['detectable'])}"
+        return f"; it could show a difference of {format_effect(most['detectable'])}"
+    small, large = format_effect(least["detectable"]), format_effect(most["detectable"])
     return (
-        f"; it could show a difference of {size(least['detectable'])} between {least['a']} and "
-        f"{least['b']}, but only one of {size(most['detectable'])} between {most['a']} and "
-        f"{most['b']}"
+        f"; it could show a difference of {small} between {least['a']} and {least['b']}, but only "
+        f"one of {large} between {most['a']} and {most['b']}"
     )
 
 
-def size(difference: float) -> str:
+def format_effect(difference: float) -> str:
     """Return a difference with one or two digits that count: 0.02, 0.16."""
     return f"{difference:.{decimals(difference)}f}"
 
@@ -329,7 +330,7 @@ def beaten(found: Found) -> Iterator[str]:
         yield f"{use} beats nothing by {found['metric']}."
 
 
-def price(found: Found) -> Iterator[str]:
+def cost_sentence(found: Found) -> Iterator[str]:
     """What training costs: the one that is worth it, beside full fine-tuning of the same model."""
     use = worth_training(found)
     if not use:
@@ -412,7 +413,7 @@ def closes(variant: Found) -> str:
     return f"{variant['variant']} closes {value} % ({low} to {high} %)"
 
 
-def outlook(found: Found) -> Iterator[str]:
+def power_sentence(found: Found) -> Iterator[str]:
     """Yield what it would take to tell the chosen one from the best that it is tied with."""
     use = chosen(found)
     pairs = [pair(found, v["name"], use["name"]) for v in leaders(found) if v is not use]
@@ -421,14 +422,14 @@ def outlook(found: Found) -> Iterator[str]:
         return
     needed, several = told["needed"], max(len(use["seeds"]), 1)
     ways = [
-        f"{rough(needed['rows']):,} test rows with these seeds"
+        f"{format_share(needed['rows']):,} test rows with these seeds"
         if (needed["rows"] or math.inf) <= FAR * found["rows"]
         else "",
-        f"{rough(needed['seeds']):,} seeds on these rows"
+        f"{format_share(needed['seeds']):,} seeds on these rows"
         if (needed["seeds"] or math.inf) <= FAR * several
         else "",
     ]
-    named = f"To tell {told['a']} from {told['b']} ({apart(told)}; {chances(told)})"
+    named = f"To tell {told['a']} from {told['b']} ({apart(told)}; {reversal_sentence(told)})"
     if took := " or ".join(way for way in ways if way):
         yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
     elif needed["rows"] or needed["seeds"]:
@@ -437,7 +438,7 @@ def outlook(found: Found) -> Iterator[str]:
         yield f"{named}: {needed['why']}."
 
 
-def rough(number: int) -> int:
+def format_share(number: int) -> int:
     """Return a number with two digits that count, rounded up: an estimate has no more."""
     unit = 10 ** max(0, len(str(number)) - 2)
     return -(-number // unit) * unit

@@ -1,4 +1,4 @@
-"""The gate: proof that a cell is what it is taken for, or it fails and gives no figures.
+"""Round-trip and padding checks: a reloaded cell is the trained one, or it fails without figures.
 
 Before it is trained: that padding leaves its answers alone. After it was saved: that the saved
 model answers as the trained one did in memory. ``train_lora`` records the logits of a few rows
@@ -108,7 +108,7 @@ def difference(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> 
 
 
 def rows(split: Any) -> list[dict[str, Any]]:
-    """Return the rows of a tokenised split that the gate reads: the first ones."""
+    """Return the rows of a tokenised split that the check reads: the first ones."""
     return [split[row] for row in range(min(ROWS, len(split)))]
 
 
@@ -121,7 +121,7 @@ def passed(
         model: loaded from disk, on its device.
         split: the tokenised split that the recorded logits are of.
         padding: as it was trained with.
-        recorded: the gate of training.json.
+        recorded: the round_trip block of training.json.
         tolerance: what may differ from the recorded logits.
 
     Raises:

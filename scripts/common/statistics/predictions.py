@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from common import cells, cli, files
-from common.cells import class_number, improper
+from common import cells, files
+from common.cells import class_number, probability_columns, read_predictions
 from common.cli import InputError
-from common.statistics import checking
 
 Record = dict[str, Any]
 
@@ -36,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """All of a dataset.
 
     Attributes:
@@ -54,61 +53,26 @@ class Answers:
     cells: list[Cell]
 
 
-def read(results: Path, identities: list[dict[str, Any]]) -> Answers:
+def read(results: Path, identities: list[dict[str, Any]]) -> Predictions:
     """Return the answers of all cells of a dataset, their rows in the order of the first cell's.
 
     Raises:
         InputError: a file is missing or damaged, or two cells were not measured on the same rows.
     """
     paths = [cells.directory(results, identity) for identity in identities]
-    records = [checking.read_record(path / "metrics.json") for path in paths]
+    records = [cells.read_metrics(path / "metrics.json") for path in paths]
     classes = records[0]["meta_info"]["dataset_info"]["labels"]
     first = read_predictions(paths[0] / "predictions.parquet", classes)
     labels = numbered(first, classes, paths[0])
     found = []
     for identity, path, record in zip(identities, paths, records, strict=True):
         frame = aligned(path / "predictions.parquet", first, paths[0], classes)
-        probabilities = frame[columns(classes)].to_numpy(dtype=float)
+        probabilities = frame[probability_columns(classes)].to_numpy(dtype=float)
         check_figures(path, record, labels, probabilities)
         found.append(Cell(identity, record, probabilities))
     wanted = records[0]["run_info"].get("options", {}).get("positive_label")
     positive = class_number(wanted, classes) if len(classes) == 2 else None
-    return Answers(classes, positive, list(map(str, first.index)), labels, found)
-
-
-def columns(classes: list[str]) -> list[str]:
-    """Return the columns of the probabilities in predictions.parquet."""
-    return [f"probability_{name}" for name in classes]
-
-
-def read_predictions(path: Path, classes: list[str]) -> pd.DataFrame:
-    """One predictions.parquet, by the ids of its rows.
-
-    Raises:
-        InputError: it is missing, damaged, of other classes, lacks a value, names a row twice, its
-            ids or labels are no texts, or its probabilities are none.
-    """
-    try:
-        frame = pd.read_parquet(path, columns=["id", "label", *columns(classes)])
-        frame = frame.astype(dict.fromkeys(columns(classes), float))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is not there: {files.remedy(path)}") from error
-    except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
-        raise InputError(
-            f"{path} has no predictions of these classes ({cli.one_line(error)}): "
-            f"{files.remedy(path)}"
-        ) from error
-    if frame.isna().any(axis=None):
-        raise InputError(f"{path} has empty places: {files.remedy(path)}")
-    for name in ("id", "label"):
-        if pd.api.types.infer_dtype(frame[name]) != "string":
-            raise InputError(f"{path} holds no texts as {name!r}: {files.remedy(path)}")
-    if frame["id"].duplicated().any():
-        twice = frame.loc[frame["id"].duplicated(), "id"].iloc[0]
-        raise InputError(f"{path} has the row {twice!r} twice: {files.remedy(path)}")
-    if problem := improper(frame[columns(classes)].to_numpy()):
-        raise InputError(f"{path} has probabilities that {problem}: {files.remedy(path)}")
-    return frame.set_index("id")
+    return Predictions(classes, positive, list(map(str, first.index)), labels, found)
 
 
 def aligned(path: Path, first: pd.DataFrame, of: Path, classes: list[str]) -> pd.DataFrame:
@@ -156,7 +120,7 @@ def check_figures(
     Raises:
         InputError: the file is not as it was written, or gives another confusion matrix.
     """
-    checking.check_predictions(path, record)
+    cells.check_predictions(path, record)
     classes = probabilities.shape[1]
     pairs = labels * classes + probabilities.argmax(axis=1)
     matrix = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

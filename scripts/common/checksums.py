@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common import files
 from common.cli import InputError
-from common.files import SEAL
+from common.files import MANIFEST
 
 OF_PREDICTIONS = "predictions_digest"  # in metrics.json: of predictions.parquet beside it
 DIGEST = ".sha256"  # takes the place after the name of a directory
@@ -24,9 +24,9 @@ SIDECAR = (
 _verified: dict[Path, tuple[object, ...]] = {}
 
 
-def seal(directory: Path) -> None:
+def write(directory: Path) -> None:
     """Write the digests of all files in a directory and below, as the last of them."""
-    files.write_json(digests(inside(directory), directory), directory / SEAL)
+    files.write_json(digests(inside(directory), directory), directory / MANIFEST)
 
 
 def write_digest(directory: Path) -> None:
@@ -35,12 +35,12 @@ def write_digest(directory: Path) -> None:
     Rules that read the directory depend on this file, so that a stage that ran again and wrote the
     same bytes makes nothing after it stale.
     """
-    content = (directory / SEAL).read_bytes()
-    with files.written_aside(directory.with_name(directory.name + DIGEST)) as aside:
+    content = (directory / MANIFEST).read_bytes()
+    with files.atomic_write(directory.with_name(directory.name + DIGEST)) as aside:
         aside.write_text(hashlib.sha256(content).hexdigest() + "\n")
 
 
-def check(directory: Path) -> None:
+def verify(directory: Path) -> None:
     """Raise if a directory is not as it was sealed; files that came later do not count.
 
     A directory that this project did not make has no seal, and passes: it has none of the files
@@ -51,11 +51,11 @@ def check(directory: Path) -> None:
             names the file, and the directory that has to be deleted to have it made anew.
     """
     directory = Path(directory)
-    if not (directory / SEAL).exists():
+    if not (directory / MANIFEST).exists():
         require_unmarked(directory)
         return
-    sealed = files.read_json(directory / SEAL)
-    before = state(directory, sealed)
+    sealed = files.read_json(directory / MANIFEST)
+    before = fingerprint(directory, sealed)
     if _verified.get(directory.resolve()) == before:
         return
     for name, written in sealed.items():
@@ -73,12 +73,12 @@ def require_unmarked(directory: Path) -> None:
     """Raise if a directory without a seal is one of ours: a copy broke off, or it was removed."""
     if names := files.marked(directory):
         raise InputError(
-            f"{directory} has a {names[0]} and no {SEAL}, so it is not whole: "
+            f"{directory} has a {names[0]} and no {MANIFEST}, so it is not whole: "
             f"{files.remedy(directory)}"
         )
 
 
-def state(directory: Path, sealed: dict[str, str]) -> tuple[object, ...]:
+def fingerprint(directory: Path, sealed: dict[str, str]) -> tuple[object, ...]:
     """Return what changes when a sealed file is written, replaced or removed."""
     found: list[object] = [tuple(sorted(sealed.items()))]
     for name in sealed:
@@ -91,20 +91,20 @@ def state(directory: Path, sealed: dict[str, str]) -> tuple[object, ...]:
     return tuple(found)
 
 
-def verified(directory: Path) -> dict[str, str]:
+def verified_digests(directory: Path) -> dict[str, str]:
     """Return the digests of the files of a directory, checked if it has a seal, else computed."""
-    check(directory)
-    if (directory / SEAL).exists():
-        return files.read_json(directory / SEAL)
+    verify(directory)
+    if (directory / MANIFEST).exists():
+        return files.read_json(directory / MANIFEST)
     return digests(inside(directory), directory)
 
 
-def seal_files(paths: Iterable[Path], sidecar: Path) -> None:
+def write_beside(paths: Iterable[Path], sidecar: Path) -> None:
     """Write the digests of files of one directory into a file beside them."""
     files.write_json({path.name: digest(path) for path in paths}, sidecar)
 
 
-def check_file(path: Path) -> None:
+def verify_file(path: Path) -> None:
     """Raise if a file is not as ``seal_files`` found it.
 
     Raises:
@@ -128,7 +128,7 @@ def damaged(path: Path, why: str) -> InputError:
 def inside(directory: Path) -> list[Path]:
     """Return all files of a directory and below, in order."""
     paths = (path for path in directory.rglob("*") if path.is_file())
-    return sorted(path for path in paths if path != directory / SEAL)
+    return sorted(path for path in paths if path != directory / MANIFEST)
 
 
 def digests(paths: Iterable[Path], root: Path) -> dict[str, str]:

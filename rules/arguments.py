@@ -1,6 +1,6 @@
 """What a run compares, as words on a command line, out of the record that it leaves.
 
-    python -m rules.words results/config.yaml
+    python -m rules.arguments results/config.yaml
 
 For commands beside the workflow: they have the cells that the run has, need no Snakemake, take no
 lock, and start nothing.

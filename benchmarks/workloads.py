@@ -17,7 +17,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from common import files, seals  # noqa: E402
+from common import checksums, files  # noqa: E402
 
 MAX_LENGTH, QUALITY_MAX_LENGTH = 512, 128  # tokens of a text
 POOL = {"train_rows": 2000, "test_rows": 500}  # of which all other sets of rows are parts
@@ -179,4 +179,4 @@ def part(tokens: Path, train_rows: int, test_rows: int, target: Path) -> None:
     files.remove(target)
     datadict.save(splits, target)
     shutil.copy(tokens / files.STATISTICS, target)
-    seals.seal(target)
+    checksums.write(target)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import cells, cli, files
+from common.cells import number
 from common.cli import InputError
-from common.statistics.checking import number
 
 Found = dict[str, Any]
 
@@ -160,27 +160,19 @@ def read_dataset(name: str, part: Found, wanted: str, results: Path) -> Dataset:
     return Dataset(name, words, lower, [str(each) for each in part["classes"]], variants)
 
 
-def read_records(dataset: str, found: Found, results: Path) -> Iterator[tuple[Path, Found]]:
-    """Yield path and content of the metrics.json of each seed of a variant, or of a baseline."""
+def read_records(dataset: str, found: Found, results: Path) -> Iterator[Found]:
+    """Yield the metrics.json of each seed of a variant, or of a baseline."""
     for seed in [None] if found["kind"] == "baseline" else found["seeds"]:
         cell = cells.Cell(dataset, found["model"] or "", found["variant"], seed)
-        path = results / cell.path / cells.METRICS
-        with written_by("train_lora", path):
-            record = files.read_json(path, ("run_info", "train_info", "metrics"))
-        yield path, record
+        yield cells.read_metrics(results / cell.path / cells.METRICS)
 
 
-def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -> Variant:
-    """One variant of verdicts.json."""
+def read_variant(found: Found, metric: str, records: list[Found]) -> Variant:
+    """Return one variant of verdicts.json."""
     untrained = bool(found.get("untrained_head", False))
     calibration = found.get("calibration") or {"reliability": []}
     costs = {name: cost for name, cost in found["costs"].items() if cost}
-    ranks, losses, matrices = [], [], []
-    for path, record in records:
-        with written_by("train_lora", path):
-            ranks.append(rank_of(record))
-            losses.append(losses_of(record))
-            matrices.append(matrix_of(record))
+    matrices = [record["metrics"]["test"]["confusion_matrix"] for record in records]
     figure = found["metrics"].get(metric)
     return Variant(
         name=found["name"],
@@ -196,8 +188,8 @@ def read_variant(found: Found, metric: str, records: list[tuple[Path, Found]]) -
         bins=[read_bin(point) for point in calibration["reliability"] if point["rows"]],
         ece=number(calibration["ece"]) if "ece" in calibration else None,
         brier=number(calibration["brier"]) if "brier" in calibration else None,
-        rank=ranks[0] if ranks else None,
-        losses=losses,
+        rank=rank_of(records[0]) if records else None,
+        losses=[losses_of(record) for record in records],
         seeds=[read_seed(cell, found["collapsed"]) for cell in (figure or {}).get("cells", [])],
         confusion=[[sum(counts) for counts in zip(*rows, strict=True)]
                    for rows in zip(*matrices, strict=True)],
@@ -230,11 +222,6 @@ def rank_of(record: Found) -> int | None:
     """Return the rank of an adapter, where it has a single one."""
     rank = (record["run_info"].get("peft_config") or {}).get("r")
     return rank if isinstance(rank, int) and rank > 0 else None
-
-
-def matrix_of(record: Found) -> list[list[int]]:
-    """Return the confusion matrix of the test rows: true classes down, predicted ones across."""
-    return [[int(count) for count in row] for row in record["metrics"]["test"]["confusion_matrix"]]
 
 
 def losses_of(record: Found) -> Losses:

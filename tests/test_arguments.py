@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rules import words
+from rules import arguments
 from rules.config import load_schema, save, validated
 from rules.explain import ConfigError
 
@@ -29,7 +29,7 @@ def record(tmp_path) -> Path:
 
 
 def test_the_words_are_those_that_the_report_takes(record):
-    assert words.words(words.read(record)) == [
+    assert arguments.words(arguments.read(record)) == [
         *("--cells", "sms/bert/base,lora-r4,lora-r8,head/0,1"),
         *("--baselines", "majority", "tfidf"),
         *("--metrics", "mcc"),
@@ -37,9 +37,9 @@ def test_the_words_are_those_that_the_report_takes(record):
 
 
 def test_as_a_command_it_prints_them_on_one_line(record):
-    command = [sys.executable, "-m", "rules.words", record]
+    command = [sys.executable, "-m", "rules.arguments", record]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == words.words(words.read(record))
+    assert done.stdout.split() == arguments.words(arguments.read(record))
     assert done.stdout.count("\n") == 1
 
 
@@ -56,4 +56,4 @@ def test_what_is_no_record_is_refused(record, change, complaint):
     if change is not None:
         record.write_text(yaml.safe_dump(CONFIG | change))
     with pytest.raises(ConfigError, match=complaint):
-        words.read(record)
+        arguments.read(record)
