@@ -13,8 +13,10 @@ from rules.explain import ConfigError, suggestion
 RESERVED = {"models": {"data", "baselines", "predictions"}, "variants": {"tokens", "base"}}
 
 # Of the files that the rules write beside such directories; tests/test_config.py goes through them.
-SUFFIXES = (".csv", ".html", ".json", ".log", ".md", ".parquet", ".partial", ".sha256", ".svg", ".tex",
-            ".tsv", ".whl", ".yaml")  # fmt: skip
+SUFFIXES = (
+    ".csv", ".html", ".json", ".log", ".md", ".parquet", ".partial", ".sha256", ".svg", ".tex",
+    ".tsv", ".whl", ".yaml",
+)  # fmt: skip
 
 Config = dict[str, Any]
 

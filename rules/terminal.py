@@ -81,7 +81,7 @@ class Progress(logging.Handler):
         self.guarded(lambda: self.follow(record))
 
     def guarded(self, step: Callable[[], None]) -> None:
-        """Take a step; a mistake in here is told once and ends nothing."""
+        """Take a step; a mistake in here is reported once and ends nothing."""
         if self.broken:
             return
         try:
@@ -174,7 +174,7 @@ class Progress(logging.Handler):
         return f"validation {self.metric} {value:.4f}"
 
     def time_left(self) -> str:
-        """About how long the other cells take, in words; "" if that cannot be told."""
+        """About how long the other cells take, in words; "" if that is unknown."""
         if not self.local or self.begun is None:
             return ""
         now, left = time.time(), 0.0

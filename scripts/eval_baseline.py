@@ -18,10 +18,10 @@ from typing import Any
 
 from common import cells, cli, files
 from common.model import evaluation
+from common.task import SINGLE_LABEL
 
 log = logging.getLogger("eval_baseline")
 
-BASELINES = ("majority", "tfidf")
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
 WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 
@@ -29,7 +29,9 @@ WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
-    parser.add_argument("--baseline", choices=BASELINES, required=True, help="which one")
+    parser.add_argument(
+        "--baseline", choices=SINGLE_LABEL.baselines, required=True, help="which one"
+    )
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")

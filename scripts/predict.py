@@ -32,6 +32,7 @@ from common.data import reading
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
 from common.data.reading import QUOTING, BadRow, Row
 from common.metrics import LOWER_IS_BETTER
+from common.task import SINGLE_LABEL
 
 if TYPE_CHECKING:
     from common.model.evaluation import Predictor
@@ -313,7 +314,7 @@ def predict(
     with tqdm(desc="rows", unit="row", disable=not cli.is_interactive()) as bar:
         for texts, tokens in chunks:
             probabilities = classify(tokens)["probabilities"]
-            best = probabilities.argmax(axis=1).tolist()
+            best = SINGLE_LABEL.decode(probabilities).tolist()
             for row, number, values in zip(texts, best, probabilities.tolist(), strict=True):
                 write([row.id, labels[number], *values])
             count += len(texts)

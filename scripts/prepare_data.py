@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import checksums, cli, files
 from common.data.reading import QUOTING
+from common.task import SINGLE_LABEL
 
 if TYPE_CHECKING:
     from common.data.corpus import Corpus
@@ -259,11 +260,11 @@ def prepare(
         tables by split; class names in order; a frame of the columns ``leakage.ACTION``; and what
         the rows are like and what was done to them, for preparation.json.
     """
-    from common.data import corpus, leakage, splits
+    from common.data import corpus, leakage
 
     given = taken.tables
     cleared, actions = applied(given, before_the_split(args), leakage.no_actions())
-    numbered, names = splits.encode_labels(cleared, args.labels)
+    numbered, names = SINGLE_LABEL.encode(cleared, args.labels)
     whole, actions = divided(numbered, args, actions)
     parts, actions = drawn(whole, args, actions)
     described = {

@@ -213,13 +213,13 @@ def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
         InputError: they are missing, or of another comparison.
     """
     verdicts = files.read_json(path, ("metric", "level", "alpha", "resamples", "datasets"))
-    told = {
+    expected = {
         Cell(dataset, variant["model"] or "", variant["variant"], seed)
         for dataset, found in verdicts["datasets"].items()
         for variant in found["variants"]
         for seed in variant["seeds"] or [None]
     }
-    if told != set(cells_of(table[~table["published"]])):
+    if expected != set(cells_of(table[~table["published"]])):
         raise InputError(f"{path} is of another comparison: run `verdicts`")
     return verdicts
 

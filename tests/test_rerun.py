@@ -153,7 +153,7 @@ EDITS = [
     function_edit("model/roundtrip", "choose_padding", {"eval_base": 4, **TRAINED}),
     function_edit("model/roundtrip", "check", EVALUATED),
     function_edit(
-        "model/evaluation", "tabulate", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}
+        "task", "classification_metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}
     ),
     function_edit("model/card", "write", EVALUATED),
     function_edit("statistics/significance", "compare", VERDICTS),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common import task
 from common.cli import InputError
 from common.data import splits
 
@@ -52,13 +53,13 @@ def numbered(make_rows) -> Callable[..., splits.Tables]:
 )
 def test_class_names_and_their_order(labels, names, expected):
     given = {"train": table([(str(number), label) for number, label in enumerate(labels)])}
-    assert splits.encode_labels(given, names)[1] == expected
+    assert task.encode_labels(given, names)[1] == expected
 
 
 def test_the_order_of_names_does_not_depend_on_that_of_the_rows():
     labels = ["10", "9", "nan", "inf", "1a"]  # a NaN sorts anywhere
     for order in itertools.permutations(labels):
-        assert sorted(order, key=splits.as_number) == ["9", "10", "1a", "inf", "nan"]
+        assert sorted(order, key=task.as_number) == ["9", "10", "1a", "inf", "nan"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_the_order_of_names_does_not_depend_on_that_of_the_rows():
 )
 def test_class_numbers(labels, names, expected):
     given = {"train": table([(str(number), label) for number, label in enumerate(labels)])}
-    assert list(splits.encode_labels(given, names)[0]["train"]["label"]) == expected
+    assert list(task.encode_labels(given, names)[0]["train"]["label"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_class_numbers(labels, names, expected):
 def test_labels_that_make_no_classes_are_refused(labels, names, expected):
     given = {"train": table([(str(number), label) for number, label in enumerate(labels)])}
     with pytest.raises(InputError) as error:
-        splits.encode_labels(given, names)
+        task.encode_labels(given, names)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
 

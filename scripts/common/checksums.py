@@ -1,8 +1,8 @@
 """Seals of directories: digests of their files, by which damage shows before it becomes a figure.
 
 A disk that filled up, a copy that broke off or a bit that turned leaves files that often still
-load. They do not get past their seal. It is no protection against people: who alters a file can
-seal it anew.
+load. Their checksums refuse them. They are no protection against people: anyone who alters a file
+can write its checksum anew.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ SIDECAR = (
     ".digests.json"  # takes the place of a file's suffix: the digests of files written together
 )
 
-# By directory: its seal, and the size, times and inode of every sealed file when it was verified.
+# By directory: its manifest, and size, times and inode of every listed file when it was verified.
 # What several parts of a job use is read once, unless a file was touched since.
 _verified: dict[Path, tuple[object, ...]] = {}
 
@@ -30,7 +30,7 @@ def write(directory: Path) -> None:
 
 
 def write_digest(directory: Path) -> None:
-    """Write the digest of a sealed directory into a file beside it: ``data`` into ``data.sha256``.
+    """Write the digest of a directory's manifest beside it: of ``data`` into ``data.sha256``.
 
     Rules that read the directory depend on this file, so that a stage that ran again and wrote the
     same bytes makes nothing after it stale.
@@ -41,24 +41,24 @@ def write_digest(directory: Path) -> None:
 
 
 def verify(directory: Path) -> None:
-    """Raise if a directory is not as it was sealed; files that came later do not count.
+    """Raise if a file differs from the manifest of its directory; later files do not count.
 
-    A directory that this project did not make has no seal, and passes: it has none of the files
+    A directory that this project did not make has no manifest, and passes: it has none of the files
     that mark ours (``files.MARKERS``) either.
 
     Raises:
-        InputError: a file is missing or another one, or the seal is missing or damaged. The line
+        InputError: a file is missing or differs, or the manifest is missing or damaged. The line
             names the file, and the directory that has to be deleted to have it made anew.
     """
     directory = Path(directory)
     if not (directory / MANIFEST).exists():
         require_unmarked(directory)
         return
-    sealed = files.read_json(directory / MANIFEST)
-    before = fingerprint(directory, sealed)
+    listed = files.read_json(directory / MANIFEST)
+    before = fingerprint(directory, listed)
     if _verified.get(directory.resolve()) == before:
         return
-    for name, written in sealed.items():
+    for name, written in listed.items():
         path = directory / name
         try:
             found = digest(path)
@@ -70,7 +70,7 @@ def verify(directory: Path) -> None:
 
 
 def require_unmarked(directory: Path) -> None:
-    """Raise if a directory without a seal is one of ours: a copy broke off, or it was removed."""
+    """Raise if a directory of ours has no manifest: a copy broke off, or it was removed."""
     if names := files.marked(directory):
         raise InputError(
             f"{directory} has a {names[0]} and no {MANIFEST}, so it is not whole: "
@@ -78,10 +78,10 @@ def require_unmarked(directory: Path) -> None:
         )
 
 
-def fingerprint(directory: Path, sealed: dict[str, str]) -> tuple[object, ...]:
-    """Return what changes when a sealed file is written, replaced or removed."""
-    found: list[object] = [tuple(sorted(sealed.items()))]
-    for name in sealed:
+def fingerprint(directory: Path, listed: dict[str, str]) -> tuple[object, ...]:
+    """Return what changes when a listed file is written, replaced or removed."""
+    found: list[object] = [tuple(sorted(listed.items()))]
+    for name in listed:
         path = directory / name
         if path.exists():
             status = path.stat()
@@ -92,7 +92,7 @@ def fingerprint(directory: Path, sealed: dict[str, str]) -> tuple[object, ...]:
 
 
 def verified_digests(directory: Path) -> dict[str, str]:
-    """Return the digests of the files of a directory, checked if it has a seal, else computed."""
+    """Return the digests of a directory's files, verified if it has a manifest, else computed."""
     verify(directory)
     if (directory / MANIFEST).exists():
         return files.read_json(directory / MANIFEST)
@@ -121,7 +121,7 @@ def verify_file(path: Path) -> None:
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """Return the error of a file that is not as it was sealed."""
+    """Return the error of a file that differs from its checksum."""
     return InputError(f"{path} is damaged: {why}; {files.remedy(path)}")
 
 

@@ -262,7 +262,7 @@ def output_of(path: Path) -> Path:
 
 
 def is_whole(directory: Path) -> bool:
-    """Return whether a directory bears the seal, or a file that marks it as one of ours.
+    """Return whether a directory has a manifest, or a file that marks it as one of ours.
 
     Never one that holds the working directory, where a person may keep files of those names.
     """

@@ -27,12 +27,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from common import parallel
+from common import parallel, task
 from common.cli import InputError
 from common.data import datadict, duplicates, leakage, splits
 from common.data.examples import ODDITIES, Example
 from common.data.lengths import summary
 from common.data.splits import Tables
+from common.task import SINGLE_LABEL
 
 # What UTF-8 read as latin-1 or cp1252 looks like: "Ã©" for é, "Â£" for £, "â€™" for an apostrophe.
 CONTINUED = "\u0080-\u00bf" + re.escape(
@@ -252,7 +253,7 @@ def save(parts: Tables, texts: Texts, names: list[str], directory: Path) -> dict
     import datasets
 
     features = {name: datasets.Value("string") for name in ("id", *texts.table.column_names)}
-    features["label"] = datasets.ClassLabel(names=names)
+    features["label"] = SINGLE_LABEL.feature(names)
     if "clean" in next(iter(parts.values())):
         features["clean"] = datasets.Value("bool")
     saved, hashes = datasets.DatasetDict(), {}
@@ -364,7 +365,7 @@ def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
 def classes(labels: pd.Series) -> dict[str, int]:
     """How often each label stands there, the names in order."""
     counts = labels.value_counts()
-    return {name: int(counts[name]) for name in sorted(counts.index, key=splits.as_number)}
+    return {name: int(counts[name]) for name in sorted(counts.index, key=task.as_number)}
 
 
 def is_sorted(labels: pd.Series) -> bool:

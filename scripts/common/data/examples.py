@@ -87,7 +87,7 @@ def read(path: Path, columns: Columns, layout: CsvOptions) -> dict[str, Stream[E
 def examples(
     stream: Stream[Row | BadRow], columns: Columns, made: Stream[Example | BadRow]
 ) -> Iterator[Example | BadRow]:
-    """Yield the rows that meet the filters, as examples; ``made`` is told how many do not."""
+    """Yield the rows that meet the filters, as examples; ``made`` counts those that do not."""
     conditions = columns.conditions()
     passed = FilterCounter(columns)
     make = maker(columns)

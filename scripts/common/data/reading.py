@@ -569,7 +569,7 @@ def settled(paths: Iterable[Path], layout: CsvOptions) -> CsvOptions:
 
     Such files come with and without quotes around fields: pandas writes them, and in those of GLUE
     a quote is a letter. All files of a source are read alike: with quotes as letters where that
-    leaves fewer lines that cannot be read, which is told.
+    leaves fewer lines that cannot be read, which is logged.
 
     Raises:
         InputError: the files can be read both ways, and have other rows then.

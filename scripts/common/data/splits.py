@@ -1,7 +1,6 @@
-"""Labels and splits of tables (see ``common.data.corpus``); nothing here reads a file."""
+"""Splits of tables (see ``common.data.corpus``); nothing here reads a file."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import numpy as np
@@ -9,48 +8,13 @@ import pandas as pd
 
 from common.cli import InputError
 from common.data.sources import SPLITS
+from common.task import SINGLE_LABEL
 
 Table = pd.DataFrame
 Tables = dict[str, Table]
 Sizes = Mapping[str, float]
 
 BLOCK = "block"  # column: rows that are equal in it go to one split
-MISSING_SHOWN = 5
-
-
-def encode_labels(tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
-    """Return the tables with class numbers for labels, and the class names in order.
-
-    Args:
-        tables: labels are strings.
-        names: the classes in order. Where the labels are the integers from 0, the i-th name stands
-            for integer i. None: the labels found, sorted (as numbers if they all are).
-
-    Raises:
-        InputError: a label has no name, a name stands for two, or there are fewer than two classes.
-    """
-    found = sorted({label for table in tables.values() for label in table["label"]}, key=as_number)
-    if len(found) < 2:
-        raise InputError(f"the label column holds one class, {found}: a classifier needs two")
-    names = list(names or found)
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"`labels` names {twice[0]!r} twice: name each class once")
-    numbers = {name: number for number, name in enumerate(names)}
-    if not set(found) <= numbers.keys() and all(label.isdecimal() for label in found):
-        numbers = {str(number): number for number in range(len(names))}
-    if unknown := [label for label in found if label not in numbers]:
-        shown = ", ".join(map(repr, unknown[:MISSING_SHOWN]))
-        raise InputError(f"labels without a name: {shown}; add them to `labels`, now {names}")
-    return {s: t.assign(label=t["label"].map(numbers)) for s, t in tables.items()}, names
-
-
-def as_number(label: str) -> tuple[float, str]:
-    """Return a sort key that puts numbers first, by value, and other labels after them, by name."""
-    try:
-        number = float(label)
-    except ValueError:
-        number = math.inf
-    return number if math.isfinite(number) else math.inf, label  # "nan" may be a name, too
 
 
 def split(tables: Tables, sizes: Sizes, method: str, seed: int) -> Tables:
@@ -123,7 +87,7 @@ def draw(table: Table, count: int, seed: int, purpose: str) -> tuple[Table, Tabl
         if BLOCK in table:
             return draw_blocks(table, count, seed)
         rest, drawn = train_test_split(
-            table, test_size=count, random_state=seed, stratify=table["label"]
+            table, test_size=count, random_state=seed, stratify=SINGLE_LABEL.strata(table["label"])
         )
     except ValueError as error:
         per_class = table["label"].value_counts()

@@ -3,7 +3,7 @@
 Three things are tried: no padding (``packing``), faster products and faster dropout (``layers``),
 and nothing computed that nobody reads (``reading``). Two rows decide: with each of them, logits and
 gradients must be those of the model as it is, up to rounding. What fails is left out, and what was
-used is told in the record of the cell.
+used is recorded with the cell.
 
 Imports torch, so import it late.
 """

@@ -53,9 +53,9 @@ def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None =
 
 
 def default_config_values(method: str, config_class: Any, model: Any) -> dict[str, Any]:
-    """Return what a PEFT config holds unless it is told otherwise, read off the model.
+    """Return what a PEFT config holds by default, read off the model.
 
-    Methods that adapt layers are told which. A tuned prompt is as wide as the embeddings, which in
+    Methods that adapt layers get their names. A tuned prompt is as wide as the embeddings, which in
     some models (ALBERT, ELECTRA, OPT-350M) are narrower than the layers; PEFT takes the layers'
     width, and does not find that of DistilBERT.
     """

@@ -15,7 +15,7 @@ from common.model import variants
 
 HUB = "hub"  # the kind of a source that has an id there
 
-FLOAT32 = 'dtype="float32"'  # transformers takes that of the file unless told
+FLOAT32 = 'dtype="float32"'  # transformers takes that of the file by default
 
 CLASSIFIER = "AutoModelForSequenceClassification"
 # The tokenizer cuts longer texts as in training: it was saved so.

@@ -2,7 +2,7 @@
 had been.
 
 A checkpoint is used by the training that it is of, and by no other: it names the options, the code,
-the data, the model and the packages, and is sealed. It is read without unpickling: tensors stand in
+the data, the model and the packages, and has checksums. It is read without unpickling: tensors are
 safetensors, all else in JSON.
 
 One of another training is set aside, and found again when the code, the options or the packages are
@@ -133,7 +133,7 @@ class Checkpoints:
         import safetensors.torch
 
         if not (path / checksums.MANIFEST).exists():
-            raise InputError(f"{path} has lost its seal: it is not used")
+            raise InputError(f"{path} has lost its checksums: it is not used")
         try:
             checksums.verify(path)
             record = files.read_json(path / STATE, ("identity", "state"))

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, startup
+from common import cells, cli, startup, task
 from common.cli import InputError
 from common.model import collator, roundtrip
 from common.model.collator import Padding
@@ -134,7 +134,7 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
     seconds = time.perf_counter() - started
     in_order = torch.cat(outputs)[torch.as_tensor(np.argsort(order))]
     return {
-        "probabilities": in_order.double().softmax(dim=1).numpy(),
+        "probabilities": task.of_model(model).activation(in_order.double()).numpy(),
         "seconds": seconds,
         "batch_tokens": batch_tokens,
     }
@@ -218,8 +218,10 @@ def evaluate(
         InputError: a probability is none, as of logits that are not finite.
     """
     with startup.importing():
-        from common.model.metrics import classification_metrics
+        import evaluate  # noqa: F401
+        import sklearn.metrics  # noqa: F401
 
+    kind = task.of_splits(splits)
     outcomes = {split: predict(splits[split]) for split in SPLITS}
     for split, outcome in outcomes.items():
         if problem := cells.improper(outcome["probabilities"]):
@@ -231,13 +233,13 @@ def evaluate(
     for split, outcome in outcomes.items():
         rows, labels = splits[split], splits[split]["label"]
         results[split] = {
-            **classification_metrics(outcome["probabilities"], labels, positive),
+            **kind.score(outcome["probabilities"], labels, positive),
             **of_clean_rows(outcome["probabilities"], rows, names, positive),
             "rows": len(labels),
             "eval_seconds": round(outcome["seconds"], 3),
             "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
         }
-    return results, tabulate(splits["test"], outcomes["test"]["probabilities"], names)
+    return results, kind.tabulate(splits["test"], outcomes["test"]["probabilities"], names)
 
 
 def of_clean_rows(
@@ -256,8 +258,6 @@ def of_clean_rows(
     """
     import numpy as np
 
-    from common.model.metrics import classification_metrics
-
     if "clean" not in rows.column_names:
         return {}
     clean = np.array(rows["clean"], dtype=bool)
@@ -265,21 +265,5 @@ def of_clean_rows(
     classes = {name: labels.count(number) for number, name in enumerate(names)}
     if not all(classes.values()):
         return {"clean": {"rows": len(labels), "classes": classes}}
-    found = classification_metrics(probabilities[clean], labels, positive)
+    found = task.of_splits({"rows": rows}).score(probabilities[clean], labels, positive)
     return {"clean": {**found, "rows": len(labels)}}
-
-
-def tabulate(rows, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """Predictions as a frame, for people: classes by name."""
-    import numpy as np
-    import pandas as pd
-
-    classes = np.asarray(names, dtype=object)
-    return pd.DataFrame(
-        {
-            "id": list(rows["id"]),
-            "label": classes[list(rows["label"])],
-            "prediction": classes[probabilities.argmax(axis=1)],
-            **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)},
-        }
-    )

@@ -15,6 +15,7 @@ from typing import Any
 from common import checksums, cli, files
 from common.cli import InputError
 from common.model import quantization
+from common.task import SINGLE_LABEL
 
 # Where the head of a classifier comes from, before it is trained.
 DRAWN = "drawn"  # from the seed: the model has none, or one for another number of classes
@@ -262,7 +263,7 @@ def loading_options(
         "id2label": names,
         "label2id": {name: number for number, name in names.items()},
         "pad_token_id": pad_token_id,
-        "problem_type": "single_label_classification",
+        "problem_type": SINGLE_LABEL.problem_type,
         "dtype": torch.float32,
         "use_safetensors": True,
         "trust_remote_code": False,

@@ -20,7 +20,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 ATTENTION = "packed"  # under which transformers finds the attention below
-# What attention may be told that changes it with the length of a text: here it would be lost.
+# Options of attention that depend on the length of a text: packing would lose them.
 BY_LENGTH = ("sliding_window", "softcap", "position_bias", "cache", "s_aux")
 
 READ_FIRST, READ_LAST = "first", "last"

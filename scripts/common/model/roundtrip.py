@@ -10,7 +10,7 @@ as another model: all of it shows here.
 from collections.abc import Sequence
 from typing import Any
 
-from common import cli
+from common import cli, task
 from common.cli import InputError
 from common.data.encoding import TYPES
 from common.model import collator
@@ -104,7 +104,8 @@ def difference(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> 
 
     together = collator.logits(model, rows, padding)
     alone = torch.cat([collator.logits(model, [row], padding) for row in rows])
-    return float((together.softmax(dim=1) - alone.softmax(dim=1)).abs().max())
+    activation = task.of_model(model).activation
+    return float((activation(together) - activation(alone)).abs().max())
 
 
 def rows(split: Any) -> list[dict[str, Any]]:

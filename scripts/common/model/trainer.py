@@ -446,7 +446,7 @@ def asked_to_stop() -> Iterator[list[int]]:
     asked: list[int] = []
     first = 0.0
     if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread of a process is told of signals
+        yield asked  # only the main thread of a process receives signals
         return
 
     def note(received: int, _: Any) -> None:

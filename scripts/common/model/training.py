@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common import cli, files
+from common import cli, files, task
 from common.cells import SUCCESS
 from common.cli import InputError
 from common.model import models
@@ -40,8 +40,6 @@ def loss_function(model, settings: Settings, labels: list[int]) -> Callable[...,
     Raises:
         InputError: that term would be lost.
     """
-    import torch
-
     if method_of(model) == "ADALORA":
         if settings.class_weights != "none" or settings.gradient_accumulation_steps > 1:
             raise InputError(
@@ -49,26 +47,14 @@ def loss_function(model, settings: Settings, labels: list[int]) -> Callable[...,
                 "which has a loss of its own: leave them at their defaults"
             )
         return None
-    weights = balanced_weights(labels) if settings.class_weights == "balanced" else None
+    kind = task.of_model(model)
+    weights = kind.weights(labels) if settings.class_weights == "balanced" else None
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-        logits = outputs.logits.float()
-        of_class = None if weights is None else weights.to(logits.device)
-        total = torch.nn.functional.cross_entropy(logits, labels, of_class, reduction="sum")
+        total = kind.loss(outputs.logits.float(), labels, weights)
         return total / (num_items_in_batch or len(labels))
 
     return loss
-
-
-def balanced_weights(labels: list[int]) -> Any:
-    """Return a weight per class, the rarer the heavier, as a tensor of shape (classes,)."""
-    import numpy as np
-    import torch
-    from sklearn.utils.class_weight import compute_class_weight
-
-    classes = np.unique(labels)  # every class is in every split
-    weights = compute_class_weight("balanced", classes=classes, y=np.asarray(labels))
-    return torch.tensor(weights, dtype=torch.float32)
 
 
 class ThroughputCounter:

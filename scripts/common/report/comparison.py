@@ -46,8 +46,8 @@ def shown_comparisons(found: Found) -> Iterator[Found]:
     """Yield the comparisons that the tables of a dataset show."""
     for variant in found["variants"]:
         for other in (base_of(found, variant), tfidf_of(found)):
-            if told := reference_difference(found, variant, other):
-                yield told
+            if contrast := reference_difference(found, variant, other):
+                yield contrast
 
 
 def doubts(found: Found) -> list[str]:
@@ -111,27 +111,28 @@ def row(dataset: str, found: Found, variant: Found) -> Found:
     }
 
 
-def difference_columns(name: str, told: Found | None) -> Found:
+def difference_columns(name: str, contrast: Found | None) -> Found:
     """Return the columns of one difference; all empty where there is none."""
     return {
-        name: told and told["difference"],
-        **{f"{name}_{key}": told and told[key] for key in TESTED},
-        f"{name}_outcome": told and outcome(told),
-        f"{name}_caution": told and doubt(told),
+        name: contrast and contrast["difference"],
+        **{f"{name}_{key}": contrast and contrast[key] for key in TESTED},
+        f"{name}_outcome": contrast and outcome(contrast),
+        f"{name}_caution": contrast and doubt(contrast),
     }
 
 
-def share_of_gap(told: Found) -> Found:
+def share_of_gap(contrast: Found) -> Found:
     """The columns of the share of the gap from head to full; all empty where there is none."""
     return {
-        "share_of_gap" if key == "share" else f"share_of_gap_{key}": told.get(key) for key in SHARE
+        "share_of_gap" if key == "share" else f"share_of_gap_{key}": contrast.get(key)
+        for key in SHARE
     }
 
 
 def metrics_of(verdicts: Found) -> list[str]:
-    """The metrics that differences are told by: one, and another where a dataset lacks that."""
-    told = (found["metric"] for found in verdicts["datasets"].values())
-    return list(dict.fromkeys((verdicts["metric"], *told)))
+    """Return the metrics that variants are compared by: one, or another that stands in."""
+    own = (found["metric"] for found in verdicts["datasets"].values())
+    return list(dict.fromkeys((verdicts["metric"], *own)))
 
 
 def range_columns(verdicts: Found) -> list[str]:
@@ -266,8 +267,12 @@ def figure(measured: Found) -> str:
 
 def difference(found: Found, variant: Found, other: Found | None) -> str:
     """A difference with its verdict: +0.036, better; marked where the test is not assured."""
-    told = reference_difference(found, variant, other)
-    return f"{apart(told)}, {outcome(told)}{'?' if doubt(told) else ''}" if told else ""
+    contrast = reference_difference(found, variant, other)
+    return (
+        f"{apart(contrast)}, {outcome(contrast)}{'?' if doubt(contrast) else ''}"
+        if contrast
+        else ""
+    )
 
 
 def notes(found: Found) -> list[str]:

@@ -18,6 +18,7 @@ from common.statistics import predictions, ranking
 from common.statistics.intervals import Interval, bootstrap_intervals
 from common.statistics.resampling import Variant, measure
 from common.statistics.significance import Comparison, compare, holm, mcnemar_exact
+from common.task import SINGLE_LABEL
 
 ALPHA = 0.05
 LEVEL = 0.95  # of the intervals
@@ -185,15 +186,15 @@ def compare_both(
     labels, positive = answered[0].labels, class_number(wanted, names)
     measured = measure(labels, variants, metric, positive)
     ranges = bootstrap_intervals(labels, variants, [metric], positive, level=LEVEL)[metric]
-    told = [
+    contrasts = [
         {"name": side, "metrics": {metric: {"value": measured[side].mean, **asdict(around)}}}
         for side in "AB"
         for around, _ in [ranking.interval_of(measured[side], ranges[side], LEVEL)]
     ]
-    given = {each.name: each.probabilities.argmax(axis=2) for each in reversed(variants)}
+    given = {each.name: SINGLE_LABEL.decode(each.probabilities) for each in reversed(variants)}
     limits = ranking.exact_limits(given, labels, metric)
     found = compare(measured["B"], measured["A"], least_p=limits.get(("B", "A"), 0.0))
-    return found, ranking.difference_interval(found, told, LEVEL)
+    return found, ranking.difference_interval(found, contrasts, LEVEL)
 
 
 def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, int, int]:
@@ -206,7 +207,7 @@ def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, i
     plain = Difference((cell,), "accuracy", before, after, note=answered.differs)
     if answered.differs:
         return plain, 0, 0
-    right = [each.argmax(axis=1) == answered.labels for each in answered.probabilities]
+    right = [SINGLE_LABEL.decode(each) == answered.labels for each in answered.probabilities]
     alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return replace(plain, p=mcnemar_exact(right[1], right[0])), *alone
 

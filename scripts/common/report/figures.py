@@ -155,7 +155,7 @@ def seed_panels(_: Comparison, part: Dataset) -> list[Spec]:
     shape = {"field": "collapsed", "type": "nominal", "legend": None,
              "scale": {"domain": ["no", "yes"], "range": ["circle", CROSS]}}  # fmt: skip
     across, down = vega.number("value", f"{part.metric} on the test rows"), names_axis(part)
-    told = tooltip(name="variant", seed="seed", shown="value", collapsed="collapsed")
+    hover = tooltip(name="variant", seed="seed", shown="value", collapsed="collapsed")
     return [panel(
         "", (420, LINE * len(means)),
         [
@@ -166,7 +166,7 @@ def seed_panels(_: Comparison, part: Dataset) -> list[Spec]:
             layer("mean", {"type": "tick", "color": INK, "thickness": 2, "size": 15}, means,
                   x=across, y=down, tooltip=tooltip(name="variant", shown="mean and interval")),
             layer("seed", {"type": "point", "size": 55, "opacity": 0.75, "strokeWidth": 2}, seeds,
-                  x=across, y=down, color=colour, fill=colour, shape=shape, tooltip=told),
+                  x=across, y=down, color=colour, fill=colour, shape=shape, tooltip=hover),
         ],
     )]  # fmt: skip
 
@@ -391,7 +391,7 @@ def cost_layers(
              for p in front if p.variant.name not in dropped]  # fmt: skip
     steps += [step | {"cost": high} for step in steps[-1:]]
     dash = vega.by_dash("name", dashes)
-    told = tooltip(name="variant", shown=part.metric, words=cost.title)
+    hover = tooltip(name="variant", shown=part.metric, words=cost.title)
     return [
         layer("reference", {"type": "line", "color": MUTED}, lines, x=across, y=up,
               strokeDash=dash, tooltip=tooltip(name="variant", shown=part.metric)),
@@ -401,7 +401,7 @@ def cost_layers(
               y={**up, "field": "low"}, y2={"field": "high"},
               color=vega.by_look("name", own)["color"]),
         layer("point", {"type": "point", "size": 75, "opacity": 1}, rows, x=across, y=up,
-              tooltip=told, **vega.by_look("name", own)),
+              tooltip=hover, **vega.by_look("name", own)),
     ]  # fmt: skip
 
 
@@ -495,7 +495,7 @@ def rank_layers(part: Dataset, sweeps: dict[str, list[Variant]]) -> list[Spec]:
         for place, v in enumerate(ends)
     }
     look = vega.by_look("sweep", shown)
-    told = tooltip(name="variant", rank="rank", shown=part.metric)
+    hover = tooltip(name="variant", rank="rank", shown=part.metric)
     across_ends = [layer("end", {"type": "line", "color": MUTED}, lines, x=across, y=up,
                          strokeDash=vega.by_dash("name", dashes),
                          tooltip=tooltip(name="variant", shown=part.metric))]  # fmt: skip
@@ -505,7 +505,7 @@ def rank_layers(part: Dataset, sweeps: dict[str, list[Variant]]) -> list[Spec]:
         layer("interval", {"type": "rule", "opacity": 0.7}, rows, x=across,
               y={**up, "field": "low"}, y2={"field": "high"}, color=look["color"]),
         layer("point", {"type": "point", "size": 60, "opacity": 1}, rows, x=across, y=up,
-              tooltip=told, **look),
+              tooltip=hover, **look),
     ]  # fmt: skip
 
 
@@ -550,14 +550,14 @@ def learning_layers(own: list[Variant], shown: dict[str, vega.Look]) -> list[Spe
     y = {"field": "loss", "type": "quantitative", "title": "loss"}
     look = vega.by_look("name", {short(v.variant): shown[v.name] for v in own})
     dash = vega.by_dash("rows", {"training rows": [1, 0], "validation rows": DASHES[0]})
-    told = tooltip(name="variant", rows="rows", step="step", loss="loss")
+    hover = tooltip(name="variant", rows="rows", step="step", loss="loss")
     lines = [
         layer(kind, {"type": "line", "strokeWidth": 1.2, "opacity": 0.8}, each, x=x, y=y,
               detail={"field": "line"}, color=look["color"], strokeDash=dash)
         for kind, each in rows.items()
     ]  # fmt: skip
     points = layer("step", {"type": "point", "size": 40, "opacity": 1}, rows["validation"],
-                   x=x, y=y, tooltip=told, **look)  # fmt: skip
+                   x=x, y=y, tooltip=hover, **look)  # fmt: skip
     return [*lines, points]
 
 
@@ -587,8 +587,8 @@ def reliability_panel(variant: Variant, look: vega.Look) -> Spec:
     y = vega.number("accuracy", "share right", scale=scale, axis={"values": [0, 0.5, 1]})
     most = {"domain": [0, max(point.rows for point in variant.bins)], "range": [8, 90]}
     area = {"field": "rows", "type": "quantitative", "scale": most, "legend": None}
-    told = tooltip(confidence="confidence", accuracy="share right", rows="answers")
-    told = [{**each, "format": ".3f"} if each["field"] != "rows" else each for each in told]
+    hover = tooltip(confidence="confidence", accuracy="share right", rows="answers")
+    hover = [{**each, "format": ".3f"} if each["field"] != "rows" else each for each in hover]
     scores = [] if variant.ece is None else [f"ECE {variant.ece:.3f}"]
     scores += [] if variant.brier is None else [f"Brier {variant.brier:.3f}"]
     diagonal = [{"confidence": end, "accuracy": end} for end in (0, 1)]
@@ -600,7 +600,7 @@ def reliability_panel(variant: Variant, look: vega.Look) -> Spec:
         layer("reliability", {"type": "line", "color": look.colour, "strokeWidth": 1.4}, rows,
               x=x, y=y),
         layer("bins", {"type": "point", "filled": True, "color": look.colour, "opacity": 0.9,
-                       "clip": False}, rows, x=x, y=y, size=area, tooltip=told),
+                       "clip": False}, rows, x=x, y=y, size=area, tooltip=hover),
     ])  # fmt: skip
 
 

@@ -106,11 +106,11 @@ def raised(*signs: str) -> str:
 
 def difference(found: Found, variant: Found, other: Found | None) -> str:
     """A difference, with a sign where it is significant, and one where that is not assured."""
-    told = reference_difference(found, variant, other)
-    if told is None:
+    contrast = reference_difference(found, variant, other)
+    if contrast is None:
         return ""
-    signs = " ".join(filter(None, (SIGNS[outcome(told)], DOUBTED if doubt(told) else "")))
-    return f"${apart(told)}{f'^{{{signs}}}' if signs else ''}$"
+    signs = " ".join(filter(None, (SIGNS[outcome(contrast)], DOUBTED if doubt(contrast) else "")))
+    return f"${apart(contrast)}{f'^{{{signs}}}' if signs else ''}$"
 
 
 def number(value: float | None, digits: int) -> str:

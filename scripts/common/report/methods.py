@@ -8,7 +8,7 @@ from common.markdown import shown
 PEFT_KEYS = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "bias",
              "target_modules")  # fmt: skip
 NAMES = {"max_seq_length": "max_length"}  # of a train_config, as the config has them
-OF_CELL = ("model_id", "seed")  # in a train_config; told elsewhere
+OF_CELL = ("model_id", "seed")  # in a train_config; stated elsewhere
 POLICIES = {
     "drop": "duplicates were dropped, near ones where they would straddle splits",
     "group": "rows that are duplicates of each other were kept in one split",
@@ -31,8 +31,8 @@ or an untrained head, which all variants should beat, were not. Variants tied fo
 not significantly worse than the best mean; letters of ties follow Piepho (2004). Detectable \
 differences are at 80 % power (Bloom 1995) and at the level that the correction asks of the \
 clearest difference; shares of the gap from head to full fine-tuning have Fieller's (1954) \
-interval. Calibration is told by the expected calibration error of 15 bins (Guo et al. 2017) and \
-the Brier (1950) score."""
+interval. Calibration is measured by the expected calibration error of 15 bins (Guo et al. 2017) \
+and the Brier (1950) score."""
 SINGLE = "Two single models were compared by McNemar's (1947) exact test, too. "
 BASELINES = {
     "majority": "majority gives every row the most frequent class of the training rows",
@@ -133,12 +133,12 @@ def trained(record: Record) -> str:
     """How one cell was trained."""
     run, cell = record["run_info"], record["cell"]
     peft = run.get("peft_config") or {}
-    made = [f"{key} {plain(peft[key])}" for key in PEFT_KEYS if told(peft.get(key))]
+    made = [f"{key} {plain(peft[key])}" for key in PEFT_KEYS if is_set(peft.get(key))]
     made += [f"quantization {run['quantization']}"] if run.get("quantization") else []
     options = [
         f"{NAMES.get(key, key)} {plain(value)}"
         for key, value in run["train_config"].items()
-        if key not in OF_CELL and told(value)
+        if key not in OF_CELL and is_set(value)
     ]
     counted = record["train_info"].get("num_trainable_params")
     parameters = "" if counted is None else f"; {counted:,} trainable parameters"
@@ -148,7 +148,7 @@ def trained(record: Record) -> str:
     return f"{name}, {described}: AdamW, {', '.join(options)}{parameters}."
 
 
-def told(value: Any) -> bool:
+def is_set(value: Any) -> bool:
     """Return whether a setting is worth a word: 0 is; what is off or not set is not."""
     return value is not None and value is not False and value != []
 

@@ -1,4 +1,4 @@
-"""Where the cells of a comparison stand, told from the files of a run that is going on or over.
+"""Where the cells of a comparison stand, read from the files of a run that is going on or over.
 
 Only read, and without Snakemake: a run that is going on is not disturbed, and none is needed. A job
 writes its log from its start, and its results at its end.

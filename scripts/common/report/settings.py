@@ -92,7 +92,7 @@ def written(value: Any) -> str:
 def by_cells(found: Iterable[tuple[Cell, list[Change]]]) -> dict[tuple[Cell, ...], list[Change]]:
     """Return the changes that befell the same cells, by these cells.
 
-    A new version that all cells have is told once so, apart from the settings of some.
+    A new version that all cells have is listed once so, apart from the settings of some.
     """
     cells: dict[Change, list[Cell]] = {}
     for cell, changed in found:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.task import SINGLE_LABEL
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -42,7 +44,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
             f"{bins} bins of {len(labels)} labels and probabilities of shape {probabilities.shape}"
         )
     confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
+    right = SINGLE_LABEL.decode(probabilities) == labels
     edges = np.linspace(0, 1, bins + 1)
     which = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     rows = np.bincount(which, minlength=bins)

@@ -10,6 +10,7 @@ import pandas as pd
 from common import cells, files
 from common.cells import class_number, probability_columns, read_predictions
 from common.cli import InputError
+from common.task import SINGLE_LABEL
 
 Record = dict[str, Any]
 
@@ -31,7 +32,7 @@ class Cell:
     @property
     def predictions(self) -> np.ndarray:
         """The class numbers of the largest probabilities, shape (rows,)."""
-        return self.probabilities.argmax(axis=1)
+        return SINGLE_LABEL.decode(self.probabilities)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def check_figures(
     """
     cells.check_predictions(path, record)
     classes = probabilities.shape[1]
-    pairs = labels * classes + probabilities.argmax(axis=1)
+    pairs = labels * classes + SINGLE_LABEL.decode(probabilities)
     matrix = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     if record["metrics"]["test"]["confusion_matrix"] != matrix.tolist():
         raise InputError(

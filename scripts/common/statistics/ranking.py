@@ -22,6 +22,7 @@ from common.statistics.predictions import Cell, Predictions
 from common.statistics.resampling import Measured, Variant, bounds, measure_all
 from common.statistics.significance import Comparison
 from common.statistics.variance import contrast, mean_interval, spread_over_seeds
+from common.task import SINGLE_LABEL
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,8 @@ def difference_interval(pair: Comparison, variants: list[Found], level: float) -
     """
     found = pair.contrast.interval(level)
     if pair.contrast.standard_error < 1e-12:
-        told = {variant["name"]: variant["metrics"][pair.metric] for variant in variants}
-        a, b = told[pair.a], told[pair.b]
+        figures_of = {variant["name"]: variant["metrics"][pair.metric] for variant in variants}
+        a, b = figures_of[pair.a], figures_of[pair.b]
         below = math.hypot(a["value"] - a["low"], b["high"] - b["value"])
         above = math.hypot(a["high"] - a["value"], b["value"] - b["low"])
         found = Interval(pair.contrast.value - below, pair.contrast.value + above)
@@ -215,7 +216,7 @@ APART = "majority"  # like an untrained head, what all others should be better t
 
 DIGITS = 10
 
-WIDEST = 1.0  # interval of a share of a gap that is told
+WIDEST = 1.0  # interval of a share of a gap that is reported
 
 COSTS = {  # by what it is called: key of a metrics.json's train_info
     "trainable_parameters": "num_trainable_params",
@@ -230,7 +231,7 @@ def compare_variants(answers: Predictions, metric: str, level: float, resamples:
 
     Args:
         answers: of all its cells.
-        metric: that differences are told by; ``macro_f1`` where this dataset does not have it.
+        metric: that variants are compared by; ``macro_f1`` where this dataset does not have it.
         level: of confidence; tests are at 1 less it.
         resamples: of the test rows.
     """
@@ -242,7 +243,7 @@ def compare_variants(answers: Predictions, metric: str, level: float, resamples:
     known = (answers.labels, variants, metrics, answers.positive)
     measured = measure_all(*known, resamples=resamples)
     ranges = intervals.bootstrap_intervals(*known, level=level, resamples=resamples)
-    answered = {v.name: v.probabilities.argmax(axis=2) for v in variants}
+    answered = {v.name: SINGLE_LABEL.decode(v.probabilities) for v in variants}
     exact = exact_limits(answered, answers.labels, metric)
     comparisons = significance.compare_all(measured[metric], reference_variants(groups), exact)
     shown = [

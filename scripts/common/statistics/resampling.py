@@ -1,4 +1,4 @@
-"""Metrics of many resamples of the test rows at once, for all that is told from a bootstrap.
+"""Metrics of many resamples of the test rows at once, for everything that uses a bootstrap.
 
 Every metric of predicted classes follows from three counts per class: the rows that are of it,
 those that are given it, and those of both. A resample is a weight per row, so that the counts of
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.metrics import METRICS
+from common.task import SINGLE_LABEL
 
 ELEMENTS = 20_000_000  # of the largest matrix of weights: 160 MB
 
@@ -235,7 +236,7 @@ def counts(
 ) -> Iterator[np.ndarray]:
     """Rows of a class that are given it, rows given it, and rows of it, by cell and weighting."""
     numbers = np.arange(probabilities.shape[2])[:, None]
-    given = probabilities.argmax(axis=2)[:, None, :] == numbers
+    given = SINGLE_LABEL.decode(probabilities)[:, None, :] == numbers
     true = (labels == numbers)[None]
     for which in (given & true, given, true):
         flat = which.reshape(-1, len(labels)).astype(float) @ weights.T

@@ -48,8 +48,8 @@ def clearly_below(found: Found, variant: Found) -> bool:
     Two seeds may be too few for the test to tell even a coin from the best.
     """
     others = (leader for leader in leaders(found) if leader is not variant)
-    told = (pair(found, other["name"], variant["name"]) for other in others)
-    return any(outcome(each) == BETTER or ahead(each) for each in told)
+    contrast = (pair(found, other["name"], variant["name"]) for other in others)
+    return any(outcome(each) == BETTER or ahead(each) for each in contrast)
 
 
 def unconfirmed(found: Found) -> list[Found]:
@@ -106,8 +106,8 @@ def near_best(found: Found) -> list[Found]:
 
 def within_error(found: Found, best: Found, other: Found) -> bool:
     """Return whether two variants are within one standard error of each other."""
-    told = pair(found, best["name"], other["name"])
-    return abs(told["difference"]) <= told["standard_error"]
+    contrast = pair(found, best["name"], other["name"])
+    return abs(contrast["difference"]) <= contrast["standard_error"]
 
 
 def cost(variant: Found) -> tuple:
@@ -189,10 +189,10 @@ def sentences(found: Found, wanted: str) -> list[str]:
 
 def headline(found: Found) -> str:
     """Return what to use; of one seed each, it is said at once of what that holds."""
-    told = choice(found)
+    contrast = choice(found)
     if fewest_seeds(found) != 1 or not trained(found["variants"]):
-        return told
-    return f"Of these trained models alone, one seed each: {told[0].lower()}{told[1:]}"
+        return contrast
+    return f"Of these trained models alone, one seed each: {contrast[0].lower()}{contrast[1:]}"
 
 
 def fewest_seeds(found: Found) -> int | None:
@@ -234,12 +234,12 @@ def no_reason(found: Found, use: Found, train: Found | None) -> str:
     if not train:
         return f"No reason to train: use {use['name']}, which {lead_sentence(found)}."
     for variant in trained(leaders(found)):
-        told = pair(found, variant["name"], use["name"])
-        if ahead(told) and not within_error(found, variant, use):
+        contrast = pair(found, variant["name"], use["name"])
+        if ahead(contrast) and not within_error(found, variant, use):
             return (
                 f"Not settled: {variant['name']} is ahead of {use['name']} with every seed "
-                f"({apart(told)}), but the test does not confirm it ({reversal_sentence(told)}); "
-                f"{use['name']} costs no training."
+                f"({apart(contrast)}), but the test does not confirm it "
+                f"({reversal_sentence(contrast)}); {use['name']} costs no training."
             )
     return (
         f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
@@ -247,11 +247,12 @@ def no_reason(found: Found, use: Found, train: Found | None) -> str:
     )
 
 
-def reversal_sentence(told: Found) -> str:
+def reversal_sentence(contrast: Found) -> str:
     """Return the p-value of a comparison, alone and among the others of its family."""
-    if told["family"] == 1:
-        return f"p = {told['p']:.2g}"
-    return f"p = {told['p']:.2g} alone, {told['p_holm']:.2g} among {told['family']} comparisons"
+    if contrast["family"] == 1:
+        return f"p = {contrast['p']:.2g}"
+    corrected = f"{contrast['p_holm']:.2g} among {contrast['family']} comparisons"
+    return f"p = {contrast['p']:.2g} alone, {corrected}"
 
 
 def lead_sentence(found: Found) -> str:
@@ -300,10 +301,10 @@ def tied(found: Found) -> Iterator[str]:
 
 def power(pairs: list[Found]) -> str:
     """Return the difference that the test rows could have shown, as the rest of a sentence."""
-    told = [each for each in pairs if each["detectable"] is not None]
-    if not told:
+    contrast = [each for each in pairs if each["detectable"] is not None]
+    if not contrast:
         return ""
-    least, most = (end(told, key=lambda each: each["detectable"]) for end in (min, max))
+    least, most = (end(contrast, key=lambda each: each["detectable"]) for end in (min, max))
     if most["detectable"] <= 1.5 * least["detectable"]:
         return f"; it could show a difference of {format_effect(most['detectable'])}"
     small, large = format_effect(least["detectable"]), format_effect(most["detectable"])
@@ -360,8 +361,8 @@ def adapters(found: Found) -> Iterator[str]:
         base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
         said = [compared(TFIDF, pair(found, best["name"], TFIDF))] if TFIDF in names else []
         said += [compared(head_of(base), pair(found, best["name"], base["name"]))] if base else []
-        told = pair(found, best["name"], full["name"]) if full else None
-        said += [compared("full fine-tuning", told)] if told else []
+        contrast = pair(found, best["name"], full["name"]) if full else None
+        said += [compared("full fine-tuning", contrast)] if contrast else []
         if said:
             yield f"The best adapter of {model}, {best['variant']}, is {listed(said)}."
         for kind, what in (("head", "training its head alone"), ("full", "full fine-tuning")):
@@ -370,7 +371,7 @@ def adapters(found: Found) -> Iterator[str]:
 
 
 def compared(word: str, comparison: Found) -> str:
-    """One comparison as part of a sentence; a tie in which every seed is ahead is told as such."""
+    """One comparison as part of a sentence; a tie in which every seed is ahead is named as such."""
     if outcome(comparison) == TIE and ahead(comparison):
         return f"ahead of {word} with every seed ({apart(comparison)}, not confirmed by the test)"
     words = {BETTER: "better than", WORSE: "worse than", TIE: "not told apart from"}
@@ -390,19 +391,19 @@ def listed(parts: list[str]) -> str:
 def gaps(found: Found) -> Iterator[str]:
     """Yield which share of the gap from head to full the adapters of each model close."""
     for model in models(found):
-        told = [v for v in found["variants"] if v["model"] == model and v["share_of_gap"]]
-        if not told:
+        contrast = [v for v in found["variants"] if v["model"] == model and v["share_of_gap"]]
+        if not contrast:
             continue
-        ends = told[0]["share_of_gap"]
+        ends = contrast[0]["share_of_gap"]
         between = f"the gap from {ends['head']} to {ends['full']}"
-        if shares := [v for v in told if v["share_of_gap"]["share"] is not None]:
+        if shares := [v for v in contrast if v["share_of_gap"]["share"] is not None]:
             yield f"Of {between}, {listed([closes(variant) for variant in shares])}."
         reasons: dict[str, list[str]] = {}
-        for variant in told:
+        for variant in contrast:
             if reason := variant["share_of_gap"]["reason"]:
                 reasons.setdefault(reason, []).append(variant["variant"])
         for reason, names in reasons.items():
-            yield f"Of {between} no share of {listed(names)} can be told: {reason}."
+            yield f"Of {between} no share of {listed(names)} can be given: {reason}."
 
 
 def closes(variant: Found) -> str:
@@ -417,10 +418,10 @@ def power_sentence(found: Found) -> Iterator[str]:
     """Yield what it would take to tell the chosen one from the best that it is tied with."""
     use = chosen(found)
     pairs = [pair(found, v["name"], use["name"]) for v in leaders(found) if v is not use]
-    told = next((each for each in pairs if outcome(each) == TIE), None)
-    if told is None:
+    contrast = next((each for each in pairs if outcome(each) == TIE), None)
+    if contrast is None:
         return
-    needed, several = told["needed"], max(len(use["seeds"]), 1)
+    needed, several = contrast["needed"], max(len(use["seeds"]), 1)
     ways = [
         f"{format_share(needed['rows']):,} test rows with these seeds"
         if (needed["rows"] or math.inf) <= FAR * found["rows"]
@@ -429,7 +430,8 @@ def power_sentence(found: Found) -> Iterator[str]:
         if (needed["seeds"] or math.inf) <= FAR * several
         else "",
     ]
-    named = f"To tell {told['a']} from {told['b']} ({apart(told)}; {reversal_sentence(told)})"
+    seen = f"{apart(contrast)}; {reversal_sentence(contrast)}"
+    named = f"To tell {contrast['a']} from {contrast['b']} ({seen})"
     if took := " or ".join(way for way in ways if way):
         yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
     elif needed["rows"] or needed["seeds"]:

@@ -9,7 +9,7 @@ const current = () => datasets.get(state.dataset);
 /** The metric of a dataset that is meant by one that was asked for: what stands in for it. */
 const metricOf = (part, wanted) => (wanted === data.metric ? part.metric : wanted);
 
-/** The metric that differences are told by on the current dataset. */
+/** The metric that variants are compared by on the current dataset. */
 const metricNow = () => current().metric;
 
 const lowerIsBetter = (metric) => data.lower_is_better.includes(metric);
