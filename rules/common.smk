@@ -7,15 +7,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rules.cells import pairs
-
-SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
-# For what rules and scripts share; first, so that no installed package named `common` is taken.
-sys.path.insert(0, str(SCRIPTS.resolve()))
-
-from common import cli
+from rules.cells import pairs  # first: it makes `common` importable
 from rules.digest import code_params
 from rules.stopping import end_jobs_on_interrupt
+
+from common import cli
+from common.source import of_config
+
+SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
 
 # `python` in a shell block is the one that runs Snakemake, whether or not its environment is
 # activated. With --use-conda the environment of the rule still comes first.
@@ -81,15 +80,12 @@ def option(key: str, value) -> list[str]:
 def source(section: str):
     """Input: the files that a source, `datasets/{dataset}/source` for one, is already in.
 
-    They are the local path with the files in it, so that an edit of one is noticed; or the wheel;
-    or none, for a source on the hub.
+    They are the local path with the files in it, or the wheel, or none for a source on the hub.
     """
 
     def files(wildcards) -> list[str]:
         found = section_at(section, wildcards)
-        inside = Path(found.get("path", "")).rglob("*") if "path" in found else ()
-        first = [found[key] for key in ("path", "wheel") if key in found]
-        return first + sorted(str(file) for file in inside if file.is_file())
+        return of_config(found).inputs(found)
 
     return files
 

@@ -1,8 +1,10 @@
 """What the rules read: a complete configuration, with what follows from it spelled out."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
+from common.source import Package, of_config
 from rules.cells import cells, expand_variants, in_short, locate_metrics
 from rules.explain import ConfigError
 
@@ -38,13 +40,13 @@ def locate_packages(config: Config) -> Config:
     for kind in ("datasets", "models"):
         for name, body in config[kind].items():
             source = body["source"]
-            if "package" not in source:
+            if not isinstance(package := of_config(source), Package):
                 continue
-            stem = source["package"].replace("==", "-")
+            source["wheel"] = package.wheel(source)
+            stem = Path(source["wheel"]).stem
             wheel = {"requirement": source["package"], "sha256": source["sha256"]}
             if packages.setdefault(stem, wheel) != wheel:
                 raise ConfigError(f"{kind}.{name}.source.sha256: {stem} has another one elsewhere")
-            source["wheel"] = f"resources/packages/{stem}.whl"
     return packages
 
 

@@ -66,11 +66,7 @@ def shortened(value: Any) -> str:
 
 def explain_source(error: jsonschema.ValidationError) -> str:
     """What is wrong with a source: none or several kinds, or a kind without its other keys."""
-    kinds = {
-        "path": ["path"],
-        "hub": ["hub", "revision"],
-        "package": ["package", "sha256", "member"],
-    }
+    kinds = {choice["required"][0]: choice["required"] for choice in error.schema["oneOf"]}
     found = [kind for kind in kinds if kind in error.instance]
     if len(found) == 1:
         missing = next(key for key in kinds[found[0]] if key not in error.instance)

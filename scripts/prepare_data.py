@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import checksums, cli, files
 from common.data.reading import QUOTING
+from common.source import KINDS
 from common.task import SINGLE_LABEL
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def origin_of(path: Path) -> dict[str, Any]:
             source = files.read_json(recorded)
         except cli.InputError:
             source = None
-        if isinstance(source, dict) and source.get("kind") in ("package", "hub", "path"):
+        if isinstance(source, dict) and source.get("kind") in KINDS:
             return source
     return {"kind": "path", "name": path.resolve().name}
 

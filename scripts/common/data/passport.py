@@ -5,13 +5,10 @@ from urllib.parse import quote
 
 from common.data.encoding import UNUSUAL_UNKNOWN_SHARE
 from common.markdown import code, shown, table
+from common.source import of_record
 
 BAD_ROWS_SHOWN = 20
 CONFIGURED, NOT_ON_RECORD = "as configured", "not on record"
-LICENSE_ORIGINS = {  # by kind of source
-    "package": "of the package; that of the rows in it may be another",
-    "hub": "of the dataset card",
-}
 
 Passport = dict[str, Any]
 
@@ -40,7 +37,7 @@ def with_license(source: Passport, configured: str | None) -> Passport:
     if configured:
         return source | {"license": configured, "license_origin": CONFIGURED}
     found = source.get("license")
-    origin = LICENSE_ORIGINS.get(source["kind"], "of the source") if found else NOT_ON_RECORD
+    origin = of_record(source).license_origin if found else NOT_ON_RECORD
     return source | {"license": found, "license_origin": origin}
 
 

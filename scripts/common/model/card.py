@@ -12,8 +12,7 @@ from typing import Any
 from common import files
 from common.markdown import flat, shown, table
 from common.model import variants
-
-HUB = "hub"  # the kind of a source that has an id there
+from common.source import describe, of_record
 
 FLOAT32 = 'dtype="float32"'  # transformers takes that of the file by default
 
@@ -39,7 +38,7 @@ def usage(record: dict[str, Any], directory: Path) -> str:
     config = variants.config_of(directory)
     saved = variants.read_record(directory)
     quantization, asked = quantized(saved.quantization), question(saved.separator)
-    if kind == "adapter" and base.get("kind") == HUB:
+    if kind == "adapter" and of_record(base).on_hub:
         modules, load = {"peft": ["AutoPeftModelForSequenceClassification"]}, auto_adapter(config)
     elif kind == "adapter":
         modules, load = {"peft": ["PeftModel"]}, on_base(base)
@@ -96,7 +95,7 @@ def auto_adapter(config: dict[str, Any]) -> list[str]:
 
 def on_base(base: dict[str, Any]) -> list[str]:
     """Code that loads the base model as a classifier with the configuration of the cell."""
-    if base.get("kind") == HUB:
+    if of_record(base).on_hub:
         place = [f"base = {flat(base['name'])!r}"]
         revision = f"\n    revision={base.get('revision')!r},"
     else:
@@ -190,13 +189,13 @@ def metadata(record: dict[str, Any]):
 
     kind, base = record["run_info"]["kind"], record["meta_info"]["model_info"]
     source = record["meta_info"]["dataset_info"].get("source") or {}
-    base_id = base["name"] if base.get("kind") == HUB else None
+    base_id = base["name"] if of_record(base).on_hub else None
     return ModelCardData(
         base_model=base_id,
         library_name="peft" if kind == "adapter" else "transformers",
         pipeline_tag="text-classification",
         tags=tags(record, base_id),
-        datasets=[source["name"]] if source.get("kind") == HUB else None,
+        datasets=[source["name"]] if of_record(source).on_hub else None,
         model_name=name_of(record),
         eval_results=results(record),
     )
@@ -218,7 +217,7 @@ def results(record: dict[str, Any]) -> list[Any]:
     from huggingface_hub import EvalResult
 
     source = record["meta_info"]["dataset_info"].get("source") or {}
-    on_hub, dataset = source.get("kind") == HUB, dataset_of(record)
+    on_hub, dataset = of_record(source).on_hub, dataset_of(record)
     return [
         EvalResult(
             task_type="text-classification",
@@ -281,11 +280,12 @@ def summary(
         split: values["rows"] for split, values in record["metrics"].items()
     }
     labels = enumerate(map(shown, meta["dataset_info"]["labels"]))
+    rows_from = meta["dataset_info"].get("source")
     facts = [
-        f"Base model: {origin(meta['model_info'])}",
+        f"Base model: {describe(meta['model_info'])}",
         *([f"Base model loaded in {quantization} by bitsandbytes"] if quantization else []),
         "Classes in order: " + "; ".join(f"{number}: {label}" for number, label in labels),
-        f"Dataset: {shown(dataset_of(record))}, from {origin(meta['dataset_info'].get('source'))}",
+        f"Dataset: {shown(dataset_of(record))}, from {describe(rows_from)}",
         "Rows: " + ", ".join(f"{count:,} {split}" for split, count in rows.items()),
         f"Texts: cut after {max_length} tokens",
         f"Seed: {'not on record' if seed is None else seed}",
@@ -372,19 +372,6 @@ def versions(record: dict[str, Any]) -> str:
         for name, version in packages.items()
         if version
     )
-
-
-def origin(source: dict[str, Any] | None) -> str:
-    """In words where a model or a dataset came from."""
-    if not source:
-        return "a source that is not on record"
-    name = shown(source["name"])
-    if source.get("kind") == HUB:
-        subset = f", subset {shown(source['subset'])}" if source.get("subset") else ""
-        return f"{name} on the Hugging Face hub, revision {shown(source.get('revision'))}{subset}"
-    if source.get("kind") == "package":
-        return f"{shown(source.get('member'))} in the Python package {shown(source['version'])}"
-    return f"{name}, a local file or directory"
 
 
 def as_json(value: Any) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from common.cells import full_name
 from common.markdown import shown
+from common.source import pinned
 
 PEFT_KEYS = ("peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "bias",
              "target_modules")  # fmt: skip
@@ -74,7 +75,7 @@ def data(dataset: str, found: Record, records: list[Record]) -> str:
     by_group = f", rows of one {settings['group']} together" if settings["group"] else ""
     sizes = "; ".join(size(name, part, found) for name, part in splits.items())
     return shown(
-        f"{dataset} ({source(record['meta_info']['dataset_info'].get('source'))}): of {read:,} "
+        f"{dataset} ({pinned(record['meta_info']['dataset_info'].get('source'))}): of {read:,} "
         f"usable rows, {counted(found['rows_dropped'])} were dropped and "
         f"{counted(found['rows_marked'])} marked; {POLICIES[settings['leakage']]} ({similar}), "
         f"rows of equal texts with contradicting labels: {settings['conflicting_labels']}. Splits "
@@ -97,16 +98,6 @@ def counted(by_reason: dict[str, int]) -> str:
     return f"{sum(by_reason.values()):,}" + (f" ({reasons})" if reasons else "")
 
 
-def source(origin: Record | None) -> str:
-    """Return where data or weights come from, with what pins them."""
-    if not origin:
-        return "source not on record"
-    name = origin.get("version") or origin.get("name") or origin.get("kind")
-    pins = [origin.get("member"), origin.get("revision") and f"revision {origin['revision']}"]
-    pins.append(origin.get("sha256") and f"SHA-256 {origin['sha256']}")
-    return ", ".join(str(part) for part in (name, *pins) if part and part != "None")
-
-
 def models(records: list[Record]) -> list[str]:
     """Return each model: its source."""
     found = {
@@ -114,7 +105,7 @@ def models(records: list[Record]) -> list[str]:
         for record in records
         if record["cell"]["model"]
     }
-    return [shown(f"Model {name}: {source(origin)}.") for name, origin in found.items()]
+    return [shown(f"Model {name}: {pinned(origin)}.") for name, origin in found.items()]
 
 
 def variants(records: list[Record]) -> list[str]:
