@@ -37,7 +37,7 @@ def peft_keys(variant: Config) -> Config:
 
 
 def by_rank(name: str, peft: Config) -> Config:
-    """One variant for each rank of a list, by its expanded name; else the variant itself."""
+    """Return one variant for each rank of a list, by its expanded name; else the variant itself."""
     ranks = peft.get("r")
     if not isinstance(ranks, list):
         return {name: peft}
@@ -98,7 +98,7 @@ def pairs(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def chosen(name: str, variant: Config, wanted: list[str] | None) -> list[str]:
-    """Of a variant, the expanded names that a model is trained with.
+    """Return the expanded names of a variant that a model is trained with.
 
     Args:
         name: of the variant.

@@ -240,7 +240,10 @@ def check_pairs(config: Config) -> None:
 
 
 def trained(config: Config) -> Iterator[tuple[str, str, str, Config]]:
-    """Each dataset, model and variant that is trained: their names, and the body of the variant."""
+    """Yield each dataset, model and variant that is trained.
+
+    Their names, and the body of the variant.
+    """
     for dataset, model in pairs(config):
         for name, variant in config["variants"].items():
             if chosen(name, variant, config["models"][model]["variants"]):

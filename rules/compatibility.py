@@ -56,7 +56,9 @@ NOT_HERE = ("CPT", "MULTITASK_PROMPT_TUNING", "POLY", "TRAINABLE_TOKENS", "XLORA
 
 
 def why_not(model_type: str, peft: dict[str, Any]) -> str | None:
-    """Why a PEFT config cannot be right on an architecture; None where nothing is known against it.
+    """Return why a PEFT config cannot be right on an architecture.
+
+    None where nothing is known against it.
 
     Args:
         model_type: as the model's config.json has it.
@@ -66,7 +68,7 @@ def why_not(model_type: str, peft: dict[str, Any]) -> str | None:
 
 
 def reasons(peft: dict[str, Any]) -> dict[str, str]:
-    """By architecture, why a PEFT config cannot be right on it."""
+    """Return why a PEFT config cannot be right, by architecture."""
     linear = {} if method_of(peft) in WITHOUT_LINEAR else NO_LINEAR
     if method_of(peft) == "LORA" and start_of(peft) == "olora":
         return linear | OLORA
@@ -135,5 +137,5 @@ def method_of(peft: dict[str, Any]) -> str:
 
 
 def start_of(peft: dict[str, Any]) -> str:
-    """How the matrices of a LoRA start."""
+    """Return how the matrices of a LoRA start."""
     return str(peft.get("init_lora_weights", "")).lower()

@@ -29,7 +29,9 @@ Config = dict[str, Any]
 
 
 def complete(config: Config, files: Iterable[Path | str]) -> Config:
-    """The configuration of a run: checked, and with all defaults. It could be a config file itself.
+    """Return the configuration of a run: checked, and with all defaults.
+
+    It could be a config file itself.
 
     Args:
         config: what Snakemake merged from files and command line; left as it is.

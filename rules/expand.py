@@ -51,7 +51,9 @@ def locate_packages(config: Config) -> Config:
 
 
 def locate_classifiers(config: Config) -> dict[str, list[str]]:
-    """By prediction, the paths of its cell; or, to choose the best, of all cells of the dataset.
+    """Return the paths of the cell of each prediction.
+
+    Or, to choose the best, of all cells of the dataset.
 
     The prediction gets the place of its cell, or what the best is chosen from.
     """

@@ -17,7 +17,7 @@ class ConfigError(SystemExit):
 
 
 def explain(error: jsonschema.ValidationError, config: Config) -> str:
-    """One line for one mistake: its place, what is wrong, what is allowed."""
+    """Return one line for one mistake: its place, what is wrong, what is allowed."""
     place = ".".join(map(str, error.absolute_path)) or "top level"
     if error.validator == "additionalProperties":
         known = sorted(error.schema["properties"])
@@ -65,7 +65,10 @@ def shortened(value: Any) -> str:
 
 
 def explain_source(error: jsonschema.ValidationError) -> str:
-    """What is wrong with a source: none or several kinds, or a kind without its other keys."""
+    """Return what is wrong with a source.
+
+    None or several kinds, or a kind without its other keys.
+    """
     kinds = {choice["required"][0]: choice["required"] for choice in error.schema["oneOf"]}
     found = [kind for kind in kinds if kind in error.instance]
     if len(found) == 1:
@@ -110,7 +113,10 @@ def misspelt(place: list[str], config: Config) -> str:
 
 
 def suggestion(key: str, allowed: list[str]) -> str:
-    """The words "did you mean ...?" for a key that looks like an allowed one; else nothing."""
+    """Return the words "did you mean ...?" for a key that looks like an allowed one.
+
+    Else nothing.
+    """
     close = difflib.get_close_matches(str(key), allowed, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 

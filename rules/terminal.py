@@ -174,7 +174,7 @@ class Progress(logging.Handler):
         return f"validation {self.metric} {value:.4f}"
 
     def time_left(self) -> str:
-        """About how long the other cells take, in words; "" if that is unknown."""
+        """Return about how long the other cells take, in words; "" if that is unknown."""
         if not self.local or self.begun is None:
             return ""
         now, left = time.time(), 0.0
@@ -284,7 +284,10 @@ def written_since(path: Path, started: float) -> bool:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that is not blank, without the word "error"; "" if there is none."""
+    """Return the last line of a log that is not blank, without the word "error".
+
+    "" if there is none.
+    """
     try:
         with open(log, "rb") as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))

@@ -53,22 +53,22 @@ class Comparison:
 
     @property
     def added(self) -> list[Cell]:
-        """Cells of B alone."""
+        """Return cells of B alone."""
         return [cell for cell in self.records[1] if cell not in self.records[0]]
 
     @property
     def gone(self) -> list[Cell]:
-        """Cells of A alone."""
+        """Return cells of A alone."""
         return [cell for cell in self.records[0] if cell not in self.records[1]]
 
     @property
     def common(self) -> list[Cell]:
-        """Cells of both, in the order of B."""
+        """Return cells of both, in the order of B."""
         return [cell for cell in self.records[1] if cell in self.records[0]]
 
     @property
     def changed(self) -> list[Cell]:
-        """Cells of both of which a figure differs."""
+        """Return cells of both of which a figure differs."""
         from common.report.difference import figures
 
         return [
@@ -169,7 +169,7 @@ def listing(title: str, found: list[Cell]) -> list[str]:
 
 
 def grouped(found: Iterable[Cell]) -> list[str]:
-    """Cells in words, the seeds of a variant together: ``sms/bert/lora-r4, seeds 0, 1``."""
+    """Return cells in words, the seeds of a variant together: ``sms/bert/lora-r4, seeds 0, 1``."""
     seeds: dict[str, list[str]] = {}
     for cell in found:
         path = cell.path if cell.seed is None else cell.path.parent
@@ -208,7 +208,10 @@ def whom(having: tuple[Cell, ...], found: Comparison) -> str:
 
 
 def in_short(having: Iterable[Cell], known: list[Cell]) -> str:
-    """Cells in words; those of a whole dataset, or all that are known, without their names."""
+    """Return cells in words.
+
+    Those of a whole dataset, or all that are known, without their names.
+    """
     chosen = set(having)
     if chosen == set(known):
         return "all cells that both have"
@@ -221,7 +224,7 @@ def in_short(having: Iterable[Cell], known: list[Cell]) -> str:
 
 
 def figures_parts(found: Comparison, metrics: list[str]) -> list[str]:
-    """Both tables of differences with their tests; nothing where no figure changed."""
+    """Return both tables of differences with their tests; nothing where no figure changed."""
     if not found.changed:
         return []
     from common.report import difference
@@ -258,7 +261,7 @@ def affected(found: Comparison) -> list[Cell]:
 
 
 def by_variant(found: list[Cell]) -> list[list[Cell]]:
-    """Cells by dataset, model and variant, in order."""
+    """Return cells by dataset, model and variant, in order."""
     groups: dict[tuple, list[Cell]] = {}
     for cell in found:
         groups.setdefault(cell[:3], []).append(cell)

@@ -97,7 +97,10 @@ def majority() -> list[Any]:
 
 
 def unit(texts: list[str]) -> str:
-    """What TF-IDF counts: "word", or "char" where no text has a word, and words would be none."""
+    """Return what TF-IDF counts.
+
+    "word", or "char" where no text has a word, and words would be none.
+    """
     if any(re.search(WORD, text) for text in texts):
         return "word"
     log.warning("no training text has a word: TF-IDF counts characters")
@@ -105,7 +108,7 @@ def unit(texts: list[str]) -> str:
 
 
 def tfidf(analyzer: str = "word") -> list[Any]:
-    """Candidates that differ in their regularisation.
+    """Return candidates that differ in their regularisation.
 
     Args:
         analyzer: "word" or "char": what is counted, alone and in pairs.

@@ -71,7 +71,9 @@ def extract(wheel: Path | None, member: str | None, directory: Path) -> None:
 
 
 def package_license(wheel: Path) -> str | None:
-    """What a wheel's METADATA calls its licence; None where it does not say, or in a long text.
+    """Return what a wheel's METADATA calls its licence.
+
+    None where it does not say, or in a long text.
 
     The expression first, then the free text where it is a name, then the classifiers.
     """

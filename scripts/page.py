@@ -334,7 +334,10 @@ def shown_figure(figure: float | None) -> str:
 
 
 def passport(directory: Path) -> str:
-    """The passport of a dataset as HTML: its Markdown, its pictures inlined, its texts escaped."""
+    """Return the passport of a dataset as HTML.
+
+    Its Markdown, its pictures inlined, its texts escaped.
+    """
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -361,7 +364,10 @@ def data_uri(picture: Path) -> str:
 
 
 def environment(records: list[dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
-    """Versions and hardware of all jobs: a line per fact; of several values, how often each was."""
+    """Return versions and hardware of all jobs: a line per fact.
+
+    Of several values, how often each was.
+    """
     titles = {"Versions": "package_info", "Hardware": "system_info"}
     found: dict[str, list[tuple[str, str]]] = {}
     for title, block in titles.items():
@@ -410,7 +416,7 @@ def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
 
 
 def inline_json(data: Any) -> str:
-    """JSON that stays within its script element: no tag and no comment begins in it."""
+    """Return JSON that stays within its script element: no tag and no comment begins in it."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 

@@ -106,7 +106,7 @@ def by_variant(found: list[Standing]) -> list[list[Standing]]:
 
 
 def line(group: list[Standing], metrics: list[str]) -> list[str]:
-    """One variant: which seeds are there, and the means over these."""
+    """Return one variant: which seeds are there, and the means over these."""
     there = [each for each in group if each.record is not None]
     first = group[0].cell
     short = f" ({len(there)} of {len(group)} seeds)" if 0 < len(there) < len(group) else ""
@@ -123,7 +123,7 @@ def figure(found: Standing, metric: str) -> float | None:
 
 
 def mean(values: list[float | None]) -> str:
-    """Mean ± standard deviation; the value alone of a single one; "missing" of none."""
+    """Return mean ± standard deviation; the value alone of a single one; "missing" of none."""
     known = [value for value in values if value is not None]
     if not values:
         return "missing"

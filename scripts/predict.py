@@ -99,7 +99,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line; what each option means is described once more in config/README.md."""
+    """Return the command line.
+
+    What each option means is described once more in config/README.md.
+    """
     parser = cli.parser(__doc__)
     parser.add_argument("--input", required=True, type=Path, help=", ".join(reading.SUFFIXES))
     parser.add_argument(
@@ -158,7 +161,10 @@ def require_output(output: Path, source: Path) -> None:
 
 
 def choose(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The directories of the model and of the adapter: those named, or those of the best cell."""
+    """Return the directories of the model and of the adapter.
+
+    Those named, or those of the best cell.
+    """
     if args.adapter:
         return args.model, args.adapter
     checksums.verify_file(args.comparison)
@@ -169,7 +175,7 @@ def choose(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def best_cell(comparison: Path, dataset: str, metric: str) -> tuple[str, str, str]:
-    """Model, variant and seed of the trained cell that is best on the validation rows.
+    """Return model, variant and seed of the trained cell that is best on the validation rows.
 
     Of equally good cells, the one with the fewest trainable parameters, then the first by name.
 
@@ -195,7 +201,10 @@ def best_cell(comparison: Path, dataset: str, metric: str) -> tuple[str, str, st
 
 
 def is_candidate(row: dict[str, str], dataset: str, metric: str) -> bool:
-    """Whether a row of the comparison is the validation of a trained cell; baselines have none."""
+    """Return whether a row of the comparison is the validation of a trained cell.
+
+    Baselines have none.
+    """
     trained = row["model"] != "" and row["variant"] != "base"
     return (
         trained and row["dataset"] == dataset and row["split"] == "validation" and bool(row[metric])
@@ -289,7 +298,7 @@ def texts(
 def tokenized(
     found: reading.Stream[Text], encode: Encode, bad: reading.BadRows
 ) -> Iterator[tuple[list[Text], Tokenized]]:
-    """Chunks of texts with their tokens; a text of which none is left is a bad row too."""
+    """Yield chunks of texts with their tokens; a text of which none is left is a bad row too."""
     while chunk := list(islice(found, CHUNK_ROWS)):
         tokens = encode(chunk)
         kept = [number for number, length in enumerate(tokens["length"]) if length]
@@ -356,7 +365,10 @@ def writer(
 
 
 def without_formula(value: Any) -> Any:
-    """A value that a spreadsheet takes for no formula; a number is none, whatever its sign."""
+    """Return a value that a spreadsheet takes for no formula.
+
+    A number is none, whatever its sign.
+    """
     if not isinstance(value, str) or not value.startswith(FORMULA):
         return value
     with contextlib.suppress(ValueError):

@@ -102,7 +102,10 @@ def good_rows(source: dict[str, "Stream"], split: str, bad: "BadRows") -> Iterat
 
 
 def parse(argv: list[str] | None):
-    """The command line; what each option means is described once more in config/README.md."""
+    """Return the command line.
+
+    What each option means is described once more in config/README.md.
+    """
     parser = cli.parser(__doc__)
     parser.add_argument("--source", required=True, type=Path, help="file or directory")
     parser.add_argument("--encoding", default="utf-8", help="of CSV, TSV and JSON lines")
@@ -166,7 +169,9 @@ def similarity(text: str) -> float:
 
 
 def origin_of(path: Path) -> dict[str, Any]:
-    """The record of where rows came from: that of ``fetch_dataset``, else a name without its path.
+    """Return the record of where rows came from.
+
+    That of ``fetch_dataset``, else a name without its path.
 
     A file called source.json may be anything in a directory that a user brought.
     """
@@ -239,7 +244,7 @@ def require_options(args: argparse.Namespace) -> None:
 
 
 def left_out(source: dict[str, "Stream"], bad: "BadRows") -> dict[str, dict[str, int]]:
-    """By split, the rows that are not asked for, and those that cannot be used."""
+    """Return the rows of each split that are not asked for, and those that cannot be used."""
     return {
         "filtered_out": {split: stream.filtered_out for split, stream in source.items()},
         "bad": {split: bad.by_split[split] for split in source},
@@ -325,7 +330,10 @@ def divided(tables: dict, args, actions) -> tuple[dict, Any]:
 
 
 def drawn(whole: dict, args, actions) -> tuple[dict, Any]:
-    """The splits as they are saved, of as many rows as are wanted; and the actions of marking."""
+    """Return the splits as they are saved, of as many rows as are wanted.
+
+    And the actions of marking.
+    """
     from common.data import leakage, splits
 
     wanted = {"train": args.train_rows, "validation": args.validation_rows, "test": args.test_rows}

@@ -127,7 +127,7 @@ def read(results: Path, row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str, Any]:
-    """One row of the table, from one split of one metrics.json."""
+    """Return one row of the table, from one split of one metrics.json."""
     run, train = record["run_info"], record["train_info"]
     peft = run.get("peft_config") or {}
     evaluation = record["metrics"][split]
@@ -181,7 +181,10 @@ def flatten_reference(reference: Reference) -> dict[str, Any]:
 
 
 def with_ranges(table: "pd.DataFrame", verdicts: Record) -> "pd.DataFrame":
-    """The table with the interval of each cell in its row of the test rows; elsewhere empty."""
+    """Return the table with the interval of each cell in its row of the test rows.
+
+    Elsewhere empty.
+    """
     from common.report import comparison
 
     known = comparison.ranges(verdicts)

@@ -79,7 +79,7 @@ def encoder_of(tokenizer, model: Path, max_length: int, data) -> encoding.Encode
 
 
 def tokenize(splits, encoder: encoding.Encoder, cache: Path):
-    """The rows in tokens, in files that are mapped into memory.
+    """Return the rows in tokens, in files that are mapped into memory.
 
     Args:
         splits: ``DatasetDict`` with the columns id, text and label, of pairs text_pair too.
@@ -175,7 +175,7 @@ def summary(statistics: dict[str, Any]) -> list[str]:
 
 
 def column(rows, name: str):
-    """A column of integers as an array."""
+    """Return a column of integers as an array."""
     return rows.data.column(name).to_numpy()
 
 

@@ -91,7 +91,10 @@ class Trained:
 
 
 def parse(argv: list[str] | None):
-    """The command line; what each option means is described once more in config/README.md."""
+    """Return the command line.
+
+    What each option means is described once more in config/README.md.
+    """
     parser = cli.parser(__doc__)
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
@@ -236,7 +239,10 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
 
 
 def plain(config: dict[str, Any]) -> dict[str, Any]:
-    """A PEFT config as JSON knows it: sets become sorted lists, the rest that is no JSON text."""
+    """Return a PEFT config as JSON knows it.
+
+    Sets become sorted lists, the rest that is no JSON text.
+    """
     sets = {key: sorted(value) for key, value in config.items() if isinstance(value, set)}
     return json.loads(json.dumps({**config, **sets}, default=str))
 

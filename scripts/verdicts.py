@@ -38,7 +38,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse(argv: list[str] | None):
-    """The command line; what each option means is described once more in config/README.md."""
+    """Return the command line.
+
+    What each option means is described once more in config/README.md.
+    """
     parser = cli.parser(__doc__)
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")

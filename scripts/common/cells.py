@@ -50,7 +50,7 @@ class Cell(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Its directory, seen from that of all results."""
+        """Return its directory, seen from that of all results."""
         if self.seed is None:
             return Path(self.dataset, "baselines", self.variant)
         return Path(self.dataset, self.model, self.variant, f"seed{self.seed}")
@@ -91,7 +91,10 @@ def directory(results: Path, row: dict[str, Any]) -> Path:
 
 
 def full_name(model: str, variant: str) -> str:
-    """What a variant is called among those of a dataset: ``minilm/lora-r4``, or ``tfidf``."""
+    """Return what a variant is called among those of a dataset.
+
+    ``minilm/lora-r4``, or ``tfidf``.
+    """
     return f"{model}/{variant}" if model else variant
 
 
@@ -280,7 +283,7 @@ class Clock:
 def meta_info(
     labels: list[str], model: dict[str, Any] | None = None, dataset: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Of what and where it was made.
+    """Return what a result was made of, and where.
 
     Args:
         labels: class names in order.
@@ -313,7 +316,9 @@ def installed_version(package: str) -> str | None:
 
 
 def installed_branch(package: str) -> str | None:
-    """The branch, tag or commit that a package was installed from by version control; else None.
+    """Return the branch, tag or commit that a package was installed from by version control.
+
+    Else None.
 
     pip leaves it in direct_url.json: PEP 610, "Recording the direct URL origin of installed
     distributions". A release from a package index has no such file.
@@ -327,7 +332,7 @@ def installed_branch(package: str) -> str | None:
 
 
 def pytorch_info() -> str | None:
-    """How torch was built; None where this stage does without it."""
+    """Return how torch was built; None where this stage does without it."""
     torch = sys.modules.get("torch")
     return torch.__config__.show() if torch else None
 
@@ -349,7 +354,9 @@ def accelerator() -> str | None:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process held: on the GPU if there is one, else resident on the CPU.
+    """Return the most memory that this process held.
+
+    On the GPU if there is one, else resident on the CPU.
 
     Each cell is a process of its own, so the figure is the cell's.
     """
@@ -408,7 +415,7 @@ def read_training(path: Path) -> Record:
 
 
 def read_metrics(path: Path, figures: Iterable[str] = ()) -> Record:
-    """One metrics.json.
+    """Return one metrics.json.
 
     Args:
         path: of the file.
@@ -575,7 +582,7 @@ def probability_columns(classes: list[str]) -> list[str]:
 
 
 def read_predictions(path: Path, classes: list[str]) -> "pd.DataFrame":
-    """One predictions.parquet, by the ids of its rows.
+    """Return one predictions.parquet, by the ids of its rows.
 
     Raises:
         InputError: it is missing, damaged, of other classes, lacks a value, names a row twice, its

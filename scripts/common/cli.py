@@ -174,7 +174,7 @@ def children() -> list[int]:
 
 
 def os_error_hint(error: BaseException | None) -> str:
-    """One line about what the system refused, if that is what an error comes from; else "".
+    """Return one line about what the system refused, if that is what an error comes from; else "".
 
     Libraries pass it on as errors of their own: then the cause is looked at, and the text.
     """
@@ -248,5 +248,8 @@ def go_offline() -> None:
 
 
 def is_interactive() -> bool:
-    """Whether a person watches: progress bars are drawn on a terminal, never into a log file."""
+    """Return whether a person watches.
+
+    Progress bars are drawn on a terminal, never into a log file.
+    """
     return sys.stderr.isatty()

@@ -108,7 +108,7 @@ def take(devices: Sequence[str], count: int, jobs_per_gpu: int) -> list[str]:
 
 
 def lock_all(device: str, shares: Sequence[int]) -> list["FileLock"]:
-    """Locks on shares of a device; none if one of them is taken."""
+    """Return locks on shares of a device; none if one of them is taken."""
     from filelock import FileLock, Timeout
 
     locks: list[FileLock] = []

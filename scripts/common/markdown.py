@@ -9,24 +9,33 @@ NO_XML = "\ufffe\uffff"  # no characters, says Unicode; XML refuses them
 
 
 def flat(value: Any) -> str:
-    """A text on one line, without what nobody sees: control characters break XML and terminals."""
+    """Return a text on one line, without what nobody sees.
+
+    Control characters break XML and terminals.
+    """
     return " ".join("".join(filter(visible, str(value))).split())
 
 
 def visible(letter: str) -> bool:
-    """Whether a character may stand in a text for people, and in XML; blanks and line ends may."""
+    """Return whether a character may stand in a text for people, and in XML.
+
+    Blanks and line ends may.
+    """
     return letter.isspace() or (unicodedata.category(letter) != "Cc" and letter not in NO_XML)
 
 
 def shown(value: Any) -> str:
-    """Text that Markdown shows as it is, in a table too: on one line, escaped."""
+    """Return text that Markdown shows as it is, in a table too: on one line, escaped."""
     escaped = html.escape(flat(value), quote=False)
     # An underscore within a word marks nothing; a hyphen or a dot does at the start of a line only.
     return re.sub(r"[\\`*\[\]|~$#!]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", escaped)
 
 
 def code(value: Any) -> str:
-    """A text as code, on one line and letter by letter; in a table, a bar would still part it."""
+    """Return a text as code, on one line and letter by letter.
+
+    In a table, a bar would still part it.
+    """
     text = flat(value)
     # Only a run of as many backticks as it began with ends a span.
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))

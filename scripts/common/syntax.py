@@ -112,7 +112,7 @@ class Program(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The digest of all parts."""
+        """Return the digest of all parts."""
         return digest(self.parts, self.imports)
 
 

@@ -300,7 +300,7 @@ def batched(rows: Iterable[Example]) -> Iterator[list[Example]]:
 
 
 def strings(batches: list[pa.Array]) -> pd.Series:
-    """Arrow strings as a column, which stays in Arrow."""
+    """Return Arrow strings as a column, which stays in Arrow."""
     return pa.chunked_array(batches).to_pandas()
 
 
@@ -342,7 +342,7 @@ def found(corpus: Corpus) -> Description:
 
 
 def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
-    """One split as it is saved: its rows, its rows per class, its lengths.
+    """Return one split as it is saved: its rows, its rows per class, its lengths.
 
     Raises:
         InputError: it has no row of some class.
@@ -363,7 +363,7 @@ def kept(rows: pd.DataFrame, names: list[str], split: str) -> Description:
 
 
 def classes(labels: pd.Series) -> dict[str, int]:
-    """How often each label stands there, the names in order."""
+    """Return how often each label stands there, the names in order."""
     counts = labels.value_counts()
     return {name: int(counts[name]) for name in sorted(counts.index, key=task.as_number)}
 
@@ -380,7 +380,7 @@ def of_texts(rows: pd.DataFrame) -> Description:
 
 
 def conflicting(tables: splits.Tables) -> dict[str, int]:
-    """Texts that stand under several labels, and the rows they stand in."""
+    """Return texts that stand under several labels, and the rows they stand in."""
     rows = leakage.concat_splits(tables)
     ids = leakage.contradictions(rows)["id"]
     return {"texts": int(rows.loc[rows["id"].isin(ids), "exact"].nunique()), "rows": len(ids)}

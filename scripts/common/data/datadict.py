@@ -16,7 +16,7 @@ MEANT |= {"train": "train", "training": "train", "test": "test", "testing": "tes
 
 
 def library():
-    """The ``datasets`` library, whose progress bars show only where a person watches."""
+    """Return the ``datasets`` library, whose progress bars show only where a person watches."""
     import datasets
 
     if not cli.is_interactive():
@@ -25,7 +25,7 @@ def library():
 
 
 def load(directory: Path):
-    """The ``DatasetDict`` in a directory, mapped into memory rather than read.
+    """Return the ``DatasetDict`` in a directory, mapped into memory rather than read.
 
     Raises:
         InputError: the directory holds none, or is damaged.

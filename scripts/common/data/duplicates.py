@@ -32,7 +32,10 @@ BASE = 0x9E3779B97F4A7C15  # odd; of the polynomials that hash
 
 
 def digests(texts: Iterable[str]) -> np.ndarray:
-    """A BLAKE2b hash of 128 bits of each text: uint64, shape (texts, 2). Equal is equal texts."""
+    """Return a BLAKE2b hash of 128 bits of each text: uint64, shape (texts, 2).
+
+    Equal is equal texts.
+    """
     joined = b"".join(
         blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts
     )
@@ -93,7 +96,9 @@ def key(text: str, pair: str | None = None) -> str:
 
 
 def near(buckets: np.ndarray, at: At, threshold: float) -> np.ndarray:
-    """The group of each of some distinct texts: the components of the graph of similar pairs.
+    """Return the group of each of some distinct texts.
+
+    The components of the graph of similar pairs.
 
     Args:
         buckets: as ``banded`` gives them.
@@ -115,7 +120,9 @@ def near(buckets: np.ndarray, at: At, threshold: float) -> np.ndarray:
 
 
 def rows_per_band(threshold: float) -> int:
-    """How many numbers of a signature make a band: the most at which few similar pairs are missed.
+    """Return how many numbers of a signature make a band.
+
+    The most at which few similar pairs are missed.
 
     A pair of similarity s agrees in a band of r numbers with probability s ** r.
     """
@@ -126,7 +133,9 @@ def rows_per_band(threshold: float) -> int:
 
 
 def banded(texts: list[str], threshold: float) -> np.ndarray:
-    """The buckets of every text: uint64, shape (texts, bands). Similar texts share one, nearly all.
+    """Return the buckets of every text: uint64, shape (texts, bands).
+
+    Similar texts share one, nearly all.
 
     Args:
         texts: normalised.
@@ -181,7 +190,7 @@ def polynomial(columns: list[np.ndarray]) -> np.ndarray:
 
 
 def candidates(buckets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of texts that share a bucket, as positions, in COMPARED rounds.
+    """Yield pairs of texts that share a bucket, as positions, in COMPARED rounds.
 
     In a bucket of up to COMPARED + 1 texts all pairs are given; of a larger one, the pairs with its
     first texts, so that a bucket of n texts has not n ** 2 pairs.
@@ -198,7 +207,9 @@ def candidates(buckets: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def are_similar(at: At, left: np.ndarray, right: np.ndarray, threshold: float) -> np.ndarray:
-    """Which pairs have a Jaccard similarity of at least the threshold: booleans, shape (pairs,).
+    """Return which pairs have a Jaccard similarity of at least the threshold.
+
+    Booleans, shape (pairs,).
 
     One text at a time is held beside the last on the left, which stands in pair after pair: the
     first of a bucket.
@@ -216,7 +227,10 @@ def are_similar(at: At, left: np.ndarray, right: np.ndarray, threshold: float) -
 
 
 def similarity(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
-    """The Jaccard similarity of two texts; of two pairs, that of the sides that differ more."""
+    """Return the Jaccard similarity of two texts.
+
+    Of two pairs, that of the sides that differ more.
+    """
     return min(map(jaccard, ours, theirs))
 
 
@@ -227,7 +241,10 @@ def jaccard(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def shingles(text: str) -> list[np.ndarray]:
-    """The hashes of a text's shingles, each once, in order; of a pair, those of each side."""
+    """Return the hashes of a text's shingles, each once, in order.
+
+    Of a pair, those of each side.
+    """
     return [np.unique(hashes) for hashes in shingle_hashes(text.split(SIDES))]
 
 
@@ -242,7 +259,7 @@ def merged(labels: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarra
 
 
 def linked(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Groups of rows, of which those go together that two given groupings link."""
+    """Return groups of rows, of which those go together that two given groupings link."""
     start = ours.max(initial=-1) + 1
     labels = np.arange(start + theirs.max(initial=-1) + 1)
     return merged(labels, ours, start + theirs)[ours]

@@ -14,7 +14,7 @@ TYPES = "token_type_ids"  # of pairs, for models that tell their two texts apart
 
 
 def load_tokenizer(directory: Path):
-    """The tokenizer of a model, with a padding token.
+    """Return the tokenizer of a model, with a padding token.
 
     A decoder without a padding token gets its end-of-text token: it is masked, and classifiers
     look for the last token before it. On which side a cell is padded, ``padding.choose`` finds out.
@@ -121,7 +121,7 @@ class Encoder:
     def encodings(
         self, texts: Sequence[str], seconds: Sequence[str] | None, max_length: int | None
     ) -> list[Any]:
-        """``tokenizers.Encoding`` of each text, cut at a maximum; None: not cut."""
+        """Return ``tokenizers.Encoding`` of each text, cut at a maximum; None: not cut."""
         return self.tokenizer(
             texts,
             seconds,
@@ -213,7 +213,10 @@ def known_text(tokenizer) -> str:
 
 
 def spelled_words(tokenizer) -> Iterator[str]:
-    """The words of a vocabulary as texts, by their number; nothing is done before the first."""
+    """Yield the words of a vocabulary as texts, by their number.
+
+    Nothing is done before the first.
+    """
     known = tokenizer.get_vocab()
     for word in sorted(known, key=lambda word: known[word]):
         yield tokenizer.convert_tokens_to_string([word])

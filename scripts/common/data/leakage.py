@@ -32,12 +32,17 @@ def kinds(tables: Tables) -> list[str]:
 
 
 def group_columns(tables: Tables) -> list[str]:
-    """What must not straddle splits: duplicates of each kind, and groups where there are any."""
+    """Return what must not straddle splits.
+
+    Duplicates of each kind, and groups where there are any.
+    """
     return kinds(tables) + [GROUP] * (GROUP in next(iter(tables.values())))
 
 
 def with_blocks(tables: Tables, policy: str) -> Tables:
-    """The tables with a column ``block`` of what goes to one split; none if each row goes alone.
+    """Return the tables with a column ``block`` of what goes to one split.
+
+    None if each row goes alone.
 
     Rows of one group are in one block, and with the policy "group" so are duplicates, of the widest
     kind; and so is what both together link.
@@ -94,7 +99,9 @@ def find_duplicates(rows: pd.DataFrame, kinds: Sequence[str], across: bool) -> p
 
 
 def contradictions(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose text stands under another label, too; the columns are those of `repeats`.
+    """Return the rows whose text stands under another label, too.
+
+    The columns are those of `repeats`.
 
     Equal texts count alone: "3 stars" and "5 stars" are normalised to one text and rightly differ.
     """
@@ -124,7 +131,10 @@ def without(tables: Tables, found: pd.DataFrame) -> tuple[Tables, pd.DataFrame]:
 
 
 def drop_conflicting(tables: Tables) -> tuple[Tables, pd.DataFrame]:
-    """The tables without the texts that have several labels: nobody can say which one is right."""
+    """Return the tables without the texts that have several labels.
+
+    Nobody can say which one is right.
+    """
     return without(tables, contradictions(concat_splits(tables)))
 
 

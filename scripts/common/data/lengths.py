@@ -32,7 +32,10 @@ def bin_edges(longest: int) -> list[int]:
 
 
 def histogram(lengths: Any, edges: list[int]) -> list[int]:
-    """How many of the lengths, an array of integers, are in each bin; one of 0 is in the first."""
+    """Return how many of the lengths, an array of integers, are in each bin.
+
+    One of 0 is in the first.
+    """
     import numpy as np
 
     bins = np.searchsorted(edges, np.maximum(lengths, 1)) - 1

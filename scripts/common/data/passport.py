@@ -140,7 +140,7 @@ def percent(share: float) -> str:
 
 
 def rows_table(parts: dict[str, Passport]) -> str:
-    """Rows per class, and lengths: a column per split."""
+    """Return rows per class, and lengths: a column per split."""
     names = list(dict.fromkeys(name for part in parts.values() for name in part["classes"]))
     marked = any("clean_rows" in part for part in parts.values())
     rows = [
@@ -192,7 +192,7 @@ def bad_rows(bad: Passport) -> list[str]:
 
 
 def duplicates_table(passport: Passport) -> str:
-    """Duplicates by kind, before and after: a row per place."""
+    """Return duplicates by kind, before and after: a row per place."""
     before, after = passport["duplicates"]["before"], passport["duplicates"]["after"]
 
     def places(stage: Passport) -> dict[str, list[str]]:
@@ -209,7 +209,7 @@ def duplicates_table(passport: Passport) -> str:
 
 
 def conflict_line(conflict: dict[str, int]) -> str:
-    """Equal texts with several labels, in words."""
+    """Return equal texts with several labels, in words."""
     return f"Texts under several labels: {conflict['texts']:,}, in {conflict['rows']:,} rows."
 
 
@@ -230,7 +230,10 @@ def rows_line(rows: Passport, found: dict[str, Passport]) -> str:
 
 
 def done_rows(passport: Passport) -> list[list[Any]]:
-    """What was done to which rows, all of them: bad ones first, those that were not drawn last."""
+    """Return what was done to which rows, all of them.
+
+    Bad ones first, those that were not drawn last.
+    """
     rows = passport["rows"]
     reasons = {"filtered_out": "does not meet filter", "bad": "bad row", "not_drawn": "not drawn"}
     lines = {

@@ -44,7 +44,7 @@ MARKS = {  # byte-order marks; that of UTF-16 begins the one of UTF-32
 
 @contextmanager
 def opened(path: Path, encoding: str, newline: str | None) -> Iterator[IO[str]]:
-    """The file as text, in which undecodable bytes are surrogates, so that reading goes on.
+    """Yield the file as text, in which undecodable bytes are surrogates, so that reading goes on.
 
     Raises:
         InputError: Python has no such encoding of text, or the file has the mark of another.
@@ -428,7 +428,7 @@ class Stream(Generic[T]):
         return next(self.rows)
 
     def of(self, rows: Iterable[U]) -> "Stream[U]":
-        """Other rows of the same place."""
+        """Return other rows of the same place."""
         other: Stream[U] = Stream(rows, self.where, self.unit, self.split)
         other.layout = self.layout
         return other
@@ -608,7 +608,10 @@ def evidence(path: Path, layout: CsvOptions) -> Evidence:
 
 
 def column_of(fields: list[str], header: list[str], layout: CsvOptions) -> str | None:
-    """The column that cannot be read; None where the row has not the columns of the header."""
+    """Return the column that cannot be read.
+
+    None where the row has not the columns of the header.
+    """
     places = [place for place, field in enumerate(fields) if unreadable(field, layout)]
     return header[places[0]] if len(fields) == len(header) else None
 
@@ -692,7 +695,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def unreadable(text: str, layout: CsvOptions) -> tuple[str, str] | None:
-    """What keeps the bytes of a text from being read, and the remedy; None if nothing does."""
+    """Return what keeps the bytes of a text from being read, and the remedy.
+
+    None if nothing does.
+    """
     if "\0" in text:
         return "a NUL byte", "take it out, or set `encoding`, perhaps to utf-16"
     if text.isascii() or not (found := UNDECODABLE.search(text)):
@@ -864,7 +870,9 @@ def batch_rows(batches: Iterable[Any], names: list[str]) -> Iterator[Row]:
 
 
 def values(column: Any) -> list[Any]:
-    """A column of Arrow as Python values; one that Python does not have is an object without text.
+    """Return a column of Arrow as Python values.
+
+    One that Python does not have is an object without text.
 
     Such are times out of Python's range, and texts that are no UTF-8.
     """
@@ -875,7 +883,7 @@ def values(column: Any) -> list[Any]:
 
 
 def value(scalar: Any) -> Any:
-    """One value of Arrow."""
+    """Return one value of Arrow."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError:

@@ -17,7 +17,9 @@ NOT_WHOLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def read(path: Path, columns: Columns, layout: CsvOptions) -> dict[str, Stream[Row | BadRow]]:
-    """The rows of a source by split, read when they are asked for; without splits, all is train.
+    """Return the rows of a source by split, read when they are asked for.
+
+    Without splits, all is train.
 
     Args:
         path: a CSV, TSV, JSON lines or Parquet file; a directory of such files named by split
@@ -135,7 +137,7 @@ def saved_rows(table: Any, columns: Columns, where: str) -> Iterator[Row]:
 
 
 def saved_batches(table: Any, needed: list[str], where: str) -> Iterable[Any]:
-    """Arrow tables of the needed columns, a batch at a time."""
+    """Yield Arrow tables of the needed columns, a batch at a time."""
     try:
         yield from table.select_columns(needed).with_format("arrow").iter(reading.BATCH_ROWS)
     except NOT_WHOLE as error:

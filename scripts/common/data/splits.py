@@ -18,7 +18,7 @@ BLOCK = "block"  # column: rows that are equal in it go to one split
 
 
 def split(tables: Tables, sizes: Sizes, method: str, seed: int) -> Tables:
-    """Train, validation and test; what the source does not give is carved from train.
+    """Return train, validation and test; what the source does not give is carved from train.
 
     Args:
         tables: "train" and perhaps the others; labels are class numbers. Rows that are equal in a
@@ -68,7 +68,10 @@ def carve(table: Table, share: float, seed: int, purpose: str) -> tuple[Table, T
 
 
 def drawn(key: int, seed: int, purpose: str) -> int:
-    """A number below 2 ** 64 that a key, a seed and a purpose give: BLAKE2b of the key, keyed."""
+    """Return a number below 2 ** 64 that a key, a seed and a purpose give.
+
+    BLAKE2b of the key, keyed.
+    """
     name = f"{purpose} {seed}".encode()
     return int.from_bytes(blake2b(int(key).to_bytes(8, "little"), digest_size=8, key=name).digest())
 
@@ -124,7 +127,7 @@ def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
 
 
 def sample(table: Table, rows: int | None, seed: int, purpose: str) -> Table:
-    """At most ``rows`` rows, stratified by label; all of them when ``rows`` is None."""
+    """Return at most ``rows`` rows, stratified by label; all of them when ``rows`` is None."""
     if rows is None or rows >= len(table):
         return table
     return draw(table.drop(columns=BLOCK, errors="ignore"), rows, seed, f"{purpose}_rows")[0]

@@ -32,7 +32,7 @@ class Tokens:
 
     @property
     def types(self) -> bool:
-        """Whether tokens tell which text of a pair they are of."""
+        """Return whether tokens tell which text of a pair they are of."""
         return TYPES in self.splits["train"].column_names
 
 

@@ -12,7 +12,7 @@ from common.cli import InputError
 
 @contextmanager
 def opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
-    """An open wheel; one that is not there, or is no zip archive, is the user's mistake."""
+    """Yield an open wheel; one that is not there, or is no zip archive, is the user's mistake."""
     if not wheel.is_file():
         raise InputError(f"{wheel} does not exist: download it with fetch_package.py")
     try:

@@ -75,7 +75,9 @@ def accelerated(
 
 
 def shortened(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows cut to different lengths: the proof is made before every job, and need not be long.
+    """Return the rows cut to different lengths.
+
+    The proof is made before every job, and need not be long.
 
     Args:
         rows: of different lengths, the longest last, as ``roundtrip.probe`` gives them.
@@ -184,7 +186,7 @@ def difference(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> float:
 
 @contextmanager
 def packed(model: Any) -> Iterator[Packing]:
-    """A model whose batches are packed."""
+    """Yield a model whose batches are packed."""
     packing = Packing(base_model(model))
     packing.install()
     try:
@@ -195,7 +197,7 @@ def packed(model: Any) -> Iterator[Packing]:
 
 @contextmanager
 def read(packing: Packing, which: str, modules: list[Any]) -> Iterator[None]:
-    """A packed model whose modules compute what is read, and no other rows."""
+    """Yield a packed model whose modules compute what is read, and no other rows."""
     packing.read = which
     with ExitStack() as stack:
         for module in modules:
@@ -208,7 +210,7 @@ def read(packing: Packing, which: str, modules: list[Any]) -> Iterator[None]:
 
 @contextmanager
 def replaced(model: Any) -> Iterator[None]:
-    """A model whose layers are done by faster ones."""
+    """Yield a model whose layers are done by faster ones."""
     with ExitStack() as stack:
         for module, forward in list(patches.replacements(model)):
             stack.enter_context(with_forward(module, forward))
@@ -217,7 +219,7 @@ def replaced(model: Any) -> Iterator[None]:
 
 @contextmanager
 def with_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """A module with another ``forward``; the one it had before comes back."""
+    """Yield a module with another ``forward``; the one it had before comes back."""
     before = vars(module).get("forward")
     module.forward = forward
     try:

@@ -19,7 +19,7 @@ REFUSALS = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def attach(classifier: Classifier, settings: dict[str, Any], steps: int | None = None):
-    """The classifier with a fresh adapter; only the adapter and the head are trainable.
+    """Return the classifier with a fresh adapter; only the adapter and the head are trainable.
 
     Args:
         classifier: the model and the names of its head modules.
@@ -92,7 +92,10 @@ def targets(method: str, model: Any) -> dict[str, Any]:
 
 
 def add_classifier_fields(values: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
-    """A PEFT config with what a classifier needs: the task, the head, the names of layers."""
+    """Return a PEFT config with what a classifier needs.
+
+    The task, the head, the names of layers.
+    """
     if values.get("target_modules") == ALL_LINEAR:
         values["target_modules"] = models.linear_layers(classifier.model)
     if values.setdefault("task_type", "SEQ_CLS") != "SEQ_CLS":
@@ -106,7 +109,10 @@ def add_classifier_fields(values: dict[str, Any], classifier: Classifier) -> dic
 
 
 def adalora_schedule(steps: int) -> dict[str, int]:
-    """AdaLoRA's schedule: a fifth of the steps before ranks are taken away, a fifth after."""
+    """Return AdaLoRA's schedule.
+
+    A fifth of the steps before ranks are taken away, a fifth after.
+    """
     return {"total_step": steps, "tinit": steps // 5, "tfinal": steps // 5}
 
 

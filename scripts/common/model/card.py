@@ -28,7 +28,7 @@ ANSWER = (
 
 
 def usage(record: dict[str, Any], directory: Path) -> str:
-    """Python that loads the cell and prints the label of a text with its probability.
+    """Return Python that loads the cell and prints the label of a text with its probability.
 
     Args:
         record: the content of the cell's metrics.json.
@@ -60,7 +60,7 @@ def usage(record: dict[str, Any], directory: Path) -> str:
 
 
 def question(separator: str | None) -> list[str]:
-    """Code that makes tokens of a text, or of a pair of texts.
+    """Return code that makes tokens of a text, or of a pair of texts.
 
     Args:
         separator: put before the second text of a pair; None where texts are no pairs.
@@ -74,7 +74,9 @@ def question(separator: str | None) -> list[str]:
 
 
 def auto_adapter(config: dict[str, Any]) -> list[str]:
-    """Code that loads an adapter of a hub model; PEFT finds the model, and its commit, by itself.
+    """Return code that loads an adapter of a hub model.
+
+    PEFT finds the model, and its commit, by itself.
 
     The head is drawn before the saved one takes its place, hence the number of classes; and a head
     for other classes that came with the model has to give way.
@@ -94,7 +96,7 @@ def auto_adapter(config: dict[str, Any]) -> list[str]:
 
 
 def on_base(base: dict[str, Any]) -> list[str]:
-    """Code that loads the base model as a classifier with the configuration of the cell."""
+    """Return code that loads the base model as a classifier with the configuration of the cell."""
     if of_record(base).on_hub:
         place = [f"base = {flat(base['name'])!r}"]
         revision = f"\n    revision={base.get('revision')!r},"
@@ -180,7 +182,7 @@ def write(
 
 
 def metadata(record: dict[str, Any]):
-    """The head of the card, as ``huggingface_hub.ModelCardData``.
+    """Return the head of the card, as ``huggingface_hub.ModelCardData``.
 
     The hub takes ids of its own for ``base_model`` and ``datasets`` and refuses other names, so
     that a base out of a package or a directory stands in the body alone.
@@ -210,7 +212,9 @@ def tags(record: dict[str, Any], base_id: str | None) -> list[str]:
 
 
 def results(record: dict[str, Any]) -> list[Any]:
-    """The figures of the test rows, as ``huggingface_hub.EvalResult``; none claims to be verified.
+    """Return the figures of the test rows, as ``huggingface_hub.EvalResult``.
+
+    None claims to be verified.
 
     A dataset that is not on the hub has its name in the place of its id.
     """
@@ -237,7 +241,7 @@ def results(record: dict[str, Any]) -> list[Any]:
 
 
 def named_figures(record: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Of FIGURES those that the record has; with more than two classes, none is positive."""
+    """Return those of FIGURES that the record has; with more than two classes, none is positive."""
     positive = flat(positive_class(record))
     return [
         (key, f"{title} of {positive}" if key in OF_POSITIVE else title, kind)
@@ -247,14 +251,17 @@ def named_figures(record: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def arguments(key: str, record: dict[str, Any]) -> dict[str, str] | None:
-    """How a figure is averaged over the classes; None where there is nothing to choose."""
+    """Return how a figure is averaged over the classes; None where there is nothing to choose."""
     if key in OF_POSITIVE:
         return {"average": "binary", "pos_label": flat(positive_class(record))}
     return {"average": "macro"} if key == "macro_f1" else None
 
 
 def positive_class(record: dict[str, Any]) -> str:
-    """The class of F1, precision and recall: the one named for the evaluation, or the last."""
+    """Return the class of F1, precision and recall.
+
+    The one named for the evaluation, or the last.
+    """
     labels = record["meta_info"]["dataset_info"]["labels"]
     return record["run_info"]["options"].get("positive_label") or labels[-1]
 
@@ -314,7 +321,7 @@ def training(record: dict[str, Any]) -> list[str]:
 
 
 def round_trip_sentence(check: dict[str, Any]) -> str:
-    """How exactly the saved model answers as the trained one did."""
+    """Return how exactly the saved model answers as the trained one did."""
     return (
         "Loaded from this directory in a new process, the model gives the logits that it gave when "
         f"it was trained: the largest difference is {check['reload_difference']:.3g}, "

@@ -58,7 +58,7 @@ class Checkpoints:
 
     @property
     def identity(self) -> Identity:
-        """What the training is of, as JSON knows it."""
+        """Return what the training is of, as JSON knows it."""
         if self._identity is None:
             self._identity = json.loads(json.dumps(self.identify(), default=str))
         return self._identity

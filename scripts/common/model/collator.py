@@ -78,7 +78,10 @@ def logits(model: Any, rows: Sequence[dict[str, Any]], padding: Padding) -> Any:
 
 
 def on_device(model: Any) -> Any:
-    """The model on the device to compute on: the GPU that the job was given, else the CPU."""
+    """Return the model on the device to compute on.
+
+    The GPU that the job was given, else the CPU.
+    """
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

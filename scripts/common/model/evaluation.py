@@ -199,7 +199,7 @@ def add_options(parser: ArgumentParser) -> None:
 def evaluate(
     predict: Predict, splits, names: list[str], positive: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Metrics of validation and test, and the predictions of the test rows.
+    """Return metrics of validation and test, and the predictions of the test rows.
 
     Args:
         predict: takes the rows of a split; returns ``probabilities``, shape (rows, classes), and

@@ -49,7 +49,7 @@ class Classifier:
 
     @property
     def pretrained_head(self) -> bool:
-        """Whether the head came with the model, for the same classes: no seed draws it."""
+        """Return whether the head came with the model, for the same classes: no seed draws it."""
         return not self.drawn
 
     def head_record(self) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def silence_transformers(transformers) -> None:
 
 
 def head_modules(model, drawn: list[str]) -> list[str]:
-    """Names of the modules of a classifier that are no part of the pretrained weights.
+    """Return names of the modules of a classifier that are no part of the pretrained weights.
 
     They are the modules beside the backbone, and those inside it whose weights the checkpoint
     lacked (a pooler, for instance). Read off the model since their names differ: score, classifier,
@@ -313,7 +313,9 @@ def has_parameters(module) -> bool:
 
 
 def linear_layers(model) -> list[str]:
-    """Full names of the linear layers of the backbone, the pooler left out: what LoRA can adapt.
+    """Return full names of the linear layers of the backbone, the pooler left out.
+
+    What LoRA can adapt.
 
     GPT-2 calls its linear layers Conv1D. A pooler is no layer of the backbone: where the checkpoint
     lacks it, it is part of the head (``head_modules``), and else it stays as it is.
@@ -326,7 +328,7 @@ def linear_layers(model) -> list[str]:
 
 
 def norms(model) -> list[str]:
-    """Full names of the normalisation layers of the backbone: LayerNorm, LlamaRMSNorm ..."""
+    """Return full names of the normalisation layers of the backbone: LayerNorm, LlamaRMSNorm ..."""
     return [
         name for name, module in backbone_modules(model) if type(module).__name__.endswith("Norm")
     ]

@@ -69,7 +69,10 @@ class Layout:
         return laid.index_copy(0, self.places, packed[0]).unflatten(0, (rows, longest))
 
     def packed(self, value: Any) -> Any:
-        """An argument of a layer, packed if it has a place for each token; tuples in parts."""
+        """Return an argument of a layer, packed if it has a place for each token.
+
+        Tuples in parts.
+        """
         if isinstance(value, tuple):
             return tuple(self.packed(part) for part in value)
         if not isinstance(value, torch.Tensor) or value.ndim < 2:
@@ -184,7 +187,7 @@ class Packing:
         attention_mask: torch.Tensor | None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
-        """Attention within each text, in the form that transformers wants.
+        """Return attention within each text, in the form that transformers wants.
 
         Args:
             module: the attention layer.
@@ -209,7 +212,7 @@ class Packing:
     def attention_of_read(
         self, module: Any, query: Any, key: Any, value: Any, kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """Attention of the tokens that are read; 0 for the others."""
+        """Return attention of the tokens that are read; 0 for the others."""
         layout, which = self.current(), self.read
         assert which is not None
         read = layout.read(which)
@@ -263,7 +266,10 @@ def layers_of(classifier: Any) -> Any:
 
 
 def hidden_layers(modules: Any) -> bool:
-    """Whether modules may be the layers of a transformer: of one class, with modules within."""
+    """Return whether modules may be the layers of a transformer.
+
+    Of one class, with modules within.
+    """
     return len({type(each) for each in modules}) == 1 and all(any(m.children()) for m in modules)
 
 

@@ -53,7 +53,7 @@ class Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, dropped):
-        """The rows with ``dropped`` of LEVELS elements set to 0."""
+        """Return the rows with ``dropped`` of LEVELS elements set to 0."""
         bits = random_bits(rows.shape)
         ctx.save_for_backward(bits)
         ctx.dropped = dropped
@@ -61,25 +61,28 @@ class Dropout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        """The gradient, 0 where the elements were."""
+        """Return the gradient, 0 where the elements were."""
         (bits,) = ctx.saved_tensors
         return grad * mask(bits, ctx.dropped, grad.dtype), None
 
 
 def fast_dropout(rows: torch.Tensor, probability: float) -> torch.Tensor:
-    """Inverted dropout (Srivastava et al. 2014) of rows of any shape, on the CPU."""
+    """Return inverted dropout (Srivastava et al. 2014) of rows of any shape, on the CPU."""
     return Dropout.apply(rows, round(probability * LEVELS))
 
 
 def random_bits(shape: torch.Size) -> torch.Tensor:
-    """An int16 of random bits for each element, of torch's own generator: a seed draws them."""
+    """Return an int16 of random bits for each element, of torch's own generator.
+
+    A seed draws them.
+    """
     count = shape.numel()
     drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
     return drawn.view(torch.int16)[:count].view(shape)
 
 
 def mask(bits: torch.Tensor, dropped: int, dtype: torch.dtype) -> torch.Tensor:
-    """0 for the elements to drop, and what the others are multiplied with."""
+    """Return 0 for the elements to drop, and what the others are multiplied with."""
     kept = torch.ge(bits, dropped - LEVELS // 2, out=torch.empty(bits.shape, dtype=dtype))
     return kept.mul_(LEVELS / (LEVELS - dropped))
 
@@ -92,7 +95,7 @@ TYPES = (torch.float32, torch.bfloat16)  # fp16 is for GPUs
 def onednn_linear(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> Any:
-    """``rows @ weight.T + bias``, without a gradient.
+    """Return ``rows @ weight.T + bias``, without a gradient.
 
     Args:
         rows: shape (..., inputs).
@@ -108,7 +111,7 @@ def onednn_linear(
 
 
 def flat(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of shape (..., columns) as (rows, columns)."""
+    """Return rows of shape (..., columns) as (rows, columns)."""
     return rows.reshape(-1, rows.shape[-1])
 
 
@@ -117,13 +120,13 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, weight, bias):
-        """The outputs; the rows are kept only where the weight is trained."""
+        """Return the outputs; the rows are kept only where the weight is trained."""
         ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
         return onednn_linear(rows, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
-        """The gradients of rows, weight and bias."""
+        """Return the gradients of rows, weight and bias."""
         rows, weight = ctx.saved_tensors
         of_rows, of_weight, of_bias = ctx.needs_input_grad
         return (
@@ -142,7 +145,7 @@ class Lora(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, rows, dropped, weight, bias, a, b, scale):
-        """``rows @ weight.T + bias + scale * dropped @ a.T @ b.T``.
+        """Return ``rows @ weight.T + bias + scale * dropped @ a.T @ b.T``.
 
         Args:
             ctx: of autograd.
@@ -164,7 +167,10 @@ class Lora(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        """The gradients of rows, of dropped rows, and of both matrices; the rest is frozen."""
+        """Return the gradients of rows, of dropped rows, and of both matrices.
+
+        The rest is frozen.
+        """
         adapted, low, weight, a, b = ctx.saved_tensors
         grad = grad.contiguous()
         of_low = flat(onednn_linear(grad, b.t())).mul_(ctx.scale)
@@ -305,7 +311,10 @@ def edge(mask: torch.Tensor) -> torch.Tensor:
 
 
 def linear_modules(layers: Any) -> Iterator[Any]:
-    """The linear layers within layers; of an adapter that wraps one, the adapter as a whole."""
+    """Yield the linear layers within layers.
+
+    Of an adapter that wraps one, the adapter as a whole.
+    """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)

@@ -16,7 +16,9 @@ PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 def options(
     bits: str | None, precision: str, directory: Path, kind: str = "adapter"
 ) -> dict[str, Any] | None:
-    """The options of a ``BitsAndBytesConfig``, as JSON knows them; None without quantisation.
+    """Return the options of a ``BitsAndBytesConfig``, as JSON knows them.
+
+    None without quantisation.
 
     4 bits are NormalFloat with double quantisation, as in QLoRA (arXiv 2305.14314); 8 bits are
     LLM.int8() (arXiv 2208.07339). The head and poolers are trained, so they stay whole.
@@ -63,7 +65,7 @@ def require_bitsandbytes() -> None:
 
 
 def trained_in_full(directory: Path) -> list[str]:
-    """Names of the modules beside the backbone, and of poolers."""
+    """Return names of the modules beside the backbone, and of poolers."""
     import torch
     import transformers
 

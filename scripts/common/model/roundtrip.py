@@ -76,7 +76,7 @@ def choose_padding(model: Any, rows: Any, token_id: int) -> tuple[Padding, float
 
 
 def rounding(model: Any) -> float:
-    """How far a probability or a logit may move for no other reason than rounding."""
+    """Return how far a probability or a logit may move for no other reason than rounding."""
     return QUANTIZED_ROUNDING if getattr(model, "is_quantized", False) else ROUNDING
 
 

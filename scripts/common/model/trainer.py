@@ -124,7 +124,7 @@ class AcceleratorMemory(transformers.TrainerCallback):
         return max(peak, self.peak_before)
 
     def summary(self) -> dict[str, int]:
-        """Mean, 99th percentile and peak, under the names of PEFT's suite; whole bytes."""
+        """Return mean, 99th percentile and peak, under the names of PEFT's suite; whole bytes."""
         return {
             "accelerator_memory_reserved_avg": int(np.mean(self.reserved)),
             "accelerator_memory_max": self.peak(),
@@ -293,14 +293,17 @@ class ResumableTrainer(transformers.Trainer):
         return trained | dict(self.model.named_buffers())
 
     def agreed(self, yes: bool) -> bool:
-        """Whether any process of this training says yes; all of them ask at the same step."""
+        """Return whether any process of this training says yes.
+
+        All of them ask at the same step.
+        """
         if self.args.world_size == 1:
             return yes
         answers = self.accelerator.gather(torch.tensor([yes], device=self.args.device))
         return bool(answers.any())
 
     def summed(self, counts: dict[str, int]) -> dict[str, int]:
-        """Counts of this process as counts of all processes of this training."""
+        """Return counts of this process as counts of all processes of this training."""
         if self.args.world_size == 1:
             return counts
         own = torch.tensor([list(counts.values())], device=self.args.device)

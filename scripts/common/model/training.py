@@ -21,7 +21,7 @@ from common.model.models import base_model
 
 
 def loss_function(model, settings: Settings, labels: list[int]) -> Callable[..., Any] | None:
-    """Cross-entropy over a step of the optimiser, its classes weighted or not.
+    """Return cross-entropy over a step of the optimiser, its classes weighted or not.
 
     The models' own losses are means over a batch, which the Trainer (transformers 5.23) adds up
     over accumulated batches: twice the gradient for two of them. This one divides by the rows of
@@ -76,7 +76,7 @@ class ThroughputCounter:
 
     @property
     def padding_share(self) -> float:
-        """The share of padding among the positions that were computed, from 0 to 1."""
+        """Return the share of padding among the positions that were computed, from 0 to 1."""
         return round(1 - self.tokens / self.positions, 4) if self.positions else 0.0
 
     def state(self) -> dict[str, int]:
@@ -143,7 +143,7 @@ class Settings:
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the best epoch is kept; to stop early is to keep it."""
+        """Return whether the best epoch is kept; to stop early is to keep it."""
         return self.keep == "best" or self.patience is not None
 
     def __post_init__(self) -> None:
@@ -343,7 +343,7 @@ def steps_per_epoch(rows: int, settings: Settings) -> int:
 
 
 def optimizer(model, settings: Settings) -> Any:
-    """AdamW with LoRA+, where B learns faster than A; None for the Trainer's own AdamW.
+    """Return AdamW with LoRA+, where B learns faster than A; None for the Trainer's own AdamW.
 
     Raises:
         InputError: the model has no LoRA matrices.
@@ -372,7 +372,7 @@ def schedules(model) -> list[Any]:
 
 
 def arguments(settings: Settings, seed: int, folder: str):
-    """The settings in the Trainer's words."""
+    """Return the settings in the Trainer's words."""
     import torch
     import transformers
 

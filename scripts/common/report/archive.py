@@ -14,7 +14,7 @@ RESULTS = "results"
 
 @contextmanager
 def results_of(place: str) -> Iterator[Path]:
-    """The results directory that a place means; one out of a revision is there for the while.
+    """Yield the results directory that a place means; one out of a revision is there for the while.
 
     Args:
         place: a directory, which wins; a git revision, whose ``results`` are meant; or both, as

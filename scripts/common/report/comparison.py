@@ -31,7 +31,10 @@ def tfidf_of(found: Found) -> Found | None:
 
 
 def reference_difference(found: Found, variant: Found, other: Found | None) -> Found | None:
-    """The comparison of a variant with another, the first less the second; None without another."""
+    """Return the comparison of a variant with another, the first less the second.
+
+    None without another.
+    """
     if other is None or other is variant:
         return None
     return pair(found, variant["name"], other["name"])
@@ -51,7 +54,10 @@ def shown_comparisons(found: Found) -> Iterator[Found]:
 
 
 def doubts(found: Found) -> list[str]:
-    """The reasons for doubt in the tables of a dataset, each once; not those of other pairs."""
+    """Return the reasons for doubt in the tables of a dataset, each once.
+
+    Not those of other pairs.
+    """
     return sorted({reason for each in shown_comparisons(found) if (reason := doubt(each))})
 
 
@@ -74,7 +80,7 @@ WHOLE_NUMBERS = ("seeds", "rows", "position", "trainable_parameters", "peak_memo
 
 
 def by_variant(verdicts: Found) -> "pd.DataFrame":
-    """One row per dataset and variant, in the order of the config, all figures unrounded.
+    """Return one row per dataset and variant, in the order of the config, all figures unrounded.
 
     Args:
         verdicts: verdicts.json; what it holds beyond the columns is left out.
@@ -91,7 +97,7 @@ def by_variant(verdicts: Found) -> "pd.DataFrame":
 
 
 def row(dataset: str, found: Found, variant: Found) -> Found:
-    """One variant: its figure, its standing, what it is held against, its costs."""
+    """Return one variant: its figure, its standing, what it is held against, its costs."""
     metric = found["metric"]
     return {
         "dataset": dataset,
@@ -122,7 +128,10 @@ def difference_columns(name: str, contrast: Found | None) -> Found:
 
 
 def share_of_gap(contrast: Found) -> Found:
-    """The columns of the share of the gap from head to full; all empty where there is none."""
+    """Return the columns of the share of the gap from head to full.
+
+    All empty where there is none.
+    """
     return {
         "share_of_gap" if key == "share" else f"share_of_gap_{key}": contrast.get(key)
         for key in SHARE
@@ -141,7 +150,10 @@ def range_columns(verdicts: Found) -> list[str]:
 
 
 def ranges(verdicts: Found) -> dict[Cell, Found]:
-    """The columns of ``range_columns`` by cell or baseline; a metric that it lacks is left out."""
+    """Return the columns of ``range_columns`` by cell or baseline.
+
+    A metric that it lacks is left out.
+    """
     return {
         Cell(dataset, variant["model"] or "", variant["variant"], seed): {
             f"{metric}_{end}": variant["metrics"][metric]["cells"][place][end]
@@ -227,7 +239,7 @@ def rows_line(rows: "pd.DataFrame") -> str:
 def main_table(
     found: Found, rows: "pd.DataFrame", published: list[Reference], confidence: float
 ) -> "pd.DataFrame":
-    """One line per variant: its figure with its interval, differences, letters and costs.
+    """Return one line per variant: its figure with its interval, differences, letters and costs.
 
     Published results follow, each a line of its own, whatever its names.
     """
@@ -266,7 +278,10 @@ def figure(measured: Found) -> str:
 
 
 def difference(found: Found, variant: Found, other: Found | None) -> str:
-    """A difference with its verdict: +0.036, better; marked where the test is not assured."""
+    """Return a difference with its verdict: +0.036, better.
+
+    Marked where the test is not assured.
+    """
     contrast = reference_difference(found, variant, other)
     return (
         f"{apart(contrast)}, {outcome(contrast)}{'?' if doubt(contrast) else ''}"
@@ -287,7 +302,10 @@ def notes(found: Found) -> list[str]:
 def metrics_table(
     rows: "pd.DataFrame", metrics: list[str], published: list[Reference]
 ) -> "pd.DataFrame":
-    """One line per variant: metrics with their spread over seeds, and what its weights are."""
+    """Return one line per variant.
+
+    Metrics with their spread over seeds, and what its weights are.
+    """
     import pandas as pd
 
     lines = [
@@ -334,7 +352,10 @@ def clean_line(rows: "pd.DataFrame") -> list[str]:
 
 
 def marks(group: "pd.DataFrame") -> str:
-    """Notes beside the name of a variant: a base that is no coin, and seeds that collapsed."""
+    """Return notes beside the name of a variant.
+
+    A base that is no coin, and seeds that collapsed.
+    """
     own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
     redrawn = group["kind"].ne("baseline") & group["head_origin"].eq("redrawn")
     said = " (head of the model)" if own.all() else ""
@@ -383,7 +404,10 @@ def sources(published: list[Reference]) -> list[str]:
 
 
 def spread(values: "pd.Series", digits: int = 3) -> str:
-    """Mean ± standard deviation; the mean alone of a single value; empty where there is none."""
+    """Return mean ± standard deviation; the mean alone of a single value.
+
+    Empty where there is none.
+    """
     values = values.dropna().astype(float)
     if values.empty:
         return ""

@@ -53,12 +53,12 @@ class Difference:
 
     @property
     def shift(self) -> float | None:
-        """What it grew by, after - before; None where one of them is missing."""
+        """Return what it grew by, after - before; None where one of them is missing."""
         return None if self.before is None or self.after is None else self.after - self.before
 
     @property
     def verdict(self) -> str:
-        """In words, what the corrected test tells."""
+        """Return the outcome of the corrected test in words."""
         if self.p_holm is None or self.shift is None:
             return "not tested"
         if self.p_holm > ALPHA:
@@ -131,7 +131,7 @@ def read_answers(
 
 
 def difference_of_rows(before: pd.DataFrame, after: pd.DataFrame) -> str:
-    """How the test rows differ by id and label, in words; "" where they do not."""
+    """Return how the test rows differ by id and label, in words; "" where they do not."""
     keys = [set(frame["label"].items()) for frame in (before, after)]
     if keys[0] == keys[1]:
         return ""
@@ -142,7 +142,7 @@ def difference_of_rows(before: pd.DataFrame, after: pd.DataFrame) -> str:
 def of_variant(
     cells: Sequence[Cell], metric: str, records: list[Pair], answered: list[Answers]
 ) -> Difference:
-    """One metric of one variant in A and B, on average over the seeds that both have.
+    """Return one metric of one variant in A and B, on average over the seeds that both have.
 
     Student's test that minds rows and seeds: ``significance.compare``. Equal seeds in A and B are
     taken for different ones, which errs on the side of no difference.

@@ -14,7 +14,10 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
 
 def letters_per_class(classes: int) -> int:
-    """How many letters of ``ALPHABET`` a class number takes: 1 up to 64 classes, 2 up to 4,096."""
+    """Return how many letters of ``ALPHABET`` a class number takes.
+
+    1 up to 64 classes, 2 up to 4,096.
+    """
     letters = 1
     while len(ALPHABET) ** letters < classes:
         letters += 1
@@ -22,7 +25,7 @@ def letters_per_class(classes: int) -> int:
 
 
 def encode(numbers: "np.ndarray", classes: int) -> str:
-    """Class numbers as one string, ``letters_per_class(classes)`` letters each.
+    """Return class numbers as one string, ``letters_per_class(classes)`` letters each.
 
     Args:
         numbers: shape (rows,), from 0.
@@ -57,7 +60,7 @@ def disputed(predictions: "np.ndarray", labels: "np.ndarray", weights: "np.ndarr
 
 
 def shortened(texts: list[str], size: int) -> tuple[list[str], int]:
-    """As many of the texts, from the first on, as fit.
+    """Return as many of the texts, from the first on, as fit.
 
     Args:
         texts: in the order of their worth.

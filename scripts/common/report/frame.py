@@ -214,7 +214,7 @@ def read_seed(cell: Found, collapsed: list[int | None]) -> Seed:
 
 
 def read_bin(point: Found) -> Bin:
-    """One point of a reliability diagram."""
+    """Return one point of a reliability diagram."""
     return Bin(number(point["confidence"]), number(point["accuracy"]), int(point["rows"]))
 
 

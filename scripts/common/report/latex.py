@@ -32,7 +32,7 @@ Found = dict[str, Any]
 
 
 def escaped(text: Any) -> str:
-    """Text that LaTeX prints as it is, on one line."""
+    """Return text that LaTeX prints as it is, on one line."""
     return "".join(SPECIAL.get(sign, sign) for sign in flat(text))
 
 
@@ -68,7 +68,7 @@ def table(verdicts: Found, published: list[Found]) -> str:
 
 
 def row(cells: list[str]) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     return " & ".join(cells) + r" \\"
 
 
@@ -94,13 +94,16 @@ def figure(measured: Found) -> str:
 
 
 def marks(variant: Found) -> list[str]:
-    """The signs beside the name of a variant: a base that is no coin, and seeds that collapsed."""
+    """Return the signs beside the name of a variant.
+
+    A base that is no coin, and seeds that collapsed.
+    """
     own = variant["kind"] == "base" and not variant["untrained_head"]
     return [*[OWN_HEAD] * own, *[COLLAPSED] * bool(variant["collapsed"])]
 
 
 def raised(*signs: str) -> str:
-    """Signs above the line, for a text; nothing where there are none."""
+    """Return signs above the line, for a text; nothing where there are none."""
     return f"$^{{{' '.join(signs)}}}$" if signs else ""
 
 

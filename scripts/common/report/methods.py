@@ -66,7 +66,7 @@ def text(verdicts: Record, preparations: dict[str, Record], records: list[Record
 
 
 def data(dataset: str, found: Record, records: list[Record]) -> str:
-    """One dataset: source, rows, policy on duplicates, splits."""
+    """Return one dataset: source, rows, policy on duplicates, splits."""
     record = next(each for each in records if each["cell"]["dataset"] == dataset)
     settings, splits = found["settings"], found["splits"]
     read = sum(part["rows"] for part in found["found"].values())
@@ -85,7 +85,10 @@ def data(dataset: str, found: Record, records: list[Record]) -> str:
 
 
 def size(name: str, part: Record, found: Record) -> str:
-    """The rows of a split: test 300 of 1,114 (ham 265, spam 35); of itself where all were taken."""
+    """Return the rows of a split: test 300 of 1,114 (ham 265, spam 35).
+
+    Of itself where all were taken.
+    """
     left = found.get("rows", {}).get("not_drawn", {}).get(name, 0)
     of = f" of {part['rows'] + left:,}" if left else ""
     classes = ", ".join(f"{label} {rows:,}" for label, rows in part["classes"].items())
@@ -121,7 +124,7 @@ def variants(records: list[Record]) -> list[str]:
 
 
 def trained(record: Record) -> str:
-    """How one cell was trained."""
+    """Return how one cell was trained."""
     run, cell = record["run_info"], record["cell"]
     peft = run.get("peft_config") or {}
     made = [f"{key} {plain(peft[key])}" for key in PEFT_KEYS if is_set(peft.get(key))]
@@ -209,7 +212,7 @@ def tested(found: Record) -> int:
 
 
 def software(records: list[Record]) -> list[str]:
-    """Versions and hardware; each once, however many cells it made."""
+    """Return versions and hardware; each once, however many cells it made."""
     lines: dict[str, None] = {}
     for record in records:
         meta = record["meta_info"]

@@ -58,7 +58,7 @@ class Standing:
 
 
 def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] = ()) -> Standing:
-    """How far a cell or baseline is.
+    """Return how far a cell or baseline is.
 
     Figures that tell of an earlier training than the one on the disk do not count, nor do those in
     a file that is damaged.
@@ -103,7 +103,9 @@ def train_time(path: Path) -> float:
 
 
 def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
-    """The stages of a cell, one after the other; before its first result, also those it waits for.
+    """Return the stages of a cell, one after the other.
+
+    Before its first result, also those it waits for.
 
     A dataset that is read from a local path is never fetched: there is no log of it either.
     """

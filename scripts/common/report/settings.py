@@ -80,7 +80,10 @@ def changes(before: Flat, after: Flat) -> list[Change]:
 
 
 def written(value: Any) -> str:
-    """A setting as one would write it; the first digits of a hash; `none` where there is none."""
+    """Return a setting as one would write it; the first digits of a hash.
+
+    `none` where there is none.
+    """
     if value is None:
         return "none"
     if isinstance(value, str):

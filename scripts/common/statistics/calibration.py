@@ -61,7 +61,9 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
 def expected_calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> float:
-    """The mean distance of accuracy and confidence, over bins, weighted by their rows; 0 to 1.
+    """Return the mean distance of accuracy and confidence, over bins, weighted by their rows.
+
+    0 to 1.
 
     Naeini, Cooper and Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian
     binning", AAAI; of the predicted class, as in Guo et al. 2017, equation 3.

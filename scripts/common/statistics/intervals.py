@@ -57,7 +57,7 @@ def bootstrap_intervals(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, dict[str, Intervals]]:
-    """Intervals of any metrics: of each cell, and of the mean over the seeds of a variant.
+    """Return intervals of any metrics: of each cell, and of the mean over the seeds of a variant.
 
     They are percentiles of a Bayesian bootstrap, stratified by label (Rubin 1981, "The Bayesian
     bootstrap", Ann. Stat. 9, 130-134), in which each class has one row more, spread evenly over
@@ -118,7 +118,7 @@ def of_cells(drawn: np.ndarray, level: float) -> Intervals:
 def with_prior_rows(
     labels: np.ndarray, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, answers and prior weights, with a row more for each class and answer.
+    """Return labels, answers and prior weights, with a row more for each class and answer.
 
     All cells answer an added row alike: of a variant's seeds nothing says that they would differ.
     """
@@ -135,7 +135,7 @@ def with_prior_rows(
 def bayesian_weights(
     labels: np.ndarray, prior: np.ndarray, resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Dirichlet weights of the rows within each class, in blocks of resamples.
+    """Yield dirichlet weights of the rows within each class, in blocks of resamples.
 
     Args:
         labels: shape (rows,).
@@ -171,7 +171,10 @@ def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> Interval
 
 
 def holding(value: float, interval: Interval) -> Interval:
-    """The interval, widened to hold a value: of all rows right, a bootstrap stays below 1."""
+    """Return the interval, widened to hold a value.
+
+    Of all rows right, a bootstrap stays below 1.
+    """
     return Interval(min(interval.low, value), max(interval.high, value))
 
 
@@ -194,7 +197,10 @@ def decimals(half_width: float, most: int = 4) -> int:
 
 
 def rounded(value: float, interval: Interval) -> str:
-    """A value and its interval with the digits that the interval supports: 0.87 (0.83 to 0.91)."""
+    """Return a value and its interval with the digits that the interval supports.
+
+    0.87 (0.83 to 0.91).
+    """
     digits = decimals((interval.high - interval.low) / 2)
     # Adding 0 makes 0 of -0, which rounding leaves of a small negative value.
     value, low, high = (round(each, digits) + 0.0 for each in (value, interval.low, interval.high))
@@ -202,7 +208,9 @@ def rounded(value: float, interval: Interval) -> str:
 
 
 def signed(value: float, interval: Interval) -> str:
-    """A difference with its sign, and the digits that its interval supports: +0.036; 0.00 has none.
+    """Return a difference with its sign, and the digits that its interval supports: +0.036.
+
+    0.00 has none.
 
     One that rounds to nothing shows none, since its sign is as uncertain as all the rest of it.
     """

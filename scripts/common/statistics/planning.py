@@ -104,7 +104,10 @@ def reason(rows: int | None, seeds: int | None) -> str:
 
 
 def steps(most: int) -> np.ndarray:
-    """Whole numbers from 2, at most 1 % apart where they are above 100: no estimate is better."""
+    """Return whole numbers from 2, at most 1 % apart where they are above 100.
+
+    No estimate is better.
+    """
     return np.unique(np.geomspace(2, most, math.ceil(math.log(most / 2) / 0.00995)).round())
 
 

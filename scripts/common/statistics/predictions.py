@@ -31,7 +31,7 @@ class Cell:
 
     @property
     def predictions(self) -> np.ndarray:
-        """The class numbers of the largest probabilities, shape (rows,)."""
+        """Return the class numbers of the largest probabilities, shape (rows,)."""
         return SINGLE_LABEL.decode(self.probabilities)
 
 

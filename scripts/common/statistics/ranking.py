@@ -48,7 +48,7 @@ class GapShare:
 def share_of_gap(
     adapter: Measured, head: Measured, full: Measured, level: float = 0.95
 ) -> GapShare:
-    """(adapter - head) / (full - head), with Fieller's interval.
+    """Return (adapter - head) / (full - head), with Fieller's interval.
 
     Args:
         adapter: the variant that may close the gap; all three measured together.
@@ -111,7 +111,7 @@ Record = dict[str, Any]  # of metrics.json
 def exact_limits(
     answered: dict[str, np.ndarray], labels: np.ndarray, metric: str
 ) -> dict[tuple[str, str], float]:
-    """By pair, the p-value that an exact test of the answers allows at least.
+    """Return the least p-value that an exact test allows, by pair.
 
     Args:
         answered: by variant, class numbers, shape (seeds, rows).
@@ -166,7 +166,7 @@ def described(
     right: dict[str, np.ndarray],
     level: float,
 ) -> Found:
-    """One comparison, as verdicts.json holds it.
+    """Return one comparison, as verdicts.json holds it.
 
     Args:
         pair: of two variants.
@@ -286,12 +286,15 @@ def drop_references_from_top(found: Found) -> None:
 
 
 def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Measured]:
-    """Both variants of a comparison."""
+    """Return both variants of a comparison."""
     return measured[pair.a], measured[pair.b]
 
 
 def reference_variants(groups: dict[str, list[Cell]]) -> set[str]:
-    """Variants that nobody would choose: the majority class, and heads that were never trained."""
+    """Return variants that nobody would choose.
+
+    The majority class, and heads that were never trained.
+    """
     return {name for name, group in groups.items() if name == APART or untrained(group)}
 
 
@@ -305,7 +308,10 @@ def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:
 
 
 def as_variant(name: str, group: list[Cell]) -> Variant:
-    """A variant as it is measured; one whose seeds are one and the same model has one of them."""
+    """Return a variant as it is measured.
+
+    One whose seeds are one and the same model has one of them.
+    """
     probabilities = np.stack([cell.probabilities for cell in group])
     fixed = group[0].identity["seed"] is None
     # A head that came with the model: seeds have nothing to draw.
@@ -316,7 +322,7 @@ def as_variant(name: str, group: list[Cell]) -> Variant:
 
 
 def kind(group: list[Cell]) -> str:
-    """baseline, base, adapter, head or full."""
+    """Return baseline, base, adapter, head or full."""
     if group[0].identity["seed"] is None:
         return "baseline"
     return group[0].record["run_info"].get("kind", "base")
@@ -352,7 +358,7 @@ def seeds_of(group: list[Cell], holds: Callable[[Record], object] | None = None)
 
 
 def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: float) -> Found:
-    """One metric of one variant: its mean with an interval, each seed, and their spread."""
+    """Return one metric of one variant: its mean with an interval, each seed, and their spread."""
     if measured.metric == "accuracy":
         ranges = of_shares(measured, level)
     around, known = interval_of(measured, ranges, level)
@@ -377,7 +383,7 @@ def figures(measured: Measured, ranges: Intervals, group: list[Cell], level: flo
 
 
 def of_shares(measured: Measured, level: float) -> Intervals:
-    """Those of accuracy, a share of rows: Wilson's, of each model and of their mean."""
+    """Return those of accuracy, a share of rows: Wilson's, of each model and of their mean."""
     values = [*measured.values, measured.mean]
     hits = [round(float(value) * measured.rows) for value in values]
     *each, mean = [intervals.wilson(number, measured.rows, level) for number in hits]
@@ -399,7 +405,10 @@ def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[In
 
 
 def calibrated(labels: np.ndarray, group: list[Cell]) -> Found:
-    """Means over seeds; the points of the diagram are those of all seeds' answers together."""
+    """Return means over seeds.
+
+    The points of the diagram are those of all seeds' answers together.
+    """
     each = [cell.probabilities for cell in group]
     points = calibration.reliability(np.tile(labels, len(each)), np.concatenate(each))
     numbers = {key: value.tolist() for key, value in vars(points).items()}
@@ -493,7 +502,10 @@ def is_supported(found: GapShare, significant: bool) -> GapShare:
 
 
 def rounded_floats(value: Any) -> Any:
-    """The same with floats of ten significant digits: the last bits are an accident of order."""
+    """Return the same with floats of ten significant digits.
+
+    The last bits are an accident of order.
+    """
     if isinstance(value, dict):
         return {key: rounded_floats(inner) for key, inner in value.items()}
     if isinstance(value, list):

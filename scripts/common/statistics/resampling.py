@@ -55,7 +55,7 @@ class Measured:
 
     @property
     def mean(self) -> float:
-        """The mean over seeds."""
+        """Return the mean over seeds."""
         return float(self.values.mean())
 
 
@@ -72,7 +72,7 @@ def measure(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Measured]:
-    """One metric of all variants, on the same resamples of the test rows.
+    """Return one metric of all variants, on the same resamples of the test rows.
 
     Args:
         labels: the true class numbers, shape (rows,).
@@ -100,7 +100,9 @@ def measure_all(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, dict[str, Measured]]:
-    """Several metrics at once, for little more than the price of one: their counts are the same.
+    """Return several metrics at once, for little more than the price of one.
+
+    Their counts are the same.
 
     Args:
         labels: as for ``measure``; so are the arguments that follow.
@@ -159,7 +161,7 @@ def check(labels: np.ndarray, variants: list[Variant]) -> None:
 
 
 def bootstrap_weights(labels: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each row is in each resample, in blocks of resamples; stratified by label.
+    """Yield how often each row is in each resample, in blocks of resamples; stratified by label.
 
     The rows of a class are drawn from that class: the test rows were split off with fixed shares,
     so chance did not choose those either. Of a class with n rows n - 1 are drawn, each weighing
@@ -195,7 +197,7 @@ def scores(
     positive: int | None = None,
     weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Some metrics of several cells, under several weightings of the rows.
+    """Return some metrics of several cells, under several weightings of the rows.
 
     Args:
         labels: shape (rows,).

@@ -43,7 +43,10 @@ class Comparison:
 
     @property
     def seeds_known(self) -> bool:
-        """Whether the test minds the seeds; if not, it tells of these trained models alone."""
+        """Return whether the test minds the seeds.
+
+        If not, it tells of these trained models alone.
+        """
         return self.contrast.seeds_known
 
     def significant(self, alpha: float = 0.05) -> bool:
@@ -116,7 +119,9 @@ def compare_all(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values: rejecting those at most alpha errs at all in alpha of families at most.
+    """Return adjusted p-values.
+
+    Rejecting those at most alpha errs at all in alpha of families at most.
 
     Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6, 65-70:
     the i-th smallest of m is multiplied by m - i + 1, and is at least its predecessor.
@@ -264,5 +269,5 @@ def without(group: frozenset[str], pair: frozenset[str]) -> list[frozenset[str]]
 
 
 def letter(number: int) -> str:
-    """a, b, ..., z, then (26), (27), ..."""
+    """Return a, b, ..., z, then (26), (27), ..."""
     return ascii_lowercase[number] if number < len(ascii_lowercase) else f"({number})"

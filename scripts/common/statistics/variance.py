@@ -81,11 +81,11 @@ class Contrast:
 
     @property
     def standard_error(self) -> float:
-        """Of the value, from rows and seeds."""
+        """Return the standard error of the value, from rows and seeds."""
         return math.sqrt(self.rows_variance + self.seeds_variance)
 
     def interval(self, level: float = 0.95) -> Interval:
-        """Student's interval of the value."""
+        """Return Student's interval of the value."""
         half = stats.t.ppf((1 + level) / 2, self.df) * self.standard_error
         return Interval(float(self.value - half), float(self.value + half))
 
@@ -164,7 +164,7 @@ def contrast(parts: Iterable[tuple[Measured, float]]) -> Contrast:
 
 
 def freedom(variance, parts: Sequence[tuple]) -> np.ndarray:
-    """Degrees of freedom of a variance of which some parts have few.
+    """Return degrees of freedom of a variance of which some parts have few.
 
     Of these parts together they are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114). He
     divides those by the square of their share in the whole; here they are divided by the share, or

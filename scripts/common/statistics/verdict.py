@@ -28,12 +28,12 @@ def by_position(found: Found) -> list[Found]:
 
 
 def leaders(found: Found) -> list[Found]:
-    """Those tied for first, best mean first; one of them where there is no tie."""
+    """Return those tied for first, best mean first; one of them where there is no tie."""
     return [variant for variant in by_position(found) if variant["tied_for_first"]]
 
 
 def trained(variants: list[Found]) -> list[Found]:
-    """Those of them that were trained."""
+    """Return those of them that were trained."""
     return [variant for variant in variants if variant["kind"] not in UNTRAINED]
 
 
@@ -53,7 +53,7 @@ def clearly_below(found: Found, variant: Found) -> bool:
 
 
 def unconfirmed(found: Found) -> list[Found]:
-    """Yardsticks that are not tied for first, and that no test tells from the best."""
+    """Return yardsticks that are not tied for first, and that no test tells from the best."""
     best, *rest = by_position(found)
     return [
         variant
@@ -64,7 +64,9 @@ def unconfirmed(found: Found) -> list[Found]:
 
 
 def chosen(found: Found) -> Found:
-    """What to use: what costs no training and is tied for first, else the cheapest near the best.
+    """Return what to use.
+
+    What costs no training and is tied for first, else the cheapest near the best.
 
     What a trained variant beats is not chosen, though it be tied with the best mean: a best mean of
     widely differing seeds is tied with much. The majority class and untrained heads are chosen only
@@ -76,7 +78,10 @@ def chosen(found: Found) -> Found:
 
 
 def beaten_by(found: Found, variant: Found) -> list[Found]:
-    """The variants that are significantly better: of a yardstick all, else the trained ones."""
+    """Return the variants that are significantly better.
+
+    Of a yardstick all, else the trained ones.
+    """
     those = found["variants"] if is_trivial(variant) else trained(found["variants"])
     others = [other for other in those if other["name"] != variant["name"]]
     return [v for v in others if outcome(pair(found, v["name"], variant["name"])) == BETTER]
@@ -202,7 +207,7 @@ def fewest_seeds(found: Found) -> int | None:
 
 
 def too_few(found: Found) -> Iterator[str]:
-    """Of what should be far below the best, that which so few seeds cannot prove to be."""
+    """Yield what should be far below the best, and cannot be shown to be with so few seeds."""
     if rest := unconfirmed(found):
         named = listed([f"{v['name']} at {v['metrics'][found['metric']]['shown']}" for v in rest])
         yield (
@@ -256,7 +261,7 @@ def reversal_sentence(contrast: Found) -> str:
 
 
 def lead_sentence(found: Found) -> str:
-    """How a leader leads, as the rest of a sentence."""
+    """Return how a leader leads, as the rest of a sentence."""
     if len(leaders(found)) > 1:
         return "is tied for first"
     if unconfirmed(found):
@@ -284,7 +289,7 @@ def why(found: Found, use: Found) -> str:
 
 
 def tied(found: Found) -> Iterator[str]:
-    """Who is tied for first, and what the test rows could have shown."""
+    """Yield who is tied for first, and what the test rows could have shown."""
     best = [variant["name"] for variant in leaders(found)]
     if len(best) == 1:
         return
@@ -332,7 +337,10 @@ def beaten(found: Found) -> Iterator[str]:
 
 
 def cost_sentence(found: Found) -> Iterator[str]:
-    """What training costs: the one that is worth it, beside full fine-tuning of the same model."""
+    """Yield what training costs.
+
+    The one that is worth it, beside full fine-tuning of the same model.
+    """
     use = worth_training(found)
     if not use:
         return
@@ -342,14 +350,17 @@ def cost_sentence(found: Found) -> Iterator[str]:
 
 
 def spent(variant: Found) -> str:
-    """What is trained, as the rest of a sentence; never seconds, which differ from run to run."""
+    """Return what is trained, as the rest of a sentence.
+
+    Never seconds, which differ from run to run.
+    """
     parameters = variant["costs"]["trainable_parameters"]
     counted = "an unknown number of" if parameters is None else f"{parameters:,}"
     return f"trains {counted} parameters"
 
 
 def models(found: Found) -> list[str]:
-    """Those that adapters were trained on."""
+    """Return those that adapters were trained on."""
     return list(dict.fromkeys(v["model"] for v in found["variants"] if v["kind"] == "adapter"))
 
 
@@ -371,7 +382,10 @@ def adapters(found: Found) -> Iterator[str]:
 
 
 def compared(word: str, comparison: Found) -> str:
-    """One comparison as part of a sentence; a tie in which every seed is ahead is named as such."""
+    """Return one comparison as part of a sentence.
+
+    A tie in which every seed is ahead is named as such.
+    """
     if outcome(comparison) == TIE and ahead(comparison):
         return f"ahead of {word} with every seed ({apart(comparison)}, not confirmed by the test)"
     words = {BETTER: "better than", WORSE: "worse than", TIE: "not told apart from"}
@@ -384,7 +398,7 @@ def head_of(base: Found) -> str:
 
 
 def listed(parts: list[str]) -> str:
-    """a; a and b; a, b and c."""
+    """Return a; a and b; a, b and c."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -464,7 +478,7 @@ def failed_trainings(found: Found) -> Iterator[str]:
 
 
 def few_seeds(found: Found) -> Iterator[str]:
-    """How far one or two seeds can be trusted."""
+    """Yield how far one or two seeds can be trusted."""
     fewest = fewest_seeds(found)
     if fewest == 1:
         yield "Another seed may turn this: run three or more."
