@@ -2,12 +2,12 @@
 
     python docs/generate.py
 
-They are the metrics in config/schema.yaml, from scripts/common/metrics.py; config/README.md, from
-config/schema.yaml; docs/methods.md, from rules/compatibility.py; in docs/reference.md the graph of
-the rules, from the workflow; in docs/reruns.md the table of what reruns when, from
-tests/test_rerun.py; in docs/statistics.md the table of wrong findings, from docs/levels.csv; in
-docs/scaling.md that of plans, from docs/plans.csv; and in docs/performance.md all tables, from
-docs/performance.json.
+They are metrics and baselines in config/schema.yaml, from scripts/common/metrics.py and
+baselines.py; config/README.md, from config/schema.yaml; docs/methods.md, from
+rules/compatibility.py; in docs/reference.md the graph of the rules, from the workflow; in
+docs/reruns.md the table of what reruns when, from tests/test_rerun.py; in docs/statistics.md the
+table of wrong findings, from docs/levels.csv; in docs/scaling.md that of plans, from
+docs/plans.csv; and in docs/performance.md all tables, from docs/performance.json.
 """
 
 import csv
@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from benchmarks import comparison  # noqa: E402
+from common.baselines import BASELINES  # noqa: E402
 from common.metrics import METRICS  # noqa: E402
 from rules.compatibility import NO_LINEAR, UNFIT, why_not  # noqa: E402
 from rules.config import load_schema  # noqa: E402
@@ -76,6 +77,7 @@ def generated_parts() -> dict[str, dict[str, str]]:
     """By file, the parts of it that are made from code, by the name of their place."""
     return {
         "config/schema.yaml": {
+            "baselines": f"      enum: [{', '.join(BASELINES)}]\n      # ",
             "metrics": f"    enum: [{', '.join(METRICS)}]\n    # ",
             "published metrics": published_metrics(),
         },

@@ -11,27 +11,21 @@ characters and pairs of them.
 """
 
 import logging
-import re
 import time
 from pathlib import Path
 from typing import Any
 
 from common import cells, cli, files
+from common.baselines import BASELINES
 from common.model import evaluation
-from common.task import SINGLE_LABEL
 
 log = logging.getLogger("eval_baseline")
-
-INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
-WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
-    parser.add_argument(
-        "--baseline", choices=SINGLE_LABEL.baselines, required=True, help="which one"
-    )
+    parser.add_argument("--baseline", choices=[*BASELINES], required=True, help="which one")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
@@ -67,7 +61,7 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
 
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
-    candidates = majority() if baseline == "majority" else tfidf(unit(datadict.texts(train)))
+    candidates = BASELINES[baseline].candidates(datadict.texts(train))
     best = min(
         (candidate.fit(datadict.texts(train), list(train["label"])) for candidate in candidates),
         key=lambda fitted: loss(fitted, validation),
@@ -87,48 +81,6 @@ def loss(classifier, rows) -> float:
 
     probabilities = classifier.predict_proba(datadict.texts(rows))
     return log_loss(list(rows["label"]), probabilities, labels=classifier.classes_)
-
-
-def majority() -> list[Any]:
-    """Return the one candidate that always answers the most frequent class."""
-    from sklearn.dummy import DummyClassifier
-
-    return [DummyClassifier(strategy="prior")]
-
-
-def unit(texts: list[str]) -> str:
-    """Return what TF-IDF counts.
-
-    "word", or "char" where no text has a word, and words would be none.
-    """
-    if any(re.search(WORD, text) for text in texts):
-        return "word"
-    log.warning("no training text has a word: TF-IDF counts characters")
-    return "char"
-
-
-def tfidf(analyzer: str = "word") -> list[Any]:
-    """Return candidates that differ in their regularisation.
-
-    Args:
-        analyzer: "word" or "char": what is counted, alone and in pairs.
-    """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    return [
-        make_pipeline(
-            TfidfVectorizer(
-                analyzer=analyzer,
-                ngram_range=(1, 2),
-                sublinear_tf=True,
-                token_pattern=WORD if analyzer == "word" else None,
-            ),
-            LogisticRegression(C=strength, max_iter=1000),
-        )
-        for strength in INVERSE_REGULARISATION
-    ]
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cli, files
+from common.baselines import REFERENCE
 from common.cells import Cell, full_name
 from common.cli import InputError
 from common.data import datadict
@@ -147,7 +148,7 @@ def compose(
     ]
     known = {
         "lower_is_better": list(LOWER_IS_BETTER), "datasets": datasets, "figures": figures,
-        "palette": vega.PALETTE, "vega_config": vega.CONFIG,
+        "reference": REFERENCE, "palette": vega.PALETTE, "vega_config": vega.CONFIG,
     }  # fmt: skip
     return compact(verdicts | known), records
 

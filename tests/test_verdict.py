@@ -328,7 +328,7 @@ def test_shares_of_a_gap():
     unknown = {**GAP, "share": None, "low": None, "high": None, "reason": "it is not significant"}
     said = verdict.sentences(found(variant(*LORA, share_of_gap=unknown), variant(*FULL)), "f1")
     assert (
-        "Of the gap from m/head to m/full no share of lora-r4 can be told: it is not significant."
+        "Of the gap from m/head to m/full no share of lora-r4 can be given: it is not significant."
     ) in said
 
 

@@ -20,7 +20,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 def apply(name: str, tree: Path) -> None:
     """Apply one of the diffs to a copy of the workflow."""
-    command = ["git", "apply", "--unsafe-paths", EXAMPLES / f"{name}.diff"]
+    command = ["git", "apply", "--unsafe-paths", str(EXAMPLES / f"{name}.diff")]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"make docs/examples/{name}.diff anew: {done.stderr}"
 

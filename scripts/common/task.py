@@ -36,12 +36,10 @@ class SingleLabel:
     Attributes:
         problem_type: the name that the config of a model of transformers has for it.
         arrow_type: of the label column: the name of a feature of ``datasets``.
-        baselines: names of the classifiers without the model.
     """
 
     problem_type = "single_label_classification"
     arrow_type = "ClassLabel"
-    baselines = ("majority", "tfidf")
 
     def encode(self, tables: Tables, names: Sequence[str] | None) -> tuple[Tables, list[str]]:
         """Return tables with class numbers for labels, and the class names; see encode_labels."""

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from common.baselines import REFERENCE
 from common.cells import Cell, full_name
 from common.markdown import shown
 from common.report.references import Reference
-from common.statistics.verdict import TFIDF, apart, of_kind, outcome, pair
+from common.statistics.verdict import apart, of_kind, outcome, pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +25,9 @@ def base_of(found: Found, variant: Found) -> Found | None:
     return of_kind(found, variant["model"], "base") if variant["model"] else None
 
 
-def tfidf_of(found: Found) -> Found | None:
+def reference_of(found: Found) -> Found | None:
     """Return the baseline; None where it is not in the comparison."""
-    named = (v for v in found["variants"] if (v["kind"], v["variant"]) == ("baseline", TFIDF))
+    named = (v for v in found["variants"] if (v["kind"], v["variant"]) == ("baseline", REFERENCE))
     return next(named, None)
 
 
@@ -48,7 +49,7 @@ def doubt(comparison: Found) -> str | None:
 def shown_comparisons(found: Found) -> Iterator[Found]:
     """Yield the comparisons that the tables of a dataset show."""
     for variant in found["variants"]:
-        for other in (base_of(found, variant), tfidf_of(found)):
+        for other in (base_of(found, variant), reference_of(found)):
             if contrast := reference_difference(found, variant, other):
                 yield contrast
 
@@ -107,7 +108,9 @@ def row(dataset: str, found: Found, variant: Found) -> Found:
         "metric": metric,
         **{key: variant["metrics"][metric][key] for key in RANGE},
         **{key: variant[key] for key in STANDING},
-        **difference_columns("to_tfidf", reference_difference(found, variant, tfidf_of(found))),
+        **difference_columns(
+            f"to_{REFERENCE}", reference_difference(found, variant, reference_of(found))
+        ),
         **difference_columns(
             "to_base", reference_difference(found, variant, base_of(found, variant))
         ),
@@ -258,7 +261,7 @@ def main_table(
             "seeds": str(len(variant["seeds"]) or ""),
             column: figure(variant["metrics"][metric]),
             "to base": difference(found, variant, base_of(found, variant)),
-            "to tfidf": difference(found, variant, tfidf_of(found)),
+            f"to {REFERENCE}": difference(found, variant, reference_of(found)),
             "letters": variant["letters"],
             "trainable parameters": thousands(variant["costs"]["trainable_parameters"]),
             "train seconds": rounded(variant["costs"]["train_seconds"], 1),

@@ -4,7 +4,7 @@ from typing import Any
 
 from common.markdown import flat
 from common.report import comparison
-from common.report.comparison import base_of, doubt, reference_difference, tfidf_of
+from common.report.comparison import base_of, doubt, reference_difference, reference_of
 from common.statistics.verdict import BETTER, TIE, WORSE, apart, outcome
 
 SPECIAL = {
@@ -81,7 +81,7 @@ def line(found: Found, variant: Found) -> list[str]:
         str(len(variant["seeds"]) or ""),
         figure(variant["metrics"][found["metric"]]),
         difference(found, variant, base_of(found, variant)),
-        difference(found, variant, tfidf_of(found)),
+        difference(found, variant, reference_of(found)),
         escaped(variant["letters"]),
         number(costs["trainable_parameters"], 0),
         number(costs["train_seconds"], 1),

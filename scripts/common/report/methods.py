@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from common.baselines import BASELINES
 from common.cells import full_name
 from common.markdown import shown
 from common.source import pinned
@@ -35,12 +36,6 @@ clearest difference; shares of the gap from head to full fine-tuning have Fielle
 interval. Calibration is measured by the expected calibration error of 15 bins (Guo et al. 2017) \
 and the Brier (1950) score."""
 SINGLE = "Two single models were compared by McNemar's (1947) exact test, too. "
-BASELINES = {
-    "majority": "majority gives every row the most frequent class of the training rows",
-    "tfidf": "tfidf is logistic regression on TF-IDF weights of words and pairs of words, its "
-    "regularisation chosen on the validation rows",
-}
-
 Record = dict[str, Any]
 
 
@@ -159,7 +154,7 @@ def seeds(records: list[Record]) -> str:
     numbers = sorted({r["cell"]["seed"] for r in records if r["cell"]["seed"] is not None})
     named = list(dict.fromkeys(r["cell"]["variant"] for r in records if not r["cell"]["model"]))
     said = f"Seeds: {', '.join(map(str, numbers))}."
-    about = "; ".join(BASELINES.get(name, name) for name in named)
+    about = "; ".join(BASELINES[name].about for name in named)
     return shown(f"{said} Baselines: {about}." if named else said)
 
 

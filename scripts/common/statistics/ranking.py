@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from common.baselines import TRIVIAL
 from common.cells import full_name
 from common.metrics import LOWER_IS_BETTER, METRICS
 from common.statistics import calibration, intervals, planning, significance, verdict
@@ -212,8 +213,6 @@ def each_seed(a: Measured, b: Measured) -> bool:
 
 STAND_IN = "macro_f1"  # where the metric of the verdicts is one of two classes alone
 
-APART = "majority"  # like an untrained head, what all others should be better than
-
 DIGITS = 10
 
 WIDEST = 1.0  # interval of a share of a gap that is reported
@@ -293,9 +292,9 @@ def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Me
 def reference_variants(groups: dict[str, list[Cell]]) -> set[str]:
     """Return variants that nobody would choose.
 
-    The majority class, and heads that were never trained.
+    They are trivial baselines, and heads that were never trained.
     """
-    return {name for name, group in groups.items() if name == APART or untrained(group)}
+    return {name for name, group in groups.items() if name in TRIVIAL or untrained(group)}
 
 
 def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:

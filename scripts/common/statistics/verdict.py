@@ -10,12 +10,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from common.baselines import REFERENCE, TRIVIAL
 from common.metrics import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, decimals, signed
 
 UNTRAINED = ("baseline", "base")  # kinds
-
-MAJORITY, TFIDF = "majority", "tfidf"  # baselines
 
 BETTER, WORSE, TIE = "better", "worse", "tie"
 
@@ -38,8 +37,8 @@ def trained(variants: list[Found]) -> list[Found]:
 
 
 def is_trivial(variant: Found) -> bool:
-    """Return whether nobody would use it: the majority class, or an untrained head."""
-    return variant["name"] == MAJORITY or variant["untrained_head"]
+    """Return whether nobody would use it: a trivial baseline, or an untrained head."""
+    return variant["name"] in TRIVIAL or variant["untrained_head"]
 
 
 def clearly_below(found: Found, variant: Found) -> bool:
@@ -370,7 +369,9 @@ def adapters(found: Found) -> Iterator[str]:
     for model in models(found):
         best = next(v for v in by_position(found) if (v["model"], v["kind"]) == (model, "adapter"))
         base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
-        said = [compared(TFIDF, pair(found, best["name"], TFIDF))] if TFIDF in names else []
+        said = []
+        if REFERENCE in names:
+            said.append(compared(REFERENCE, pair(found, best["name"], REFERENCE)))
         said += [compared(head_of(base), pair(found, best["name"], base["name"]))] if base else []
         contrast = pair(found, best["name"], full["name"]) if full else None
         said += [compared("full fine-tuning", contrast)] if contrast else []

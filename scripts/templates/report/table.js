@@ -140,7 +140,7 @@ const startTable = () => {
   fillSelect(byId("filter-kind"), [any, ...unique(allVariants.map(({ variant }) => variant.kind)).map((kind) => [kind, kind])]);
   fillSelect(byId("metric"), metrics.map((name) => [name, name]), data.metric);
   const names = unique(allVariants.map(({ variant }) => variant.name));
-  fillSelect(byId("reference"), names.map((name) => [name, name]), names.includes("tfidf") ? "tfidf" : names[0]);
+  fillSelect(byId("reference"), names.map((name) => [name, name]), names.includes(data.reference) ? data.reference : names[0]);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filters").addEventListener("input", settled(() => {
     state.metric = byId("metric").value;
