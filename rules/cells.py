@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from common.baselines import OF_MODELS
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -66,16 +67,26 @@ def in_short(config: Config) -> list[str]:
 
 def locate_metrics(config: Config) -> list[str]:
     """Return the metrics of every baseline and of every cell, by path."""
-    measured = [
-        f"{dataset}/baselines/{baseline}"
-        for dataset in config["datasets"]
-        for baseline in config["baselines"]
-    ] + [
-        f"{dataset}/{model}/{variant}/seed{seed}"
-        for dataset, model, variants in compared(config)
-        for variant in variants
-        for seed in config["seeds"]
-    ]
+    measured = (
+        [
+            f"{dataset}/baselines/{baseline}"
+            for dataset in config["datasets"]
+            for baseline in config["baselines"]
+            if baseline not in OF_MODELS
+        ]
+        + [
+            f"{dataset}/{model}/{baseline}"
+            for dataset, model in pairs(config)
+            for baseline in config["baselines"]
+            if baseline in OF_MODELS
+        ]
+        + [
+            f"{dataset}/{model}/{variant}/seed{seed}"
+            for dataset, model, variants in compared(config)
+            for variant in variants
+            for seed in config["seeds"]
+        ]
+    )
     return [f"results/{directory}/metrics.json" for directory in measured]
 
 

@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.baselines import OF_MODELS
 from rules import compatibility
 from rules.architecture import model_type
 from rules.cells import by_rank, cells, chosen, pairs, peft_keys
 from rules.explain import ConfigError, suggestion
 
 # Names beside those of the user, in the directory of a dataset and in that of a model.
-RESERVED = {"models": {"data", "baselines", "predictions"}, "variants": {"tokens", "base"}}
+RESERVED = {
+    "models": {"data", "baselines", "predictions"},
+    "variants": {"tokens", "base", *OF_MODELS},
+}
 
 # Of the files that the rules write beside such directories; tests/test_config.py goes through them.
 SUFFIXES = (

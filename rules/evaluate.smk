@@ -29,6 +29,44 @@ rule eval_baseline:
         """
 
 
+rule eval_embedding:
+    """Evaluate logistic regression on embeddings of one frozen model."""
+    input:
+        **tokens_of_model(),
+        model="resources/models/{model}",
+    output:
+        metrics="results/{dataset}/{model}/embedding/metrics.json",
+        predictions="results/{dataset}/{model}/embedding/predictions.parquet",
+    log:
+        "results/{dataset}/{model}/embedding/eval_embedding.log",
+    benchmark:
+        "results/{dataset}/{model}/embedding/eval_embedding.benchmark.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: config["execution"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=memory,
+        runtime=runtime,
+        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        batch_tokens=config["execution"]["evaluation_batch_tokens"],
+    params:
+        **code("eval_embedding"),
+        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+    shell:
+        """
+        python {params.script:q} {params.flags:q} \\
+            --model {input.model:q} \\
+            --tokens {input.tokens:q} \\
+            --batch-tokens {resources.batch_tokens} \\
+            --threads {threads} \\
+            --jobs-per-gpu {resources.jobs_per_gpu} \\
+            --metrics {output.metrics:q} \\
+            --predictions {output.predictions:q} \\
+            &> {log:q}
+        """
+
+
 rule eval_base:
     """Evaluate one model with an untrained head, drawn from one seed."""
     input:

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-EVALUATIONS = ("eval_baseline", "eval_base", "eval_lora")
+EVALUATIONS = ("eval_baseline", "eval_embedding", "eval_base", "eval_lora")
 TRAINING = "train_lora"
 TAIL_BYTES = 1 << 14  # of a log, which may be long
 REASON_CHARACTERS = 500
@@ -257,8 +257,8 @@ def terminals(logger: logging.Logger) -> list[logging.Handler]:
 
 def evaluation_of(cell: Path) -> str:
     """Return the rule that writes the metrics in a directory below results/."""
-    if "baselines" in cell.parts[2:3] and len(cell.parts) == 4:
-        return "eval_baseline"
+    if len(cell.parts) == 4:
+        return "eval_baseline" if cell.parts[2] == "baselines" else "eval_embedding"
     return "eval_base" if cell.parts[-2] == "base" else "eval_lora"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cells, cli, files
-from common.baselines import BASELINES
+from common.baselines import BASELINES, OF_TEXTS, best_candidate
 from common.model import evaluation
 
 log = logging.getLogger("eval_baseline")
@@ -25,7 +25,7 @@ log = logging.getLogger("eval_baseline")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
-    parser.add_argument("--baseline", choices=[*BASELINES], required=True, help="which one")
+    parser.add_argument("--baseline", choices=OF_TEXTS, required=True, help="which one")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
@@ -62,25 +62,13 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
     candidates = BASELINES[baseline].candidates(datadict.texts(train))
-    best = min(
-        (candidate.fit(datadict.texts(train), list(train["label"])) for candidate in candidates),
-        key=lambda fitted: loss(fitted, validation),
-    )
+    seen, unseen = ((datadict.texts(rows), list(rows["label"])) for rows in (train, validation))
+    _, best = best_candidate(candidates, seen, unseen)
     return best, {
         "train_time": round(time.perf_counter() - started, 3),
         "peak_memory_bytes": cells.peak_memory_bytes(),
         "status": cells.NOT_TRAINED,  # of a model, which a baseline does without
     }
-
-
-def loss(classifier, rows) -> float:
-    """Return the log loss of a fitted classifier on a split."""
-    from sklearn.metrics import log_loss
-
-    from common.data import datadict
-
-    probabilities = classifier.predict_proba(datadict.texts(rows))
-    return log_loss(list(rows["label"]), probabilities, labels=classifier.classes_)
 
 
 if __name__ == "__main__":

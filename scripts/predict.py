@@ -205,7 +205,7 @@ def is_candidate(row: dict[str, str], dataset: str, metric: str) -> bool:
 
     Baselines have none.
     """
-    trained = row["model"] != "" and row["variant"] != "base"
+    trained = row["seed"] != "" and row["variant"] != "base"
     return (
         trained and row["dataset"] == dataset and row["split"] == "validation" and bool(row[metric])
     )

@@ -31,7 +31,7 @@ def record(tmp_path) -> Path:
 def test_the_words_are_those_that_the_report_takes(record):
     assert arguments.words(arguments.read(record)) == [
         *("--cells", "sms/bert/base,lora-r4,lora-r8,head/0,1"),
-        *("--baselines", "majority", "tfidf"),
+        *("--baselines", "majority", "tfidf", "embedding"),
         *("--metrics", "mcc"),
     ]
 

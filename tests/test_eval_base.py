@@ -16,8 +16,9 @@ import eval_lora
 import prepare_data
 import tokenize_data
 import train_lora
-from common import checksums, files, task
+from common import checksums, files
 from common.cli import InputError
+from common.model import scoring
 
 SAME = 1e-6  # of a probability
 
@@ -67,7 +68,7 @@ def test_figures_are_those_of_a_model_loaded_by_hand(evaluated, tokens, tiny_mod
     expected = torch.cat(logits).double().softmax(dim=1).numpy()
     np.testing.assert_allclose(probabilities(evaluated[model]), expected, rtol=0, atol=SAME)
     found = json.loads((evaluated[model] / "metrics.json").read_text())["metrics"]["test"]
-    by_hand_metrics = task.classification_metrics(expected, list(rows["label"]), positive=1)
+    by_hand_metrics = scoring.classification_metrics(expected, list(rows["label"]), positive=1)
     for name in ("accuracy", "macro_f1", "f1", "mcc", "loss"):
         assert found[name] == pytest.approx(by_hand_metrics[name], abs=1e-5), name
 

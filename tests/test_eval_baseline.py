@@ -11,7 +11,7 @@ import pytest
 
 import eval_baseline
 from common import baselines, checksums, files
-from common.baselines import BASELINES
+from common.baselines import OF_TEXTS
 from common.cli import InputError
 from common.data import datadict
 
@@ -68,7 +68,7 @@ def test_majority_gives_the_training_shares_as_probabilities(data, evaluate):
 
 
 def test_tfidf_beats_majority_where_words_tell(evaluate):
-    majority, tfidf = (evaluate(name)[0]["metrics"]["test"] for name in BASELINES)
+    majority, tfidf = (evaluate(name)[0]["metrics"]["test"] for name in OF_TEXTS)
     assert tfidf["accuracy"] > 0.95 > majority["accuracy"]
     assert tfidf["loss"] < majority["loss"]
 
@@ -79,7 +79,7 @@ def test_equal_runs_give_equal_predictions(evaluate):
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", OF_TEXTS)
 def test_nothing_is_fitted_to_test_rows(data, evaluate, tmp_path, baseline):
     """With all test rows replaced but for their number, the model judges validation as before."""
     before, _ = evaluate(baseline)
@@ -103,7 +103,7 @@ def test_nothing_is_fitted_to_test_rows(data, evaluate, tmp_path, baseline):
 def test_test_rows_are_not_seen_by_fit(data):
     splits = datasets.load_from_disk(data)
     seen = {name: splits[name] for name in ("train", "validation")}
-    for baseline in BASELINES:
+    for baseline in OF_TEXTS:
         fitted, info = eval_baseline.fit(baseline, seen)
         assert info["status"] == "not trained"
         assert fitted.predict_proba(["win cash"]).shape == (1, 2)
@@ -120,11 +120,12 @@ def test_vocabulary_is_that_of_the_training_rows(data):
 def test_regularisation_is_chosen_on_validation(data):
     splits = datasets.load_from_disk(data)
     fitted, _ = eval_baseline.fit("tfidf", splits)
+    train, validation = (
+        (list(splits[name]["text"]), list(splits[name]["label"]))
+        for name in ("train", "validation")
+    )
     losses = {
-        candidate[-1].C: eval_baseline.loss(
-            candidate.fit(list(splits["train"]["text"]), list(splits["train"]["label"])),
-            splits["validation"],
-        )
+        candidate[-1].C: baselines.best_candidate([candidate], train, validation)[0]
         for candidate in baselines.tfidf(["word"])
     }
     assert min(losses, key=lambda strength: losses[strength]) == fitted[-1].C
@@ -224,7 +225,7 @@ def test_one_text_with_a_word_is_enough_to_count_words(evaluate, tmp_path, caplo
     assert "no training text has a word: TF-IDF counts characters" not in caplog.messages
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", OF_TEXTS)
 def test_three_classes(make_tokens, evaluate, baseline):
     record, frame = evaluate(baseline, rows=make_tokens("bert", LABELS).parent / "data")
     assert record["metrics"]["test"]["f1"] is None
@@ -257,7 +258,7 @@ def test_baselines_are_those_of_the_config():
 
     schema = yaml.safe_load((Path(__file__).parents[1] / "config/schema.yaml").read_text())
     known = schema["properties"]["baselines"]["items"]["enum"]
-    assert list(BASELINES) == known
+    assert list(baselines.BASELINES) == known
 
 
 def test_mistake_ends_in_one_line(run_script, data, tmp_path):

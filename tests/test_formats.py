@@ -19,7 +19,8 @@ import eval_base
 import eval_baseline
 import eval_lora
 import train_lora
-from common import cells, task
+from common import cells
+from common.model import scoring
 
 # What the suite's reader takes out of a result, and as what: `int` and `float` columns have no
 # empty places, a text may be null. Its task "MetaMathQA" is the one that has a test accuracy.
@@ -184,7 +185,7 @@ def test_metrics_are_a_module_of_evaluate_that_needs_no_network(monkeypatch):
         raise AssertionError("a network was asked for")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    metric = task.metric_type()(keep_in_memory=True)
+    metric = scoring.metric_type()(keep_in_memory=True)
     assert isinstance(metric, evaluate.Metric)
     assert list(metric.features) == ["predictions", "references"]
     metric.add_batch(predictions=[[0.9, 0.1], [0.2, 0.8]], references=[0, 1])

@@ -13,8 +13,8 @@ import pytest
 import sklearn.metrics
 
 from common import metrics
+from common.model.scoring import classification_metrics
 from common.statistics import resampling
-from common.task import classification_metrics
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -111,7 +111,7 @@ def test_neither_network_nor_home_is_needed():
         "import socket\n"
         "def refuse(*_, **__): raise SystemExit('the network was asked')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from common.task import classification_metrics as metrics\n"
+        "from common.model.scoring import classification_metrics as metrics\n"
         "print(metrics([[0.2, 0.8], [0.7, 0.3]], [1, 0], 1)['accuracy'])\n"
     )
     env = {"PATH": "/usr/bin:/bin", "HOME": "/dev/null/home", "PYTHONPATH": str(SCRIPTS)}

@@ -20,8 +20,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
-    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "page",
-    "predict",
+    "eval_baseline", "eval_embedding", "eval_base", "train_lora", "eval_lora", "verdicts", "report",
+    "plot", "page", "predict",
 )  # fmt: skip
 
 # How many jobs of each stage follow from a new ...
@@ -29,12 +29,13 @@ REPORT = {"report": 1}
 PAGE = {"page": 1}  # which shows the whole config
 VERDICTS = {"verdicts": 1, "plot": 1, **PAGE, **REPORT}
 EVALUATED = {"eval_lora": 8, **VERDICTS}
+EVALUATIONS = {"eval_baseline": 4, "eval_embedding": 4, "eval_base": 4, **EVALUATED}
 TRAINED = {"train_lora": 8, **EVALUATED}
-TOKENIZED = {"tokenize": 4, "passport": 2, "eval_base": 4, **TRAINED}
+TOKENIZED = {"tokenize": 4, "passport": 2, "eval_embedding": 4, "eval_base": 4, **TRAINED}
 PREPARED = {"prepare_data": 2, "eval_baseline": 4, **TOKENIZED}
 FETCHED = {"fetch_package": 1, "fetch_dataset": 1, "fetch_model": 2, **PREPARED}
 ONE_DATASET = {"eval_baseline": 2, "tokenize": 2, "eval_base": 2, "train_lora": 4, "eval_lora": 4}
-ONE_DATASET = {"prepare_data": 1, "passport": 1, **ONE_DATASET, **VERDICTS}
+ONE_DATASET = {"prepare_data": 1, "passport": 1, "eval_embedding": 2, **ONE_DATASET, **VERDICTS}
 
 Change = Callable[[Path], object]
 
@@ -116,6 +117,7 @@ EDITS = [
     code_edit("tokenize_data", TOKENIZED),
     code_edit("passport", {"passport": 2, "page": 1}),
     code_edit("eval_baseline", {"eval_baseline": 4, **VERDICTS}),
+    code_edit("eval_embedding", {"eval_embedding": 4, **VERDICTS}),
     code_edit("eval_base", {"eval_base": 4, **VERDICTS}),
     code_edit("train_lora", TRAINED),
     code_edit("eval_lora", EVALUATED),
@@ -144,7 +146,9 @@ EDITS = [
     function_edit("data/encoding", "plain_ids", TOKENIZED),
     function_edit("data/passport", "markdown", {"passport": 2, "page": 1}),
     function_edit("model/packing", "by_run", {"eval_base": 4, **TRAINED}),
-    function_edit("model/models", "load_classifier", {"eval_base": 4, **TRAINED}),
+    function_edit(
+        "model/models", "load_classifier", {"eval_embedding": 4, "eval_base": 4, **TRAINED}
+    ),
     function_edit("model/adapters", "attach", TRAINED),
     function_edit("model/adapters", "load", EVALUATED),
     function_edit("model/variants", "save", TRAINED),
@@ -152,9 +156,7 @@ EDITS = [
     function_edit("model/training", "train", TRAINED),
     function_edit("model/roundtrip", "choose_padding", {"eval_base": 4, **TRAINED}),
     function_edit("model/roundtrip", "check", EVALUATED),
-    function_edit(
-        "task", "classification_metrics", {"eval_baseline": 4, "eval_base": 4, **EVALUATED}
-    ),
+    function_edit("model/scoring", "classification_metrics", EVALUATIONS),
     function_edit("model/card", "write", EVALUATED),
     function_edit("statistics/significance", "compare", VERDICTS),
     function_edit("report/figures", "rank_panels", {"plot": 1, "page": 1}),
@@ -239,7 +241,7 @@ EDITS = [
         "one dataset's `evaluation`",
         "news.csv}\n",
         "news.csv}\n    evaluation: {positive_label: ham}\n",
-        {"eval_baseline": 2, "eval_base": 2, "eval_lora": 4, **VERDICTS},
+        {"eval_baseline": 2, "eval_embedding": 2, "eval_base": 2, "eval_lora": 4, **VERDICTS},
     ),
     config_edit(
         "one model no longer on all `datasets`",
@@ -264,7 +266,7 @@ EDITS = [
     setting(
         "`evaluation`: `positive_label`",
         "evaluation: {positive_label: ham}\n",
-        {"eval_baseline": 4, "eval_base": 4, **EVALUATED},
+        EVALUATIONS,
     ),
     setting(
         "`execution`: `evaluation_batch_tokens`", "execution: {evaluation_batch_tokens: 4}\n", PAGE

@@ -7,8 +7,8 @@ import pytest
 from sklearn import metrics
 
 from common.metrics import METRICS
+from common.model.scoring import classification_metrics
 from common.statistics.resampling import Variant, bootstrap_weights, measure, scores
-from common.task import classification_metrics
 
 DRAW = np.random.default_rng(3)
 LABELS = DRAW.integers(3, size=60)

@@ -14,6 +14,7 @@ OPTIONS = {
     "diff": "REVISION:DIRECTORY",
     "eval_base": "--positive-label",
     "eval_baseline": "tfidf",
+    "eval_embedding": "--positive-label",
     "eval_lora": "--adapter",
     "fetch_dataset": "--revision",
     "fetch_model": "--member",

@@ -13,12 +13,12 @@ from scipy import stats
 import verdicts
 from common.cli import InputError
 from common.metrics import METRICS, Metric
+from common.model.scoring import classification_metrics
 from common.statistics import ranking
 from common.statistics.intervals import wilson
 from common.statistics.predictions import Cell, Predictions
 from common.statistics.resampling import Variant
 from common.statistics.significance import mcnemar_exact
-from common.task import classification_metrics
 
 ROWS = 300
 COSTS = {"lora-r4": 1_000, "lora-r16": 4_000, "full": 90_000, "head": 10, "base": 0}

@@ -23,7 +23,9 @@ def smoke(tmp_path_factory, copy_workflow, snakemake) -> Path:
 def test_the_smoke_run_compares_real_weights_on_real_texts(smoke):
     table = pd.read_csv(smoke / "results/comparison.csv")
     test = table[table["split"] == "test"]
-    assert list(test["variant"]) == ["majority", "tfidf", "base", "lora-r2", "lora-r4"]
+    assert list(test["variant"]) == [
+        "majority", "tfidf", "embedding", "base", "lora-r2", "lora-r4"
+    ]  # fmt: skip
     assert set(test["rows"]) == {64}
     lora = test[test["variant"] == "lora-r4"].iloc[0]
     # 6 layers of width 384: r (in + out) for query, key, value, output and the two of the MLP.
@@ -42,6 +44,7 @@ def test_the_comparison_holds_every_cell_of_the_config(finished):
         for model, variant, seed in [
             ("", "majority", ""),
             ("", "tfidf", ""),
+            *((m, "embedding", "") for m in ("bert", "gpt2")),
             *((m, v, "0") for m in ("bert", "gpt2") for v in ("base", "lora-r2", "lora-r4")),
         ]
         for split in ("validation", "test")
@@ -157,7 +160,7 @@ def test_adding_a_rank_trains_the_new_cells_alone(work, snakemake):
     before = old.stat().st_mtime_ns
     said = snakemake("--cores", "2", cwd=work).stdout
     lines = [line for line in said.splitlines() if "cells and baselines done: " in line]
-    assert ["20 of 20" in line for line in lines] == [False] * 3 + [True]
+    assert ["24 of 24" in line for line in lines] == [False] * 3 + [True]
     assert sum("news/bert/lora-r3/seed0, validation macro_f1 0." in line for line in lines) == 1
     assert (
         sum(line.endswith(" train_lora news/bert/lora-r3/seed0") for line in said.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Baselines: classifiers without the model, one entry each.
+"""Baselines: classifiers that are cheap and train no model, one entry each.
 
 A new baseline is an entry of BASELINES; `make docs` puts its name into config/schema.yaml.
 """
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 log = logging.getLogger("eval_baseline")
 
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
+OF_EMBEDDINGS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 
 
@@ -19,14 +20,16 @@ class Baseline(NamedTuple):
 
     Attributes:
         about: what it is, for the methods section of a paper.
-        candidates: takes the training texts, returns unfitted scikit-learn classifiers of texts;
-            the one with the least log loss on the validation rows is evaluated.
+        candidates: takes the training texts, or their embeddings, and returns unfitted classifiers
+            of scikit-learn; the one with the least log loss on the validation rows is evaluated.
         trivial: whether every variant should be better, so that nobody would choose it.
+        of_model: whether it reads embeddings of a model: there is one for each model then.
     """
 
     about: str
-    candidates: Callable[[list[str]], list[Any]]
+    candidates: Callable[[Any], list[Any]]
     trivial: bool = False
+    of_model: bool = False
 
 
 def majority(_: list[str]) -> list[Any]:
@@ -68,6 +71,39 @@ def tfidf(texts: list[str]) -> list[Any]:
     ]
 
 
+def embedding(_: Any) -> list[Any]:
+    """Return logistic regressions on standardised embeddings that differ in regularisation."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return [
+        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+        for strength in OF_EMBEDDINGS
+    ]
+
+
+def best_candidate(
+    candidates: list[Any], train: tuple[Any, list[int]], validation: tuple[Any, list[int]]
+) -> tuple[float, Any]:
+    """Return the least log loss on validation rows, in nats, and the fitted candidate that has it.
+
+    Args:
+        candidates: unfitted classifiers.
+        train: what they read of the training rows, and the class numbers.
+        validation: the same of the validation rows.
+    """
+    from sklearn.metrics import log_loss
+
+    fitted = [candidate.fit(*train) for candidate in candidates]
+    losses = [
+        log_loss(validation[1], each.predict_proba(validation[0]), labels=each.classes_)
+        for each in fitted
+    ]
+    best = min(range(len(fitted)), key=lambda place: losses[place])
+    return losses[best], fitted[best]
+
+
 BASELINES = {
     "majority": Baseline(
         "majority gives every row the most frequent class of the training rows",
@@ -79,6 +115,15 @@ BASELINES = {
         "regularisation chosen on the validation rows",
         tfidf,
     ),
+    "embedding": Baseline(
+        "embedding is logistic regression on embeddings of the frozen model (the mean of its last "
+        "hidden states, the first or the last one), pooling and regularisation chosen on the "
+        "validation rows",
+        embedding,
+        of_model=True,
+    ),
 }
+OF_TEXTS = tuple(name for name, baseline in BASELINES.items() if not baseline.of_model)
+OF_MODELS = tuple(name for name, baseline in BASELINES.items() if baseline.of_model)
 TRIVIAL = tuple(name for name, baseline in BASELINES.items() if baseline.trivial)
 REFERENCE = "tfidf"  # that tables and sentences compare every variant with

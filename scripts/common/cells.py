@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import checksums, cli, files
+from common.baselines import OF_MODELS
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ WORD = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 
 
 class Cell(NamedTuple):
-    """A cell, or a baseline, which has no model ("") and no seed (None)."""
+    """A cell, or a baseline, which has no seed (None), and most often no model ("")."""
 
     dataset: str
     model: str
@@ -52,7 +53,7 @@ class Cell(NamedTuple):
     def path(self) -> Path:
         """Return its directory, seen from that of all results."""
         if self.seed is None:
-            return Path(self.dataset, "baselines", self.variant)
+            return Path(self.dataset, self.model or "baselines", self.variant)
         return Path(self.dataset, self.model, self.variant, f"seed{self.seed}")
 
 
@@ -61,7 +62,7 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
 
     Args:
         words: each ``dataset/model/variant,variant/seed,seed``.
-        baselines: names; they come first in each dataset.
+        baselines: names; they come first in each dataset, those of a model before its cells.
 
     Raises:
         InputError: a word is not written so.
@@ -71,9 +72,11 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
             raise InputError(f"--cells {word!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
     grid = [word.split("/") for word in words]
     for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
-        for baseline in baselines:
+        for baseline in (name for name in baselines if name not in OF_MODELS):
             yield Cell(dataset, "", baseline, None)
         for _, model, variants, seeds in (word for word in grid if word[0] == dataset):
+            for baseline in (name for name in baselines if name in OF_MODELS):
+                yield Cell(dataset, model, baseline, None)
             for variant in variants.split(","):
                 for seed in map(int, seeds.split(",")):
                     yield Cell(dataset, model, variant, seed)
@@ -149,7 +152,7 @@ def of_line(row: dict[str, str | None]) -> Cell:
 
 def on_disk(results: Path) -> list[Cell]:
     """All cells and baselines below a directory that have metrics, in the order of their paths."""
-    paths = (*results.glob(f"*/baselines/*/{METRICS}"), *results.glob(f"*/*/*/*/{METRICS}"))
+    paths = (*results.glob(f"*/*/*/{METRICS}"), *results.glob(f"*/*/*/*/{METRICS}"))
     found = [of_path(path.relative_to(results).parts[:-1]) for path in paths]
     made = [cell for cell in found if cell is not None]
     return sorted(made, key=lambda cell: (*cell[:3], cell.seed or 0))
@@ -159,7 +162,7 @@ def of_path(parts: tuple[str, ...]) -> Cell | None:
     """Return the cell or baseline whose directory it is; None where it is none's."""
     dataset, model, variant, *seed = parts
     if not seed:
-        return Cell(dataset, "", variant, None)
+        return Cell(dataset, "" if model == "baselines" else model, variant, None)
     if model == "baselines" or not (found := SEED.fullmatch(seed[0])):
         return None
     return Cell(dataset, model, variant, int(found[1]))

@@ -1,19 +1,17 @@
 """Tasks: what the kind of labels decides, from the label column to the metrics.
 
 Stages ask the task of their data or model, and know no kind of labels themselves. Single-label
-classification is the only task so far. A new one is a class with the methods of ``SingleLabel`` and
-an entry of TASKS; transformers' ``problem_type`` and the Arrow type of the label column say which
-one data and models are of.
+classification is the only task so far. A new one is a class with the methods of ``SingleLabel``, an
+entry of TASKS, and one of ``common.model.scoring.SCORERS``: metrics stand apart, since an edit of
+them trains nothing anew. transformers' ``problem_type`` and the Arrow type of the label column say
+which task data and models are of.
 """
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from common import files
 from common.cli import InputError
-from common.metrics import METRICS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
 Tables = dict[str, "pd.DataFrame"]
 
 MISSING_SHOWN = 5
-DESCRIPTION = """Accuracy hides a collapsed model where one class is frequent, hence its company:
-balanced accuracy (the macro-averaged recall), macro-averaged precision and F1, Matthews'
-correlation, log loss, and for two classes the F1, precision and recall of the positive one."""
-
-COLLAPSED_SHARE = 0.99  # of the rows that get one and the same class
 
 
 class SingleLabel:
@@ -81,27 +74,6 @@ class SingleLabel:
     def decode(self, probabilities: "np.ndarray") -> "np.ndarray":
         """Return the class numbers of the largest probabilities, without the last axis."""
         return probabilities.argmax(axis=-1)
-
-    def score(
-        self, probabilities: "np.ndarray", labels: Sequence[int], positive: int
-    ) -> dict[str, Any]:
-        """Return the metrics of one split; see classification_metrics."""
-        return classification_metrics(probabilities, labels, positive)
-
-    def tabulate(self, rows: Any, probabilities: "np.ndarray", names: list[str]) -> "pd.DataFrame":
-        """Return predictions for people: id, label and prediction by name, and probabilities."""
-        import numpy as np
-        import pandas as pd
-
-        classes = np.asarray(names, dtype=object)
-        return pd.DataFrame(
-            {
-                "id": list(rows["id"]),
-                "label": classes[list(rows["label"])],
-                "prediction": classes[self.decode(probabilities)],
-                **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)},
-            }
-        )
 
 
 SINGLE_LABEL = SingleLabel()
@@ -179,72 +151,3 @@ def balanced_weights(labels: list[int]) -> Any:
     classes = np.unique(labels)  # every class is in every split
     weights = compute_class_weight("balanced", classes=classes, y=np.asarray(labels))
     return torch.tensor(weights, dtype=torch.float32)
-
-
-@functools.cache
-def metric_type() -> type:
-    """Return the class that computes all metrics of one split.
-
-    ``evaluate.load("accuracy")`` downloads a script even when it is cached; a subclass needs none.
-    """
-    import datasets
-    import evaluate
-    import numpy as np
-    from sklearn.metrics import confusion_matrix
-
-    class Classification(evaluate.Metric):
-        """All metrics of one split, computed from class numbers and probabilities."""
-
-        def _info(self) -> evaluate.MetricInfo:
-            return evaluate.MetricInfo(
-                description=DESCRIPTION,
-                citation="",
-                features=datasets.Features(
-                    predictions=datasets.Sequence(datasets.Value("float64")),
-                    references=datasets.Value("int64"),
-                ),
-            )
-
-        def _compute(
-            self, predictions: Sequence[Sequence[float]], references: Sequence[int], positive: int
-        ) -> dict[str, Any]:
-            probabilities, labels = np.asarray(predictions), np.asarray(references)
-            classes = list(range(probabilities.shape[1]))
-            predicted = probabilities.argmax(axis=1)
-            scored = {
-                name: metric.score(labels, predicted, probabilities, positive)
-                if len(classes) == 2 or not metric.two_classes
-                else None
-                for name, metric in METRICS.items()
-            }
-            return {
-                **scored,
-                # One class for nearly every row: learned nothing, whatever the accuracy says.
-                "collapsed": bool(np.bincount(predicted).max() > COLLAPSED_SHARE * len(predicted)),
-                "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
-            }
-
-    return Classification
-
-
-def classification_metrics(
-    probabilities: "np.ndarray", labels: Sequence[int], positive: int
-) -> dict[str, Any]:
-    """Return the metrics of one split as plain numbers.
-
-    Args:
-        probabilities: shape (rows, classes), float64; each row sums to 1.
-        labels: the true class numbers, one per row.
-        positive: number of the positive class, used where there are two classes.
-
-    Returns:
-        each of METRICS, None for one of two classes where there are more; collapsed; and
-        confusion_matrix, with a row per true class and a column per predicted one.
-    """
-    with files.workspace() as cache:  # the home directory may be read-only
-        metric = metric_type()(keep_in_memory=True, cache_dir=str(cache))
-        result = metric.compute(predictions=probabilities, references=labels, positive=positive)
-    return {
-        name: value if value is None or isinstance(value, bool | list) else float(value)
-        for name, value in result.items()
-    }

@@ -31,8 +31,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
 
 STAGES = (
     "fetch_package", "fetch_dataset", "fetch_model", "prepare_data", "tokenize", "passport",
-    "eval_baseline", "eval_base", "train_lora", "eval_lora", "verdicts", "report", "plot", "page",
-    "predict",
+    "eval_baseline", "eval_embedding", "eval_base", "train_lora", "eval_lora", "verdicts", "report",
+    "plot", "page", "predict",
 )  # fmt: skip
 # Those that a download, processes, a training and a figure could hold up.
 FEW = ("fetch_package", "prepare_data", "train_lora", "eval_lora", "plot")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cells, cli, startup, task
 from common.cli import InputError
-from common.model import collator, roundtrip
+from common.model import collator, roundtrip, scoring
 from common.model.collator import Padding
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def evaluate(
         import evaluate  # noqa: F401
         import sklearn.metrics  # noqa: F401
 
-    kind = task.of_splits(splits)
+    score = scoring.scorer(splits)
     outcomes = {split: predict(splits[split]) for split in SPLITS}
     for split, outcome in outcomes.items():
         if problem := cells.improper(outcome["probabilities"]):
@@ -233,13 +233,13 @@ def evaluate(
     for split, outcome in outcomes.items():
         rows, labels = splits[split], splits[split]["label"]
         results[split] = {
-            **kind.score(outcome["probabilities"], labels, positive),
+            **score(outcome["probabilities"], labels, positive),
             **of_clean_rows(outcome["probabilities"], rows, names, positive),
             "rows": len(labels),
             "eval_seconds": round(outcome["seconds"], 3),
             "eval_samples_per_second": round(len(labels) / outcome["seconds"], 2),
         }
-    return results, kind.tabulate(splits["test"], outcomes["test"]["probabilities"], names)
+    return results, scoring.tabulate(splits["test"], outcomes["test"]["probabilities"], names)
 
 
 def of_clean_rows(
@@ -265,5 +265,5 @@ def of_clean_rows(
     classes = {name: labels.count(number) for number, name in enumerate(names)}
     if not all(classes.values()):
         return {"clean": {"rows": len(labels), "classes": classes}}
-    found = task.of_splits({"rows": rows}).score(probabilities[clean], labels, positive)
+    found = scoring.scorer({"rows": rows})(probabilities[clean], labels, positive)
     return {"clean": {**found, "rows": len(labels)}}

@@ -152,7 +152,7 @@ def plain(value: Any) -> str:
 def seeds(records: list[Record]) -> str:
     """Return which seeds, and what the baselines are."""
     numbers = sorted({r["cell"]["seed"] for r in records if r["cell"]["seed"] is not None})
-    named = list(dict.fromkeys(r["cell"]["variant"] for r in records if not r["cell"]["model"]))
+    named = list(dict.fromkeys(r["cell"]["variant"] for r in records if r["cell"]["seed"] is None))
     said = f"Seeds: {', '.join(map(str, numbers))}."
     about = "; ".join(BASELINES[name].about for name in named)
     return shown(f"{said} Baselines: {about}." if named else said)

@@ -111,7 +111,10 @@ def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
     """
     dataset, directory = results / cell.dataset, results / cell.path
     trained = is_trained(cell)
-    last = "eval_baseline" if cell.seed is None else "eval_lora" if trained else "eval_base"
+    if cell.seed is None:
+        last = "eval_embedding" if cell.model else "eval_baseline"
+    else:
+        last = "eval_lora" if trained else "eval_base"
     own = [Stage(last, directory / METRICS, directory / f"{last}.log")]
     if trained:
         own.insert(0, Stage("train_lora", directory / RECORD, directory / "train_lora.log"))
@@ -123,7 +126,7 @@ def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
             fetching("dataset", resources, cell.dataset),
             Stage("prepare_data", dataset / "data", dataset / "prepare_data.log"),
         ]
-    if cell.seed is not None:
+    if cell.model:
         model = dataset / cell.model
         shared += [
             fetching("model", resources, cell.model),

@@ -1,0 +1,154 @@
+"""Evaluate a frozen model with logistic regression on its embeddings: what needs no training.
+
+    python scripts/eval_embedding.py --model resources/models/minilm \\
+        --tokens results/sms-spam/minilm/tokens --positive-label spam \\
+        --predictions results/sms-spam/minilm/embedding/predictions.parquet \\
+        --metrics results/sms-spam/minilm/embedding/metrics.json
+
+The model reads every text once. Its last hidden states become one vector for each text: their mean,
+the first or the last one. Which, and the regularisation, are chosen by log loss on the validation
+rows. Nothing is drawn, so there are no seeds.
+"""
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from common import cells, cli, files, gpus, startup
+from common.baselines import BASELINES, best_candidate
+from common.model import evaluation, models
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from common.model.collator import Padding
+
+log = logging.getLogger("eval_embedding")
+
+POOLINGS = ("mean", "first", "last")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    evaluation.add_options(parser)
+    gpus.add_option(parser)
+    args = parser.parse_args(argv)
+    cli.go_offline()
+    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
+    from common.data import tokens
+    from common.model import collator
+
+    clock = cells.Clock()
+    with startup.importing():
+        import datasets  # noqa: F401
+        import peft  # noqa: F401 - it brings the models of transformers
+        import torch
+
+    torch.set_num_threads(args.threads)
+    source, data = files.read_source(args.model), tokens.load(args.tokens)
+    # The head that comes with it is not used: no seed counts.
+    classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, seed=0)
+    backbone = collator.on_device(classifier.model).base_model
+    total = sum(parameter.numel() for parameter in backbone.parameters())
+    size = args.batch_tokens or evaluation.device_tokens(classifier.model, args.jobs_per_gpu)
+    padding = collator.Padding(data.pad_token_id)
+    started = time.perf_counter()
+    parts = {name: embed(backbone, data.splits[name], padding, size)
+             for name in ("train", "validation")}  # fmt: skip
+    pooling, fitted = choose(parts, {name: data.splits[name]["label"] for name in parts})
+    train_seconds = time.perf_counter() - started
+    log.info("pooled by %s, C = %g", pooling, fitted[-1].C)
+
+    def predict(rows: Any) -> dict[str, Any]:
+        begun = time.perf_counter()
+        probabilities = fitted.predict_proba(embed(backbone, rows, padding, size)[pooling])
+        return {"probabilities": probabilities, "seconds": time.perf_counter() - begun}
+
+    positive = cells.class_number(args.positive_label, data.labels)
+    results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
+    record = {
+        "run_info": clock.run_info(args.metrics.parent, vars(args), 3) | {"peft_config": None},
+        "train_info": {
+            "train_time": round(train_seconds, 3),
+            "peak_memory_bytes": cells.peak_memory_bytes(),
+            "num_trainable_params": int(fitted[-1].coef_.size + fitted[-1].intercept_.size),
+            "num_total_params": total,
+            "pooling": pooling,
+            "inverse_regularisation": fitted[-1].C,
+            "status": cells.NOT_TRAINED,
+        },
+        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "metrics": results,
+    }
+    cells.write_results(record, predictions, args.metrics, args.predictions)
+    log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+def embed(
+    backbone: Any, rows: Any, padding: "Padding", batch_tokens: int
+) -> "dict[str, np.ndarray]":
+    """Return the embeddings of rows, float64 of shape (rows, width), by pooling.
+
+    Args:
+        backbone: a model without its head; of an encoder-decoder, the encoder reads.
+        rows: a tokenised split.
+        padding: fills up the shorter rows of a batch, on the right.
+        batch_tokens: per forward pass, padding included.
+
+    Raises:
+        InputError: a hidden state is not finite.
+    """
+    import numpy as np
+    import torch
+
+    reader = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
+    reader.eval()
+    lengths = np.asarray(rows["length"])
+    order = np.argsort(-lengths, kind="stable")
+    falling = lengths[order].tolist()
+    pooled: dict[str, list[Any]] = {name: [] for name in POOLINGS}
+    done = 0
+    with torch.inference_mode():
+        while done < len(order):
+            count = evaluation.batch_rows(falling[done], len(order) - done, batch_tokens)
+            batch = padding.texts([rows[int(row)] for row in order[done : done + count]])
+            inputs = {name: tensor.to(backbone.device) for name, tensor in batch.items()}
+            hidden = reader(**inputs).last_hidden_state.float()
+            mask = inputs["attention_mask"].unsqueeze(-1)
+            ends = mask.sum(dim=1).squeeze(-1) - 1
+            pooled["mean"].append((hidden * mask).sum(dim=1) / mask.sum(dim=1))
+            pooled["first"].append(hidden[:, 0])
+            pooled["last"].append(hidden[torch.arange(len(ends)), ends])
+            done += count
+    back = torch.as_tensor(np.argsort(order))
+    found = {name: torch.cat(parts).cpu()[back].double().numpy() for name, parts in pooled.items()}
+    if not all(np.isfinite(vectors).all() for vectors in found.values()):
+        raise cli.InputError(
+            f"hidden states of this {backbone.config.model_type} are not finite: take the "
+            "baseline `embedding` out, or choose another model"
+        )
+    return found
+
+
+def choose(
+    parts: "dict[str, dict[str, np.ndarray]]", labels: dict[str, list[int]]
+) -> tuple[str, Any]:
+    """Return the pooling and the fitted classifier with the least log loss on validation rows.
+
+    Args:
+        parts: embeddings of train and validation, by split and pooling.
+        labels: class numbers, by split.
+    """
+    best: dict[str, tuple[float, Any]] = {}
+    for pooling in POOLINGS:
+        train, validation = parts["train"][pooling], parts["validation"][pooling]
+        candidates = BASELINES["embedding"].candidates(train)
+        best[pooling] = best_candidate(
+            candidates, (train, labels["train"]), (validation, labels["validation"])
+        )
+    chosen = min(best, key=lambda pooling: best[pooling][0])
+    return chosen, best[chosen][1]
+
+
+if __name__ == "__main__":
+    cli.run(main)
