@@ -270,7 +270,7 @@ def test_kinds_that_are_no_adapters_have_no_peft_config(results, run, kind):
 
 
 def test_a_base_with_a_head_of_its_own_is_marked(results, run):
-    """It is no coin that every seed tosses anew."""
+    """It is not drawn anew with every seed."""
     assert "(head of the model)" not in run("sms/bert/base,lora-r4/0,1")[1]
     for seed in (0, 1):
         results(f"sms/bert/base/seed{seed}", 5, train=BASE | {"pretrained_head": True})

@@ -216,12 +216,12 @@ def introduction(verdicts: Found) -> str:
     """Return what holds for all datasets."""
     return (
         f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
-        "interval minds the test rows and, of several seeds, the seeds. Differences are tested on "
-        f"the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs "
+        "interval covers the test rows and, with several seeds, the seeds. Differences are tested "
+        f"on the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs "
         "with `majority` and untrained heads, which all should beat, stand for themselves): "
         "*better* and *worse* are significant, a *tie* is not told apart, which is no proof of "
         "equality. Variants that share a letter are tied. `base` is the model as it comes; unless "
-        "it brings its own head, that one is a coin that every seed tosses anew. What is not "
+        "it brings its own head, its head is untrained and drawn anew with every seed. What is not "
         "better than `majority` is not shown to have learned anything.\n"
     )
 
@@ -357,7 +357,7 @@ def clean_line(rows: "pd.DataFrame") -> list[str]:
 def marks(group: "pd.DataFrame") -> str:
     """Return notes beside the name of a variant.
 
-    A base that is no coin, and seeds that collapsed.
+    A base with its own head, and seeds that collapsed.
     """
     own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
     redrawn = group["kind"].ne("baseline") & group["head_origin"].eq("redrawn")

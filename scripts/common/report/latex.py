@@ -96,7 +96,7 @@ def figure(measured: Found) -> str:
 def marks(variant: Found) -> list[str]:
     """Return the signs beside the name of a variant.
 
-    A base that is no coin, and seeds that collapsed.
+    A base with its own head, and seeds that collapsed.
     """
     own = variant["kind"] == "base" and not variant["untrained_head"]
     return [*[OWN_HEAD] * own, *[COLLAPSED] * bool(variant["collapsed"])]

@@ -390,7 +390,7 @@ def of_shares(measured: Measured, level: float) -> Intervals:
 
 
 def interval_of(measured: Measured, ranges: Intervals, level: float) -> tuple[Interval, bool]:
-    """Return the interval of a mean over seeds, and whether it minds the seeds.
+    """Return the interval of a mean over seeds, and whether it covers the seeds.
 
     The wider, at each end, of Student's interval from rows and seeds, and of the bootstrap of the
     rows alone, which still has a width where every row is right; within what the metric can be.

@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def seeds_known(self) -> bool:
-        """Return whether the test minds the seeds.
+        """Return whether the test covers the seeds.
 
         If not, it tells of these trained models alone.
         """

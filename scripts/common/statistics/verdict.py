@@ -44,7 +44,7 @@ def is_trivial(variant: Found) -> bool:
 def clearly_below(found: Found, variant: Found) -> bool:
     """Whether something tied for first is better than a yardstick, or ahead of it with every seed.
 
-    Two seeds may be too few for the test to tell even a coin from the best.
+    Two seeds may be too few for the test to tell even chance from the best.
     """
     others = (leader for leader in leaders(found) if leader is not variant)
     contrast = (pair(found, other["name"], variant["name"]) for other in others)
