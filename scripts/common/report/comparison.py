@@ -217,8 +217,8 @@ def introduction(verdicts: Found) -> str:
     return (
         f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
         "interval covers the test rows and, with several seeds, the seeds. Differences are tested "
-        f"on the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; pairs "
-        "with `majority` and untrained heads, which all should beat, stand for themselves): "
+        f"on the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; "
+        "pairs with `majority` and untrained heads, which all should beat, stand for themselves): "
         "*better* and *worse* are significant, a *tie* is not told apart, which is no proof of "
         "equality. Variants that share a letter are tied. `base` is the model as it comes; unless "
         "it brings its own head, its head is untrained and drawn anew with every seed. What is not "
