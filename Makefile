@@ -82,7 +82,7 @@ diff: .venv/run.stamp ## tell what changed from results A to B (results): make d
 
 BENCH_INPUTS := resources/models/minilm resources/datasets/sms-spam resources/datasets/rotten-tomatoes
 
-bench: .venv/dev.stamp ## measure speed beside the Trainer of a notebook; takes half an hour
+bench: .venv/dev.stamp ## measure speed beside the Trainer of a notebook; takes about an hour
 	@for each in $(BENCH_INPUTS); do \
 		test -d $$each || $(BIN)/snakemake --quiet all -- $$each || exit; done
 	$(BIN)/python benchmarks/speed.py --minilm resources/models/minilm \
