@@ -3,12 +3,16 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from rules import resources
 from rules.explain import ConfigError
+
+ROOT = Path(__file__).parents[1]
 
 MB = 1_000_000
 
@@ -134,3 +138,12 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch, visible, cores, fits)
     resources.check_gpus(threads, {"sms/bert/lora": fits})
     with pytest.raises(ConfigError, match="sms/bert/lora takes 24, and this machine has"):
         resources.check_gpus(threads, {"sms/bert/lora": 24})
+
+
+def test_every_rule_that_computes_on_a_gpu_goes_to_that_partition():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    named = profile["set-resources"]
+    for file in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", file.read_text(), re.M | re.S):
+            on_gpu = re.search(r"^        gpu=", rule[1], re.MULTILINE) is not None
+            assert on_gpu == (rule[0] in named), rule[0]
