@@ -129,7 +129,8 @@ def variants_of(directory: Path) -> list[dict[str, Any]]:
 def variant(name: str, value: float, kind: str = "adapter", **more: Any) -> Variant:
     """Return a variant with a figure."""
     given: dict[str, Any] = {
-        "name": name, "model": "" if kind == "baseline" else "m", "variant": name, "kind": kind,
+        "name": name, "label": name, "variant": name, "kind": kind,
+        "model": "" if kind == "baseline" else "m",
         "untrained": False, "measure": Measure(value, value, value, ""), "letters": "a",
         "first": False, "collapsed": False, "costs": {}, "bins": [], "ece": None, "brier": None,
         "rank": None, "losses": [], "seeds": [], "confusion": [],
@@ -155,6 +156,23 @@ def test_comparison_follows_the_verdicts(drawn):
     moved = drawn("comparison", every(lambda v: v["metrics"]["macro_f1"]["cells"][0].update(
         value=0.123)))  # fmt: skip
     assert moved.read_bytes() != first
+
+
+def test_long_names_that_are_shortened_alike_keep_a_line_each(drawn, made, tmp_path):
+    alike = ["x" * 24 + middle + "y" * 24 for middle in ("a", "b")]
+
+    def rename(verdicts: dict[str, Any]) -> None:
+        part = verdicts["datasets"]["sms"]
+        for name, each in zip(alike, part["variants"][:2], strict=True):  # the baselines
+            (tmp_path / "copied/sms/baselines" / each["variant"]).rename(
+                tmp_path / "copied/sms/baselines" / name
+            )
+            each.update(name=name, variant=name)
+
+    copied = shutil.copytree(made, tmp_path / "copied")
+    path = drawn("intervals", rename, copied)
+    assert parts(path)["point"] == 14
+    assert set(alike) <= texts(path)
 
 
 def test_a_metric_without_a_figure_is_said(drawn):

@@ -55,9 +55,8 @@ def drawing(figure: Figure, comparison: Comparison) -> Spec:
     parts = [of_dataset(figure, comparison, part) for part in comparison.datasets]
     layers = [each for part in parts for own in part.get("concat", [part])
               for each in own.get("layer", [own])]  # fmt: skip
-    for place, each in enumerate(
-        layers
-    ):  # Vega-Lite takes rows for equal whose layers have one name
+    # Vega-Lite takes the rows of two layers of one name for the same.
+    for place, each in enumerate(layers):
         each["name"] = f"{each['name']}-{place}"
     return {"vconcat": parts,
             "resolve": {"scale": {"color": "independent", "fill": "independent",
@@ -98,7 +97,7 @@ def named(variant: Variant) -> str:
     """Return the name of a variant, with what a reader must know of it before its figure."""
     remarks = {"untrained head": variant.untrained, "collapsed": variant.collapsed}
     true = ", ".join(remark for remark, holds in remarks.items() if holds)
-    return short(variant.name) + (f" ({true})" if true else "")
+    return variant.label + (f" ({true})" if true else "")
 
 
 def looks(comparison: Comparison) -> dict[str, vega.Look]:

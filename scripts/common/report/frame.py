@@ -3,15 +3,18 @@
 Whatever a figure needs is read and checked here, so that drawing knows no files.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import cells, cli, files
 from common.cells import number
 from common.cli import InputError
+from common.markdown import flat
+from common.report.vega import short
 
 Found = dict[str, Any]
 
@@ -54,6 +57,7 @@ class Variant:
 
     Attributes:
         name: in full, ``minilm/lora-r4`` or ``tfidf``.
+        label: the same, shortened where that leaves it the only one of its dataset.
         model: its name; "" of a baseline.
         variant: its name within the model.
         kind: baseline, base, adapter, head or full.
@@ -74,6 +78,7 @@ class Variant:
     """
 
     name: str
+    label: str
     model: str
     variant: str
     kind: str
@@ -154,6 +159,8 @@ def read_dataset(name: str, part: Found, wanted: str, results: Path) -> Dataset:
     for found in part["variants"]:
         records = list(read_records(name, found, results))
         variants.append(read_variant(found, metric, records))
+    labels = Counter(variant.label for variant in variants)
+    variants = [v if labels[v.label] == 1 else replace(v, label=flat(v.name)) for v in variants]
     words = metric if metric == wanted else f"{metric} in place of {wanted}"
     lower = metric in LOWER_IS_BETTER
     words += " (lower is better)" if lower else ""
@@ -176,6 +183,7 @@ def read_variant(found: Found, metric: str, records: list[Found]) -> Variant:
     figure = found["metrics"].get(metric)
     return Variant(
         name=found["name"],
+        label=short(found["name"]),
         model=found["model"] or "",
         variant=found["variant"],
         kind=found["kind"],
