@@ -106,13 +106,13 @@ def near_duplicates(wildcards) -> list[str]:
 def data_of_dataset() -> dict:
     """Inputs: the splits of a dataset, by their digest: written anew with equal bytes, nothing reruns."""
     splits = "results/{dataset}/data"
-    return {"data": ancient(splits), "data_digest": splits + ".sha256"}
+    return {"data": ancient(splits), "data_digest": f"{splits}.sha256"}
 
 
 def tokens_of_model() -> dict:
     """Inputs: the tokens of a dataset for a model, likewise."""
     tokens = "results/{dataset}/{model}/tokens"
-    return {"tokens": ancient(tokens), "tokens_digest": tokens + ".sha256"}
+    return {"tokens": ancient(tokens), "tokens_digest": f"{tokens}.sha256"}
 
 
 def tokens(wildcards) -> list[str]:
