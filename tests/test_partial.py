@@ -173,7 +173,7 @@ def test_make_partial_tells_of_a_sweep_with_failed_cells_and_runs_nothing(work, 
     assert done.returncode == 0, done.stderr
     shutil.rmtree(locks)
     text = (work / "results/partial.md").read_text()
-    assert text.startswith("# Partial comparison: 16 of 20 cells and baselines\n")
+    assert text.startswith("# Partial comparison: 20 of 24 cells and baselines\n")
     for dataset in ("messages", "news"):
         failed = f"| {dataset}/bert/bad/seed0 | failed | train_lora failed: training diverged: "
         assert failed in text
