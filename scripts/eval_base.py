@@ -12,7 +12,7 @@ head that came with the model is used if its classes are those of the dataset, b
 
 import logging
 
-from common import cells, cli, files, gpus, startup
+from common import cells, cli, files
 from common.model import evaluation, models
 
 log = logging.getLogger("eval_base")
@@ -21,22 +21,13 @@ log = logging.getLogger("eval_base")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
-    gpus.add_option(parser)
     models.add_head_options(parser)
     parser.add_argument("--seed", type=cli.int_at_least(0), default=0, help="of the head")
     args = parser.parse_args(argv)
-    cli.go_offline()
-    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
+    clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import roundtrip
 
-    clock = cells.Clock()
-    with startup.importing():
-        import datasets  # noqa: F401
-        import peft  # noqa: F401 - it brings the models of transformers
-        import torch
-
-    torch.set_num_threads(args.threads)
     source = files.read_source(args.model)
     data = tokens.load(args.tokens)
     classifier = models.load_classifier(

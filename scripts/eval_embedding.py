@@ -14,7 +14,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, files, gpus, startup
+from common import cells, cli, files
 from common.baselines import BASELINES, best_candidate
 from common.model import evaluation, models
 
@@ -31,20 +31,11 @@ POOLINGS = ("mean", "first", "last")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
-    gpus.add_option(parser)
     args = parser.parse_args(argv)
-    cli.go_offline()
-    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
+    clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import collator
 
-    clock = cells.Clock()
-    with startup.importing():
-        import datasets  # noqa: F401
-        import peft  # noqa: F401 - it brings the models of transformers
-        import torch
-
-    torch.set_num_threads(args.threads)
     source, data = files.read_source(args.model), tokens.load(args.tokens)
     # The head that comes with it is not used: no seed counts.
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, seed=0)
@@ -98,36 +89,29 @@ def embed(
     Raises:
         InputError: a hidden state is not finite.
     """
-    import numpy as np
     import torch
 
     reader = backbone.get_encoder() if backbone.config.is_encoder_decoder else backbone
     reader.eval()
-    lengths = np.asarray(rows["length"])
-    order = np.argsort(-lengths, kind="stable")
-    falling = lengths[order].tolist()
-    pooled: dict[str, list[Any]] = {name: [] for name in POOLINGS}
-    done = 0
+
+    def pooled(batch: list[Any]) -> Any:
+        texts = padding.texts(batch)
+        inputs = {name: tensor.to(backbone.device) for name, tensor in texts.items()}
+        hidden = reader(**inputs).last_hidden_state.float()
+        mask = inputs["attention_mask"].unsqueeze(-1)
+        tokens = mask.sum(dim=1)
+        last = hidden[torch.arange(len(batch)), tokens.squeeze(-1) - 1]
+        mean = (hidden * mask).sum(dim=1) / tokens
+        return torch.stack([mean, hidden[:, 0], last]).transpose(0, 1).cpu()
+
     with torch.inference_mode():
-        while done < len(order):
-            count = evaluation.batch_rows(falling[done], len(order) - done, batch_tokens)
-            batch = padding.texts([rows[int(row)] for row in order[done : done + count]])
-            inputs = {name: tensor.to(backbone.device) for name, tensor in batch.items()}
-            hidden = reader(**inputs).last_hidden_state.float()
-            mask = inputs["attention_mask"].unsqueeze(-1)
-            ends = mask.sum(dim=1).squeeze(-1) - 1
-            pooled["mean"].append((hidden * mask).sum(dim=1) / mask.sum(dim=1))
-            pooled["first"].append(hidden[:, 0])
-            pooled["last"].append(hidden[torch.arange(len(ends)), ends])
-            done += count
-    back = torch.as_tensor(np.argsort(order))
-    found = {name: torch.cat(parts).cpu()[back].double().numpy() for name, parts in pooled.items()}
-    if not all(np.isfinite(vectors).all() for vectors in found.values()):
+        found, *_ = evaluation.of_each_row(pooled, rows, batch_tokens, "embed")
+    if not found.isfinite().all():
         raise cli.InputError(
             f"hidden states of this {backbone.config.model_type} are not finite: take the "
             "baseline `embedding` out, or choose another model"
         )
-    return found
+    return {name: found[:, place].double().numpy() for place, name in enumerate(POOLINGS)}
 
 
 def choose(

@@ -19,7 +19,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import cells, cli, files, gpus, startup
+from common import cells, cli, files
 from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
@@ -28,22 +28,13 @@ log = logging.getLogger("eval_lora")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
-    gpus.add_option(parser)
     parser.add_argument("--adapter", required=True, type=Path, help="adapter directory")
     parser.add_argument("--training", required=True, type=Path, help="JSON file of the training")
     args = parser.parse_args(argv)
-    cli.go_offline()
-    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
+    clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import card
 
-    clock = cells.Clock()
-    with startup.importing():
-        import datasets  # noqa: F401
-        import peft  # noqa: F401 - it brings the models of transformers
-        import torch
-
-    torch.set_num_threads(args.threads)
     source, training = files.read_source(args.model), cells.read_training(args.training)
     data = tokens.load(args.tokens)
     model, padding, passed = load(args, training, data.splits["validation"])

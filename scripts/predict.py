@@ -24,7 +24,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from common import checksums, cli, files, gpus, startup
 from common.cli import InputError
@@ -32,10 +32,8 @@ from common.data import reading
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
 from common.data.reading import QUOTING, BadRow, Row
 from common.metrics import LOWER_IS_BETTER
+from common.model import evaluation
 from common.task import SINGLE_LABEL
-
-if TYPE_CHECKING:
-    from common.model.evaluation import Predictor
 
 log = logging.getLogger("predict")
 
@@ -128,14 +126,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-length", type=cli.int_at_least(1), help="else that of the training texts"
     )
-    parser.add_argument(
-        "--batch-tokens",
-        type=cli.int_at_least(0),
-        default=0,
-        help="per pass; 0: what the device takes",
-    )
-    parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
-    gpus.add_option(parser)
+    evaluation.add_device_options(parser)
     parser.add_argument(
         "--escape-formulas", action=argparse.BooleanOptionalAction, default=False,
         help="of a .csv for spreadsheets: ids and labels that look like formulas become text",
@@ -229,10 +220,12 @@ def read(args: argparse.Namespace, bad: reading.BadRows) -> reading.Stream[Text]
     return found.of(bad.left_out(found.of(texts(found, args.text, args.id))))
 
 
-def load(model: Path, adapter: Path, args: argparse.Namespace) -> tuple[Encode, "Predictor"]:
+def load(
+    model: Path, adapter: Path, args: argparse.Namespace
+) -> tuple[Encode, evaluation.Predictor]:
     """Return what makes tokens of texts, and what makes probabilities of tokens."""
     from common.data import encoding
-    from common.model import evaluation, variants
+    from common.model import variants
 
     with startup.importing():
         import peft  # noqa: F401 - it brings the models of transformers

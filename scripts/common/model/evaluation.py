@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, startup, task
+from common import cells, cli, gpus, startup, task
 from common.cli import InputError
 from common.model import collator, roundtrip, scoring
 from common.model.collator import Padding
@@ -89,10 +89,6 @@ def device_tokens(model: Any, jobs_per_gpu: int = 1) -> int:
 def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[str, Any]:
     """Return the probabilities of every row, in the order of the rows.
 
-    Rows are taken longest first, so that the rows of a batch are of nearly one length and padding
-    is rare, and a batch too large for the memory shows at once rather than at the end. Such a batch
-    is done anew in halves, and so are those that follow.
-
     Args:
         model: a classifier, already on its device.
         rows: a tokenised split (see ``common.data.tokens``).
@@ -102,6 +98,38 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
     Returns:
         probabilities (float64 array of shape (rows, classes)), seconds, of the passes alone, and
         batch_tokens, that the memory had room for.
+
+    Raises:
+        InputError: the memory has no room for one row.
+    """
+    logits, seconds, batch_tokens = of_each_row(
+        lambda batch: collator.logits(model, batch, padding), rows, batch_tokens, "predict"
+    )
+    return {
+        "probabilities": task.of_model(model).activation(logits.double()).numpy(),
+        "seconds": seconds,
+        "batch_tokens": batch_tokens,
+    }
+
+
+def of_each_row(
+    compute: Callable[[list[Any]], Any], rows: Any, batch_tokens: int, description: str
+) -> tuple[Any, float, int]:
+    """Return what is computed of every row, in the order of the rows.
+
+    Rows are taken longest first, so that the rows of a batch are of nearly one length and padding
+    is rare, and a batch too large for the memory shows at once rather than at the end. Such a batch
+    is done anew in halves, and so are those that follow.
+
+    Args:
+        compute: takes rows, returns a tensor on the CPU whose first axis is theirs.
+        rows: a tokenised split.
+        batch_tokens: per forward pass, padding included.
+        description: of the progress bar.
+
+    Returns:
+        a tensor; seconds, of the passes alone; and the tokens of a pass that the memory had room
+        for.
 
     Raises:
         InputError: the memory has no room for one row.
@@ -117,7 +145,7 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
     done = 0
     # `leave=None`: under the bar of a caller, this one vanishes when it is full.
     bar = tqdm(
-        total=len(order), desc="predict", unit="row", leave=None, disable=not cli.is_interactive()
+        total=len(order), desc=description, unit="row", leave=None, disable=not cli.is_interactive()
     )
     started = time.perf_counter()
     with bar:
@@ -125,19 +153,14 @@ def predict(model: Any, rows: Any, padding: Padding, batch_tokens: int) -> dict[
             count = batch_rows(falling[done], len(order) - done, batch_tokens)
             batch = [rows[int(row)] for row in order[done : done + count]]
             try:
-                outputs.append(collator.logits(model, batch, padding))
+                outputs.append(compute(batch))
             except torch.OutOfMemoryError:
                 batch_tokens = smaller(count, falling[done])
                 continue
             done += count
             bar.update(count)
     seconds = time.perf_counter() - started
-    in_order = torch.cat(outputs)[torch.as_tensor(np.argsort(order))]
-    return {
-        "probabilities": task.of_model(model).activation(in_order.double()).numpy(),
-        "seconds": seconds,
-        "batch_tokens": batch_tokens,
-    }
+    return torch.cat(outputs)[torch.as_tensor(np.argsort(order))], seconds, batch_tokens
 
 
 def smaller(rows: int, length: int) -> int:
@@ -185,6 +208,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--model", required=True, type=Path, help="model directory")
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
+    add_device_options(parser)
+    parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
+    parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
+
+
+def add_device_options(parser: ArgumentParser) -> None:
+    """Add the options of the stages that predict, about the device that they use."""
     parser.add_argument(
         "--batch-tokens",
         type=cli.int_at_least(0),
@@ -192,8 +222,25 @@ def add_options(parser: ArgumentParser) -> None:
         help="per pass; 0: what the device takes",
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
-    parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
-    parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
+    gpus.add_option(parser)
+
+
+def begin(args: Namespace) -> cells.Clock:
+    """Begin a job that evaluates a model: take a device, import libraries; return its clock.
+
+    Args:
+        args: the options of ``add_options``.
+    """
+    cli.go_offline()
+    gpus.lease(jobs_per_gpu=args.jobs_per_gpu)
+    clock = cells.Clock()
+    with startup.importing():
+        import datasets  # noqa: F401
+        import peft  # noqa: F401 - it brings the models of transformers
+        import torch
+
+    torch.set_num_threads(args.threads)
+    return clock
 
 
 def evaluate(
