@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from common.baselines import OF_MODELS
+from common.cells import METRICS, Cell
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -67,27 +69,23 @@ def in_short(config: Config) -> list[str]:
 
 def locate_metrics(config: Config) -> list[str]:
     """Return the metrics of every baseline and of every cell, by path."""
-    measured = (
-        [
-            f"{dataset}/baselines/{baseline}"
-            for dataset in config["datasets"]
-            for baseline in config["baselines"]
-            if baseline not in OF_MODELS
-        ]
-        + [
-            f"{dataset}/{model}/{baseline}"
+    of_model = [name for name in config["baselines"] if name in OF_MODELS]
+    of_texts = [name for name in config["baselines"] if name not in OF_MODELS]
+    measured = [
+        *(Cell(dataset, "", name, None) for dataset in config["datasets"] for name in of_texts),
+        *(
+            Cell(dataset, model, name, None)
             for dataset, model in pairs(config)
-            for baseline in config["baselines"]
-            if baseline in OF_MODELS
-        ]
-        + [
-            f"{dataset}/{model}/{variant}/seed{seed}"
+            for name in of_model
+        ),
+        *(
+            Cell(dataset, model, variant, seed)
             for dataset, model, variants in compared(config)
             for variant in variants
             for seed in config["seeds"]
-        ]
-    )
-    return [f"results/{directory}/metrics.json" for directory in measured]
+        ),
+    ]
+    return [str(Path("results", cell.path, METRICS)) for cell in measured]
 
 
 def compared(config: Config) -> Iterator[tuple[str, str, list[str]]]:

@@ -169,7 +169,7 @@ def read_answers(results: Path, dataset: str, part: dict[str, Any]) -> "Predicti
     """Return the answers of the cells and baselines that the verdicts name.
 
     Raises:
-        InputError: as for ``answers.read``; or the verdicts are of other classes.
+        InputError: as for ``predictions.read``; or the verdicts are of other classes.
     """
     from common.statistics import predictions
 

@@ -109,9 +109,7 @@ def draw_lengths(models: dict[str, dict[str, Any]]) -> Spec:
     """Return a line of panels per model, one per split: lengths of the texts, and the cut."""
     title = {"text": "Lengths of the texts in tokens, and where they are cut", "fontSize": 14}
     if not models:
-        empty = layer("empty", {"type": "point", "opacity": 0}, [{}])
-        title["subtitle"] = "No model is compared on this dataset"
-        return {"title": title, "width": 400, "height": 1, **empty}
+        return vega.nothing({**title, "subtitle": "No model is compared on this dataset"})
     limits = x_limits(models)
     lines = [
         {"title": {"text": vega.short(name, NAME_LETTERS), "fontSize": 12},

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 log = logging.getLogger("eval_baseline")
 
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
-OF_EMBEDDINGS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+EMBEDDING_REGULARISATION = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 
 
@@ -79,7 +79,7 @@ def embedding(_: Any) -> list[Any]:
 
     return [
         make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
-        for strength in OF_EMBEDDINGS
+        for strength in EMBEDDING_REGULARISATION
     ]
 
 

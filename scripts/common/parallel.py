@@ -1,8 +1,9 @@
 """Work in several processes: mapped over items in order, or one training on several GPUs.
 
-``mapped`` holds few items at a time. ``together`` starts the other processes of a training with its
-own command line, and the names by which Accelerate finds that they belong together. They end with
-the first, even if it is killed; and it ends when one of them fails, instead of waiting for it.
+``mapped`` holds few items at a time. ``launch_workers`` starts the other processes of a training
+with its own command line, and the names by which Accelerate finds that they belong together. They
+end with the first, even if it is killed; and it ends when one of them fails, instead of waiting for
+it.
 """
 
 import logging

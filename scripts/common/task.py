@@ -1,10 +1,10 @@
 """Tasks: what the kind of labels decides, from the label column to the metrics.
 
-Stages ask the task of their data or model, and know no kind of labels themselves. Single-label
-classification is the only task so far. A new one is a class with the methods of ``SingleLabel``, an
-entry of TASKS, and one of ``common.model.scoring.SCORERS``: metrics stand apart, since an edit of
-them trains nothing anew. transformers' ``problem_type`` and the Arrow type of the label column say
-which task data and models are of.
+Training and evaluation ask the task of their data or model. Single-label classification is the only
+task so far, and splits, statistics and predict know no other. A new one is a class with the methods
+of ``SingleLabel``, an entry of TASKS, and one of ``common.model.scoring.SCORERS``: metrics stand
+apart, since an edit of them trains nothing anew. transformers' ``problem_type`` and the Arrow type
+of the label column say which task data and models are of.
 """
 
 import math

@@ -101,7 +101,7 @@ def find_duplicates(rows: pd.DataFrame, kinds: Sequence[str], across: bool) -> p
 def contradictions(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows whose text stands under another label, too.
 
-    The columns are those of `repeats`.
+    The columns are those of `find_duplicates`.
 
     Equal texts count alone: "3 stars" and "5 stars" are normalised to one text and rightly differ.
     """

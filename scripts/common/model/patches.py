@@ -116,7 +116,7 @@ def flat(rows: torch.Tensor) -> torch.Tensor:
 
 
 class Linear(torch.autograd.Function):
-    """``product`` with its gradients, of which none is computed that nobody asks for."""
+    """``onednn_linear`` with its gradients, of which none is computed that nobody asks for."""
 
     @staticmethod
     def forward(ctx, rows, weight, bias):

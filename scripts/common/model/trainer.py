@@ -249,7 +249,7 @@ class ResumableTrainer(transformers.Trainer):
         """Train, from the last checkpoint if there is one.
 
         Returns:
-            ``seconds`` and ``peak_memory_bytes`` (``records.peak_memory_bytes``), of all processes
+            ``seconds`` and ``peak_memory_bytes`` (``cells.peak_memory_bytes``), of all processes
             that took part.
 
         Raises:

@@ -187,8 +187,8 @@ def train(
     Returns:
         train_time (seconds, validation included), peak_memory_bytes, samples and real tokens, in
         all and per second, the share of padding among the positions that were computed, what made
-        it fast (``faster``), what it took of the accelerator's memory, and ``metrics``: the log of
-        losses.
+        it fast (``accelerated``), what it took of the accelerator's memory, and ``metrics``: the
+        log of losses.
     """
     from common.model import roundtrip
     from common.model.acceleration import accelerated
@@ -261,7 +261,7 @@ def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[st
 
     Args:
         state: of the Trainer, at the end.
-        work: ``Work``, what was computed in training.
+        work: ``ThroughputCounter``, what was computed in training.
         seconds: from the first step to the end.
         kept_epoch: the epoch whose weights were kept; 0 for the last.
     """

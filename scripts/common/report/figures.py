@@ -20,6 +20,7 @@ SMALLEST_CELL = 9  # pixels of a cell of a matrix of very many classes; counts s
 ROOM = 0.06  # at the ends of an axis of costs, as a power of its length
 RANK_ROOM, APART = 1.3, 0.05  # of ranks: a factor at the ends; a share of a doubling between lines
 MOST_TICKS = 5
+LONGEST_HEADING = 26  # letters of a name above a small panel
 MOST_CURVES = 6  # variants of a panel that shows each seed of them twice
 FRONT = "Pareto front"
 CROSS = "M-1,-1L1,1M1,-1L-1,1"  # the shape of a collapsed cell
@@ -58,10 +59,12 @@ def drawing(figure: Figure, comparison: Comparison) -> Spec:
     # Vega-Lite takes the rows of two layers of one name for the same.
     for place, each in enumerate(layers):
         each["name"] = f"{each['name']}-{place}"
-    return {"vconcat": parts,
-            "resolve": {"scale": {"color": "independent", "fill": "independent",
-                                  "shape": "independent", "strokeDash": "independent"}},
-            "spacing": 30}  # fmt: skip
+    return {"vconcat": parts, "resolve": resolved("independent"), "spacing": 30}
+
+
+def resolved(how: str) -> Spec:
+    """Return how panels have the scales of their legends: "shared" or "independent"."""
+    return {"scale": dict.fromkeys(("color", "fill", "shape", "strokeDash"), how)}
 
 
 def of_dataset(figure: Figure, comparison: Comparison, part: Dataset) -> Spec:
@@ -72,12 +75,10 @@ def of_dataset(figure: Figure, comparison: Comparison, part: Dataset) -> Spec:
     title = {"text": short(part.name), "fontSize": 15}
     panels = figure.panels(comparison, part)
     if not panels:
-        return {"title": {**title, "subtitle": figure.empty}, "width": 300, "height": 1,
-                **layer("empty", {"type": "point", "opacity": 0}, [{}])}  # fmt: skip
+        return vega.nothing({**title, "subtitle": figure.empty})
     shared = "shared" if figure.one_at_a_time else "independent"
-    scales = dict.fromkeys(("color", "fill", "shape", "strokeDash"), shared)
     return {"title": title, "concat": panels, "columns": figure.across,
-            "resolve": {"scale": scales}}  # fmt: skip
+            "resolve": resolved(shared)}  # fmt: skip
 
 
 def panel(title: str | list[str], size: tuple[float, float], layers: list[Spec]) -> Spec:
@@ -98,6 +99,33 @@ def named(variant: Variant) -> str:
     remarks = {"untrained head": variant.untrained, "collapsed": variant.collapsed}
     true = ", ".join(remark for remark, holds in remarks.items() if holds)
     return variant.label + (f" ({true})" if true else "")
+
+
+def heading(variant: Variant, *more: str) -> list[str]:
+    """Return the title of a small panel of one variant, line by line."""
+    names = [variant.variant, variant.model] if variant.model else [variant.variant]
+    return [*(short(name, LONGEST_HEADING) for name in names), *more]
+
+
+def upright(
+    rows: Sequence[Spec], x: Spec, y: Spec, look: Spec, size: int, hover: list[Spec]
+) -> list[Spec]:
+    """Return the layers of points with their intervals, upright.
+
+    Args:
+        rows: with ``low`` and ``high`` beside what x and y name.
+        x: the encoding across.
+        y: the encoding of the metric.
+        look: the encodings of ``vega.by_look``.
+        size: of a point, in square pixels.
+        hover: the encoding of its tooltip.
+    """
+    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    point = {"type": "point", "size": size, "opacity": 1}
+    return [
+        layer("interval", {"type": "rule", "opacity": 0.7}, rows, x=x, color=look["color"], **ends),
+        layer("point", point, rows, x=x, y=y, tooltip=hover, **look),
+    ]
 
 
 def looks(comparison: Comparison) -> dict[str, vega.Look]:
@@ -396,11 +424,7 @@ def cost_layers(
               strokeDash=dash, tooltip=tooltip(name="variant", shown=part.metric)),
         layer("front", {"type": "line", "interpolate": "step-after", "color": MUTED}, steps,
               x=across, y=up, strokeDash=dash),
-        layer("interval", {"type": "rule", "opacity": 0.7}, rows, x=across,
-              y={**up, "field": "low"}, y2={"field": "high"},
-              color=vega.by_look("name", own)["color"]),
-        layer("point", {"type": "point", "size": 75, "opacity": 1}, rows, x=across, y=up,
-              tooltip=hover, **vega.by_look("name", own)),
+        *upright(rows, across, up, vega.by_look("name", own), 75, hover),
     ]  # fmt: skip
 
 
@@ -483,16 +507,13 @@ def rank_layers(part: Dataset, sweeps: dict[str, list[Variant]]) -> list[Spec]:
     shown = {name: vega.Look(look.colour, vega.SHAPES[place], look.colour)
              for place, (name, look) in enumerate(colours.items())}  # fmt: skip
     owners = {own[0].model for own in sweeps.values()}
-    kinds = {"head": DASHES[0], "full": DASHES[1]}
+    kinds = {"head": DASHES[0], "full": DASHES[3]}
     ends = [v for v in part.variants if v.kind in kinds and v.model in owners and v.measure]
     lines = [
         row(v, v.measure, place=end) | {"name": short(v.name)}
         for v in ends if v.measure for end in (low, high)
     ]  # fmt: skip
-    dashes = {
-        short(v.name): DASHES[(2 * place + (v.kind == "full")) % len(DASHES)]
-        for place, v in enumerate(ends)
-    }
+    dashes = {short(v.name): kinds[v.kind] for v in ends}
     look = vega.by_look("sweep", shown)
     hover = tooltip(name="variant", rank="rank", shown=part.metric)
     across_ends = [layer("end", {"type": "line", "color": MUTED}, lines, x=across, y=up,
@@ -501,11 +522,8 @@ def rank_layers(part: Dataset, sweeps: dict[str, list[Variant]]) -> list[Spec]:
     return [
         *(across_ends if lines else []),
         layer("sweep", "line", rows, x=across, y=up, color=look["color"]),
-        layer("interval", {"type": "rule", "opacity": 0.7}, rows, x=across,
-              y={**up, "field": "low"}, y2={"field": "high"}, color=look["color"]),
-        layer("point", {"type": "point", "size": 60, "opacity": 1}, rows, x=across, y=up,
-              tooltip=hover, **look),
-    ]  # fmt: skip
+        *upright(rows, across, up, look, 60, hover),
+    ]
 
 
 def rank_table(part: Dataset) -> Table:
@@ -591,9 +609,7 @@ def reliability_panel(variant: Variant, look: vega.Look) -> Spec:
     scores = [] if variant.ece is None else [f"ECE {variant.ece:.3f}"]
     scores += [] if variant.brier is None else [f"Brier {variant.brier:.3f}"]
     diagonal = [{"confidence": end, "accuracy": end} for end in (0, 1)]
-    words = [short(variant.model, 26)] if variant.model else []
-    title = [short(variant.variant, 26), *words, ", ".join(scores)]
-    return panel(title, (130, 130), [
+    return panel(heading(variant, ", ".join(scores)), (130, 130), [
         layer("diagonal", {"type": "line", "color": MUTED, "strokeDash": [1, 4]}, diagonal,
               x=x, y=y),
         layer("reliability", {"type": "line", "color": look.colour, "strokeWidth": 1.4}, rows,
@@ -643,8 +659,7 @@ def confusion_panels(_: Comparison, part: Dataset) -> list[Spec]:
         if side >= MATRIX:
             layers.append(layer("count", {"type": "text", "fontSize": 10}, rows,
                                 text={"field": "shown"}, color=ink, **axes))  # fmt: skip
-        title = [short(variant.variant, 26), *([short(variant.model, 26)] if variant.model else [])]
-        panels.append(panel(title, (side * len(names), side * len(names)), layers))
+        panels.append(panel(heading(variant), (side * len(names), side * len(names)), layers))
     return panels
 
 

@@ -113,6 +113,12 @@ def layer(name: str, mark: str | Spec, rows: Sequence[Spec], /, **encoding: Any)
     return {"name": name, "data": {"values": list(rows)}, "mark": mark, "encoding": encoding}
 
 
+def nothing(title: Spec) -> Spec:
+    """Return a specification that shows its title alone."""
+    hidden = layer("empty", {"type": "point", "opacity": 0}, [{}])
+    return {"title": title, "width": 300, "height": 1, **hidden}
+
+
 def number(field: str, title: str | None = None, **more: Any) -> Spec:
     """Return the encoding of a field by position on a scale that need not begin at 0."""
     scale = more.pop("scale", {})

@@ -135,7 +135,7 @@ def with_prior_rows(
 def bayesian_weights(
     labels: np.ndarray, prior: np.ndarray, resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Yield dirichlet weights of the rows within each class, in blocks of resamples.
+    """Yield Dirichlet weights of the rows within each class, in blocks of resamples.
 
     Args:
         labels: shape (rows,).
