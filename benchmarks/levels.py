@@ -1,18 +1,21 @@
-"""Count how often equal variants are told apart: the tests that they pass, and a common one.
+"""Count how often the tests are wrong, and how often they find what there is.
 
     python benchmarks/levels.py --output docs/levels.csv
 
-Answers are made up (tests/simulation.py): variants of the same true quality, whose seeds differ by
-a given standard deviation, answer rows of which some are hard for all. Every difference that is
-found is wrong; at 5 %, five of 100 may be. Equal options give an equal file.
+Answers are made up (tests/simulation.py): variants whose true quality and spread over seeds are
+known answer rows of which some are hard for all. A difference that is found between equal ones is
+wrong; at 5 %, five of 100 may be. Equal options give an equal file.
 """
 
 import argparse
 import csv
 import math
+import os
 import sys
 from collections.abc import Iterator
-from itertools import product
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +27,71 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 
 from common import files  # noqa: E402
 from common.statistics.resampling import Measured, Variant, measure  # noqa: E402
-from common.statistics.significance import compare, compare_all, paired_bootstrap  # noqa: E402
+from common.statistics.significance import (  # noqa: E402
+    EQUIVALENT,
+    compare,
+    compare_all,
+    paired_bootstrap,
+)
 from tests.simulation import draw, labels_of  # noqa: E402
 
-TESTS = ((300, 0.5, "accuracy"), (1000, 0.13, "macro_f1"))  # rows, share of the second class
-SEEDS, EFFECTS = (2, 3, 5), (0.0, 0.05, 0.15, 0.3)
-QUALITY, VARIANTS, AT_ONCE = 1.5, 5, 250
-COLUMNS = ["rows", "metric", "seeds", "sd_over_seeds", "two_variants", "beside_a_baseline",
-           "any_of_ten_pairs", "rows_alone"]  # fmt: skip
+QUALITY, AT_ONCE, RESAMPLES, MARGIN = 0.583, 250, 300, 0.02  # an accuracy of 72 %
+MEASURES = ("two_variants", "beside_a_baseline", "better_than_a_baseline", "equivalent",
+            "rows_alone")  # fmt: skip
+COLUMNS = ("rows", "metric", "seeds", "sd_over_seeds", "shared", "failing", "difference", *MEASURES)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is simulated.
+
+    Attributes:
+        rows: test rows.
+        seeds: of each variant.
+        spreads: of the four variants that are compared with a baseline, the standard deviation
+            over seeds in points. The fifth, which the first is compared with, has the second's.
+        shared: part of the variance of a seed's effect that is the same for all variants.
+        failing: chance that a seed fails; it answers by chance, and is set aside.
+        difference: points by which the four are better than the baseline and than the fifth.
+        share: of the rows that are of the second class.
+        metric: to compare by.
+    """
+
+    rows: int
+    seeds: int
+    spreads: tuple[float, ...]
+    shared: float = 0.0
+    failing: float = 0.0
+    difference: float = 0.0
+    share: float = 0.5
+    metric: str = "accuracy"
+
+
+def alike(*spreads: float) -> tuple[float, ...]:
+    """Return the spreads of four variants: one for all, or each its own."""
+    return spreads * 4 if len(spreads) == 1 else spreads
+
+
+UNEQUAL = ((7, 1, 1, 1), (3, 0, 0, 0), (7, 7, 0.5, 0.5), (1, 7, 7, 7))
+SETTINGS = [
+    *(Setting(1000, 2, alike(sd)) for sd in (1, 7)),
+    *(Setting(300, 5, alike(sd)) for sd in (0, 1, 3, 7)),
+    *(Setting(1000, seeds, alike(sd)) for seeds in (3, 5, 10)
+      for sd in (0, 1, 3, 7)),
+    *(Setting(4000, 5, alike(sd)) for sd in (0, 1, 3, 7)),
+    *(Setting(1000, seeds, alike(sd), share=0.13, metric="macro_f1") for seeds in (3, 5)
+      for sd in (1, 3, 7)),
+    *(Setting(1000, seeds, each) for seeds in (3, 4, 5) for each in UNEQUAL),
+    *(Setting(1000, seeds, alike(*each), shared=0.7) for seeds in (3, 4, 5)
+      for each in ((1.5,), (7, 1, 1, 1))),
+    *(Setting(1000, seeds, alike(1), failing=chance) for seeds in (3, 5, 10)
+      for chance in (0.1, 0.2)),
+    *(Setting(rows, 5, alike(1), shared, difference=2) for rows in (1000, 1700)
+      for shared in (0.0, 0.7)),
+    *(Setting(rows, seeds, alike(1.5), difference=5) for rows in (300, 1000, 1700, 2500)
+      for seeds in (3, 5)),
+    *(Setting(1000, 5, alike(1), failing=chance, difference=5) for chance in (0.1, 0.2)),
+]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,87 +105,137 @@ def main(argv: list[str] | None = None) -> None:
     with files.atomic_write(args.output) as aside, open(aside, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for row in rates(args.runs, args.level):
+        for row in rates(SETTINGS, args.runs, args.level):
             print(row, file=sys.stderr)
             writer.writerow(row)
 
 
-def rates(runs: int, level: float) -> Iterator[dict[str, Any]]:
-    """A row of COLUMNS, in which shares of wrong findings are in per cent, for each setting."""
-    for (rows, share, metric), seeds, effect in product(TESTS, SEEDS, EFFECTS):
-        generator, labels = np.random.default_rng(0), labels_of(rows, share)
-        fair, spread = alike(effect, share, metric)
-        found = np.zeros(4)
-        for start in range(0, runs, AT_ONCE):
-            families = draw(
-                generator, labels, min(AT_ONCE, runs - start), [*[seeds] * VARIANTS, 1],
-                [*[effect] * VARIANTS, 0.0], [*[QUALITY] * VARIANTS, fair],
-            )  # fmt: skip
-            found += findings(labels, families, metric, level)
-        setting = (rows, metric, seeds, f"{100 * spread:.1f}")
-        shares = [f"{100 * each / runs:.1f}" for each in found]
-        yield dict(zip(COLUMNS, (*setting, *shares), strict=True))
+def rates(settings: list[Setting], runs: int, level: float) -> Iterator[dict[str, Any]]:
+    """Yield a row of COLUMNS for each setting, several settings at a time."""
+    simulate = partial(rate, runs=runs, level=level)
+    with ProcessPoolExecutor(min(len(settings), os.cpu_count() or 1)) as pool:
+        yield from pool.map(simulate, settings)
 
 
-def alike(effect: float, share: float, metric: str) -> tuple[float, float]:
-    """The quality of a baseline that is as good as variants with a seed effect are on average.
+def rate(setting: Setting, runs: int, level: float) -> dict[str, Any]:
+    """Return a row of COLUMNS, in which shares of findings are in per cent."""
+    generator, labels = np.random.default_rng(0), labels_of(setting.rows, setting.share)
+    spreads = [*setting.spreads, setting.spreads[1]]
+    effects = [effect_of(sd / 100, setting) for sd in spreads]
+    mean = mean_and_spread(effects[0], setting)[0]
+    fair = fixed_quality(mean - setting.difference / 100, setting)
+    worse = fixed_quality(on_endless_rows(QUALITY, QUALITY, setting) - setting.difference / 100,
+                          setting)  # fmt: skip
+    found, left = np.zeros(len(MEASURES)), runs
+    while left:
+        count = min(AT_ONCE, left)
+        left -= count
+        families = draw(
+            generator, labels, count, [*[setting.seeds] * 5, 1], [*effects, 0.0],
+            [*[QUALITY] * 4, worse, fair], setting.shared,
+        )  # fmt: skip
+        found += findings(labels, [fail(family, setting, generator) for family in families],
+                          setting.metric, level)  # fmt: skip
+    shares = [f"{100 * each / runs:.1f}" for each in found]
+    shown = ", ".join(f"{sd:g}" for sd in dict.fromkeys(setting.spreads))
+    if len(set(setting.spreads)) > 1:
+        shown = ", ".join(f"{sd:g}" for sd in setting.spreads)
+    known = (setting.rows, setting.metric, setting.seeds, shown, setting.shared, setting.failing,
+             setting.difference)  # fmt: skip
+    return dict(zip(COLUMNS, (*known, *shares), strict=True))
 
-    Returns:
-        the quality; and the standard deviation of the metric over seeds, on endless rows.
-    """
+
+def effect_of(sd: float, setting: Setting) -> float:
+    """Return the seed effect that makes a metric have a standard deviation over seeds."""
+    if not sd:
+        return 0.0
+    apart = lambda effect: mean_and_spread(effect, setting)[1] - sd  # noqa: E731
+    return float(optimize.brentq(apart, 1e-6, 3))
+
+
+def mean_and_spread(effect: float, setting: Setting) -> tuple[float, float]:
+    """Return mean and standard deviation over seeds of a metric, on endless rows."""
     points, weights = np.polynomial.hermite_e.hermegauss(40)
     overall, bias = np.meshgrid(effect * points, effect * points)
     level = QUALITY * math.sqrt(1 + 2 * effect**2)  # as in `draw`
-    values = on_endless_rows(level + overall - bias, level + overall + bias, share, metric)
+    values = on_endless_rows(level + overall - bias, level + overall + bias, setting)
     weight = np.outer(weights, weights) / weights.sum() ** 2
     mean = float((weight * values).sum())
-    spread = math.sqrt(max(0.0, float((weight * (values - mean) ** 2).sum())))
-    fair = optimize.brentq(
-        lambda quality: float(on_endless_rows(quality, quality, share, metric)) - mean, 0, 5
-    )
-    return fair, spread
+    return mean, math.sqrt(max(0.0, float((weight * (values - mean) ** 2).sum())))
 
 
-def on_endless_rows(first, second, share: float, metric: str):
+def fixed_quality(value: float, setting: Setting) -> float:
+    """Return the quality without a seed effect that gives a metric some value."""
+    apart = lambda quality: float(on_endless_rows(quality, quality, setting)) - value  # noqa: E731
+    return float(optimize.brentq(apart, -1, 5))
+
+
+def on_endless_rows(first, second, setting: Setting):
     """A metric from the normal scores of the recalls of both classes, of arrays of any shape."""
+    share = setting.share
     hits = (1 - share) * stats.norm.cdf(first), share * stats.norm.cdf(second)
-    if metric == "accuracy":
+    if setting.metric == "accuracy":
         return hits[0] + hits[1]
     misses = 1 - hits[0] - hits[1]
     return (2 * hits[0] / (2 * hits[0] + misses) + 2 * hits[1] / (2 * hits[1] + misses)) / 2
 
 
+def fail(family: list[Variant], setting: Setting, generator: np.random.Generator) -> list[Variant]:
+    """Return a family without the seeds that failed, the last of it as a baseline.
+
+    A variant of which all seeds failed keeps them, answering one class.
+    """
+    *variants, baseline = family
+    found = []
+    for variant in variants:
+        lost = generator.random(setting.seeds) < setting.failing
+        answers, seeds = variant.probabilities, variant.seeds
+        if lost.all():
+            answers = np.zeros_like(answers)
+            answers[..., 0] = 1
+        elif lost.any():
+            answers = answers[~lost]
+            seeds = tuple(seed for seed, gone in zip(seeds, lost, strict=True) if not gone)
+        found.append(Variant(variant.name, answers, seeds=seeds))
+    return [*found, Variant(baseline.name, baseline.probabilities, trained=False)]
+
+
 def findings(
     labels: np.ndarray, families: list[list[Variant]], metric: str, level: float
 ) -> np.ndarray:
-    """Return how many families have a wrong finding of each kind, in the order of COLUMNS.
+    """Return how many families have a finding of each kind of MEASURES.
 
     Args:
         labels: shape (rows,).
-        families: each of VARIANTS variants and one that stands for a baseline, equally good.
+        families: each of five variants and one that stands for a baseline.
         metric: to compare by.
         level: of the tests.
     """
-    fixed = [
-        [*variants, Variant(last.name, last.probabilities, trained=False)]
-        for *variants, last in families
-    ]
-    flat = [variant for family in fixed for variant in family]
-    measured = measure(labels, flat, metric, resamples=500)
+    flat = [variant for family in families for variant in family]
+    measured = measure(labels, flat, metric, resamples=RESAMPLES)
     return sum(
-        (wrong([measured[variant.name] for variant in family], level) for family in fixed),
-        np.zeros(4),
+        (of_family([measured[variant.name] for variant in family], level) for family in families),
+        np.zeros(len(MEASURES)),
     )
 
 
-def wrong(family: list[Measured], level: float) -> np.ndarray:
-    """Return whether each kind of test finds a difference in a family, in the order of COLUMNS."""
-    *variants, baseline = family
-    a, b, *_ = variants
-    pairs = compare_all({each.name: each for each in variants})
-    found = (compare(a, b).p, compare(a, baseline).p, min(pair.p_holm for pair in pairs),
-             paired_bootstrap(a, b)[1])  # fmt: skip
-    return np.array(found) <= level
+def of_family(family: list[Measured], level: float) -> np.ndarray:
+    """Return whether each of MEASURES finds something in a family."""
+    *variants, other, baseline = family
+    first = variants[0]
+    two = compare(first, other, margin=MARGIN)
+    beside = compare(first, baseline)
+    compared = {each.name: each for each in (*variants, baseline)}
+    family_of = compare_all(compared, lambda _, b: "free" if b == baseline.name else None)
+    better = any(pair.question == "free" and pair.p_holm <= level and pair.contrast.value > 0
+                 for pair in family_of)  # fmt: skip
+    return np.array([
+        two.p <= level,
+        beside.p <= level,
+        better,
+        two.outcome(level) == EQUIVALENT,
+        paired_bootstrap(first, other)[1] <= level,
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

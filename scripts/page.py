@@ -38,7 +38,7 @@ log = logging.getLogger("page")
 TEMPLATE, STYLE = "report.html", "report.css"
 SCRIPTS = ("dom", "data", "theme", "figures", "table", "matrices", "rows", "main")
 PICTURES = ("classes.svg", "lengths.svg")
-VERDICTS = ("metric", "level", "datasets")
+VERDICTS = ("metric", "level", "margin", "datasets")
 OF_FIGURE = ("title", "caption", "empty", "across", "one_at_a_time")
 TEXT_BYTES = 6_000_000  # of all texts in a page: with the library and the rest, below 20 MB
 SIGNIFICANT_DIGITS = 6
@@ -130,15 +130,13 @@ def compose(
     Of the verdicts, what is said of each dataset is joined with what lies beside it in the results.
     """
     from common.metrics import LOWER_IS_BETTER
-    from common.statistics import verdict
 
     datasets, records = {}, []
     size = TEXT_BYTES // max(len(verdicts["datasets"]), 1)
     for name, part in verdicts["datasets"].items():
         found = read_answers(results, name, part)
         rows = test_rows(results / name / "data", part["variants"], found, size)
-        pairs = [pair | {"outcome": verdict.outcome(pair)} for pair in part["comparisons"]]
-        own = {"variants": with_cells(part["variants"], found), "comparisons": pairs}
+        own = {"variants": with_cells(part["variants"], found)}
         datasets[name] = part | rows | own | {"figures": drawn(comparison, name)}
         records += [cell.record for cell in found.cells]
     figures = [
@@ -296,7 +294,7 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
     """Return a variant on a scale from first to last.
 
     Returns:
-        name, tied, untrained, collapsed, learned_nothing, shown (the figure in words; None where
+        name, recommended, untrained, collapsed, failed, shown (the figure in words; None where
         there is none) and, of a figure, left, right and place, in per cent of the scale.
     """
     found = variant["metrics"].get(metric)
@@ -305,9 +303,9 @@ def forest_line(variant: dict[str, Any], metric: str, first: float, last: float)
         "name": variant["name"],
         "shown": found["shown"] if found else None,
         "collapsed": variant["collapsed"],
-        "learned_nothing": variant["learned_nothing"],
+        "failed": variant["failed"],
         "untrained": variant["untrained_head"],
-        "tied": variant["tied_for_first"],
+        "recommended": variant["recommended"],
         **{key: round(100 * (found[end] - first) / (last - first), 2) for key, end in ends.items()},
     }
 
@@ -407,6 +405,7 @@ def render(templates: Path, data: dict[str, Any], **parts: Any) -> str:
     parts["passports"] = {name: Markup(html) for name, html in parts["passports"].items()}
     return environment.get_template(TEMPLATE).render(
         level=data["level"],
+        margin=data["margin"],
         data=Markup(inline_json(data)),
         style=Markup(read_text(templates / STYLE)),
         script=Markup(script),

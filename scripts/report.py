@@ -215,7 +215,9 @@ def of_this_comparison(path: Path, table: "pd.DataFrame") -> Record:
     Raises:
         InputError: they are missing, or of another comparison.
     """
-    verdicts = files.read_json(path, ("metric", "level", "alpha", "resamples", "datasets"))
+    verdicts = files.read_json(
+        path, ("metric", "level", "alpha", "margin", "resamples", "datasets", "over_datasets")
+    )
     expected = {
         Cell(dataset, variant["model"] or "", variant["variant"], seed)
         for dataset, found in verdicts["datasets"].items()

@@ -5,7 +5,8 @@
         --output results/verdicts.json
 
 On each dataset all variants are compared with each other on the same test rows; Holm's correction
-is within the dataset. Test rows alone are read, and nothing that was published elsewhere. Equal
+is within a question. What to use is chosen by the loss on validation rows. Nothing is read that was
+published elsewhere. Equal
 predictions give equal files, byte for byte, but for what training took (``costs``).
 """
 
@@ -26,12 +27,14 @@ def main(argv: list[str] | None = None) -> None:
         "metric": args.metric,
         "level": args.level,
         "alpha": alpha(args),
+        "margin": args.margin,
         "resamples": args.resamples,
         "datasets": {
             dataset: judged(args, identities)
             for dataset, identities in by_dataset(args.cells, args.baselines).items()
         },
     }
+    verdicts["over_datasets"] = over_datasets(verdicts["datasets"], args.level)
     files.write_json(verdicts, args.output)
     for dataset, found in verdicts["datasets"].items():
         log.info("%s: %s", dataset, found["verdict"][0])
@@ -48,6 +51,9 @@ def parse(argv: list[str] | None):
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
     parser.add_argument("--metric", choices=[*METRICS], default="macro_f1", help="to compare by")
     parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
+    parser.add_argument(
+        "--margin", type=margin, default=0.02, help="a difference that does not matter"
+    )
     parser.add_argument(
         "--resamples", type=cli.int_at_least(200), default=2000, help="of the test rows"
     )
@@ -66,6 +72,14 @@ def level(text: str) -> float:
     return number
 
 
+def margin(text: str) -> float:
+    """Return the type of --margin: a finite number above 0."""
+    number = cli.finite(0.0)(text)
+    if not number:
+        raise argparse.ArgumentTypeError("0 is no margin: name a difference that does not matter")
+    return number
+
+
 def alpha(args) -> float:
     """Return the level of the tests; a plain subtraction gives 0.050000000000000044."""
     return round(1 - args.level, 10)
@@ -79,13 +93,21 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
     return found
 
 
+def over_datasets(datasets: dict[str, Any], level: float) -> list[dict[str, Any]]:
+    """Return the mean differences over datasets, of those pairs that enough of them have."""
+    from common.statistics import ranking
+
+    return ranking.over_datasets(datasets, level)
+
+
 def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     """Return all that is said of one dataset."""
     from common.statistics import predictions, ranking, verdict
 
     found = ranking.compare_variants(
-        predictions.read(args.results, identities), args.metric, args.level, args.resamples
-    )
+        predictions.read(args.results, identities),
+        args.metric, args.level, args.resamples, args.margin,
+    )  # fmt: skip
     return found | {"verdict": verdict.sentences(found, args.metric)}
 
 

@@ -149,7 +149,8 @@ def save_cell(directory: Path, kind: str, classes, labels, answers, training) ->
         },
         "metrics": {"test": {"macro_f1": right, "accuracy": right, "loss": 1 - right,
                              "f1": right if len(classes) == 2 else None,
-                             "collapsed": collapsed, "confusion_matrix": matrix.tolist()}},
+                             "collapsed": collapsed, "confusion_matrix": matrix.tolist()},
+                    "validation": {"accuracy": right, "loss": 1 - right}},
     }  # fmt: skip
     directory.mkdir(parents=True)
     (directory / "metrics.json").write_text(json.dumps(record))

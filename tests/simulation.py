@@ -25,8 +25,11 @@ def draw(
     seeds: Sequence[int],
     seed_effect: Sequence[float],
     quality: Sequence[float],
+    shared: float = 0.0,
 ) -> list[list[Variant]]:
     """Variants of each run; `seeds`, `seed_effect` and `quality` have one value per variant.
+
+    Of the variance of a seed's effect, the part `shared` is the same for all variants.
 
     Of equal quality they have the same expected accuracy, whatever their seed effects. One of 0.05
     is a standard deviation of accuracy of 0.6 points over seeds, 0.15 one of 1.9, 0.3 one of 3.9;
@@ -34,11 +37,15 @@ def draw(
     """
     rows = len(labels)
     easy = SHARED * generator.normal(size=(runs, 1, rows))
+    common = generator.normal(size=(2, runs, max(seeds), 1))
     answers = []
     for several, effect, level in zip(seeds, seed_effect, quality, strict=True):
         ease = easy + OWN * generator.normal(size=(runs, 1, rows))
         ease = ease + ALONE * generator.normal(size=(runs, several, rows))
-        overall, bias = effect * generator.normal(size=(2, runs, several, 1))
+        own = generator.normal(size=(2, runs, several, 1))
+        overall, bias = effect * (
+            np.sqrt(shared) * common[:, :, :several] + np.sqrt(1 - shared) * own
+        )
         ease = ease / np.sqrt(SHARED**2 + OWN**2 + ALONE**2)
         # Spread over seeds would lower the mean accuracy: a normal integral of a wider margin.
         level = level * np.sqrt(1 + 2 * effect**2)
@@ -46,7 +53,11 @@ def draw(
         answers.append(np.where(right, labels, 1 - labels))
     return [
         [
-            Variant(f"{number}-{run}", np.eye(2, dtype=np.float32)[answer[run]])
+            Variant(
+                f"{number}-{run}",
+                np.eye(2, dtype=np.float32)[answer[run]],
+                seeds=tuple(range(answer.shape[1])),
+            )
             for number, answer in enumerate(answers)
         ]
         for run in range(runs)

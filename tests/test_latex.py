@@ -11,6 +11,7 @@ from common.report import latex
 VERDICTS: dict[str, Any] = {
     "level": 0.95,
     "alpha": 0.05,
+    "margin": 0.02,
     "datasets": {
         "sms_spam": {
             "metric": "macro_f1",
@@ -18,28 +19,29 @@ VERDICTS: dict[str, Any] = {
             "variants": [
                 {
                     "name": name, "model": model, "variant": variant, "kind": kind,
-                    "seeds": [0, 1] if model else [], "letters": letters,
-                    "untrained_head": kind == "base",
+                    "seeds": [0, 1] if model else [], "failed": failed,
+                    "untrained_head": kind == "base", "control": False,
                     "collapsed": collapsed,
                     "metrics": {"macro_f1": {"shown": shown, "seeds_known": True}},
                     "costs": {"trainable_parameters": parameters, "train_seconds": seconds},
                 }
-                for name, model, variant, kind, letters, collapsed, shown, parameters, seconds in [
-                    ("tfidf", None, "tfidf", "baseline", "b", [], "0.70 (0.60 to 0.80)", None, 0.5),
-                    ("m_1/base", "m_1", "base", "base", "c", [1], "0.30 (0.20 to 0.40)", 0, None),
-                    ("m_1/x", "m_1", "x", "adapter", "a", [], "0.90 (0.85 to 0.95)", 1234, 9.87),
+                for name, model, variant, kind, failed, collapsed, shown, parameters, seconds in [
+                    ("tfidf", None, "tfidf", "baseline", [], [], "0.70 (0.60 to 0.80)", None, 0.5),
+                    ("m_1/base", "m_1", "base", "base", [], [1], "0.30 (0.20 to 0.40)", 0, None),
+                    ("m_1/x", "m_1", "x", "adapter", [1], [], "0.90 (0.85 to 0.95)", 1234, 9.87),
                 ]
             ],
             "comparisons": [
                 {
                     "a": a, "b": b, "metric": "macro_f1", "difference": difference,
-                    "low": difference - 0.1, "high": difference + 0.1, "significant": real,
-                    "caution": None,
+                    "low": difference - 0.1, "high": difference + 0.1, "outcome": outcome,
+                    "significant": outcome in ("better", "worse"), "caution": None,
+                    "not_worse_p": 0.5, "not_better_p": 0.5,
                 }
-                for a, b, difference, real in [
-                    ("tfidf", "m_1/base", 0.4, True),
-                    ("tfidf", "m_1/x", -0.2, False),
-                    ("m_1/base", "m_1/x", -0.6, True),
+                for a, b, difference, outcome in [
+                    ("tfidf", "m_1/base", 0.4, "better"),
+                    ("tfidf", "m_1/x", -0.2, "equivalent"),
+                    ("m_1/base", "m_1/x", -0.6, "worse"),
                 ]
             ],
         }
@@ -60,12 +62,11 @@ def rows(text: str) -> list[list[str]]:
 
 def test_the_rows_of_the_table():
     assert rows(latex.table(VERDICTS, PUBLISHED)) == [
-        ["", "tfidf", "", "0.70 (0.60 to 0.80)", "", "", "b", "", "0.5"],
-        [r"m\_1", r"base$^{\dagger}$", "2", "0.30 (0.20 to 0.40)", "", r"$-0.40^{\ast}$", "c", "0",
-         ""],
-        [r"m\_1", "x", "2", "0.90 (0.85 to 0.95)", r"$+0.60^{\ast}$", "$+0.20$", "a", "1,234",
-         "9.9"],
-        ["", r"100 \% \& more (published)", "", "0.500", "", "", "", "", ""],
+        ["", "tfidf", "", "0.70 (0.60 to 0.80)", "", "", "", "0.5"],
+        [r"m\_1", r"base$^{\dagger}$", "2", "0.30 (0.20 to 0.40)", "", r"$-0.40^{\ast}$", "0", ""],
+        [r"m\_1", r"x$^{\circ}$", "2", "0.90 (0.85 to 0.95)", r"$+0.60^{\ast}$",
+         r"$+0.20^{\approx}$", "1,234", "9.9"],
+        ["", r"100 \% \& more (published)", "", "0.500", "", "", "", ""],
     ]  # fmt: skip
 
 
@@ -89,6 +90,8 @@ def notes(text: str) -> list[str]:
 def test_what_is_marked_is_explained_below():
     assert notes(latex.table(VERDICTS, PUBLISHED)) == [
         r"$\ast$: significant.",
+        r"$\approx$: equivalent within 0.02.",
+        r"$\circ$: failed to train with some seed, which the figures leave out.",
         r"$\dagger$: collapsed to one class with some seed.",
         r"Published elsewhere, and not measured here: A \& B (50 \%).",
     ]
@@ -107,9 +110,9 @@ def test_what_is_not_marked_is_not_explained():
     plain = copy.deepcopy(VERDICTS)
     found = plain["datasets"]["sms_spam"]
     for each in found["variants"]:
-        each["collapsed"] = []
+        each["collapsed"], each["failed"] = [], []
     for each in found["comparisons"]:
-        each["significant"] = False
+        each["outcome"], each["significant"] = "open", False
     text = latex.table(plain, [])
     assert notes(text) == []
     assert not {"ast", "dagger", "ddagger"} & set(re.findall(r"\\(\w+)", text))
@@ -122,7 +125,7 @@ def test_a_difference_whose_test_is_not_assured_is_marked():
     text = latex.table(doubted, [])
     assert [line[4:6] for line in rows(text)[1:]] == [
         ["", r"$-0.40^{\ast \ddagger}$"],
-        [r"$+0.60^{\ast \ddagger}$", "$+0.20$"],
+        [r"$+0.60^{\ast \ddagger}$", r"$+0.20^{\approx}$"],
     ]
     assert r"$\ddagger$: one seed: run 3 \& more." in notes(text)
 

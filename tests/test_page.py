@@ -216,7 +216,7 @@ def test_what_is_missing_is_one_line(tmp_path):
         (lambda told: told["datasets"]["d"].update(variants=[]), "d has no variants"),
         (lambda told: told["datasets"]["d"].pop("comparisons"), "KeyError: 'comparisons'"),
         (lambda told: told["datasets"]["d"].pop("classes"), "KeyError: 'classes'"),
-        (lambda told: told["datasets"]["d"]["comparisons"][0].pop("significant"), "KeyError"),
+        (lambda told: told["datasets"]["d"]["comparisons"][0].pop("outcome"), "KeyError"),
         (lambda told: told["datasets"]["d"]["comparisons"][0].update(p=float("nan")), "ValueError"),
         (lambda told: told["datasets"]["d"]["variants"][0].update(name="x"), "'x' is 'majority'"),
     ],
@@ -328,7 +328,7 @@ def test_verdicts_come_first_in_words(visit):
     told = verdicts["datasets"]["sms-spam"]["verdict"]
     assert first.locator(".sentences p").first.inner_text() == told[0]
     assert first.locator(".forest .line").count() == 7
-    assert first.locator(".forest .line.tied").count() >= 1
+    assert first.locator(".forest .line.recommended").count() == 1
     assert first.locator(".line", has_text="minilm/base").locator(".tag.warn").count() == 1
 
 
@@ -493,10 +493,10 @@ def test_of_very_many_variants_the_best_stand_at_the_head(tmp_path):
 def test_a_verdict_stands_beside_both_p_values(tmp_path, visit):
     def change(datasets):
         pair = pair_of(datasets["d"], "tfidf", "minilm/full")
-        pair.update(significant=False, each_seed=True, p=0.0123, p_holm=0.21, caution="few seeds")
+        pair.update(outcome="open", p=0.0123, p_holm=0.21, caution="few seeds")
         pair.update(a="minilm/full", b="tfidf", difference=0.031, low=0.01, high=0.05)
         pair_of(datasets["d"], "tfidf", "minilm/head").update(
-            significant=False, each_seed=False, difference=0.0004, low=-0.03, high=0.03
+            outcome="at most as good", difference=0.0004, low=-0.03, high=0.03
         )
         pair_of(datasets["d"], "tfidf", "majority").update(p=0.0000123, p_holm=0.0004)
 
@@ -506,9 +506,9 @@ def test_a_verdict_stands_beside_both_p_values(tmp_path, visit):
         row = tab.locator("#table tbody tr", has_text=re.compile(f"^{variant}"))
         return " ".join(row.locator("td").nth(4).inner_text().split())
 
-    tie = "tie; ahead with every seed +0.031 +0.010 to +0.050 p 0.012, corrected 0.21"
-    assert told_of("full") == f"{tie} caution: see below"
-    assert told_of("head").startswith("tie 0.000 −0.030 to +0.030")
+    said = "open +0.031 +0.010 to +0.050 p 0.012, corrected 0.21"
+    assert told_of("full") == f"{said} caution: see below"
+    assert told_of("head").startswith("at least as good 0.000 −0.030 to +0.030")
     assert "p < 0.001, corrected < 0.001" in tab.locator("#table tbody").inner_text()
     assert "Caution: few seeds." in tab.locator("#table-notes").inner_text()
     told = tab.locator("#comparison").inner_text()
@@ -803,15 +803,15 @@ def test_on_paper_everything_is_there(visit):
     assert not tab.locator(".configuration").get_attribute("open")
 
 
-def test_trainings_that_learned_nothing_are_marked(tmp_path, visit):
+def test_failed_trainings_are_marked(tmp_path, visit):
     def change(datasets):
         (lora,) = [v for v in datasets["d"]["variants"] if v["name"] == "minilm/lora-r16"]
-        lora["learned_nothing"] = [1]
+        lora["failed"] = [1]
 
     tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}), change=change))
-    marked = tab.locator("#table tbody tr", has_text="learned nothing in 1 of 2 seeds")
+    marked = tab.locator("#table tbody tr", has_text="failed in 1 of 2 seeds")
     assert [row.inner_text().split()[0] for row in marked.all()] == ["lora-r16"]
-    lines = tab.locator(".forest .line", has_text="learned nothing with some seed")
+    lines = tab.locator(".forest .line", has_text="failed with some seed")
     assert [line.inner_text().split()[0] for line in lines.all()] == ["minilm/lora-r16"]
 
 

@@ -131,9 +131,9 @@ def variant(name: str, value: float, kind: str = "adapter", **more: Any) -> Vari
     given: dict[str, Any] = {
         "name": name, "label": name, "variant": name, "kind": kind,
         "model": "" if kind == "baseline" else "m",
-        "untrained": False, "measure": Measure(value, value, value, ""), "letters": "a",
-        "first": False, "collapsed": False, "costs": {}, "bins": [], "ece": None, "brier": None,
-        "rank": None, "losses": [], "seeds": [], "confusion": [],
+        "untrained": False, "measure": Measure(value, value, value, ""),
+        "recommended": False, "collapsed": False, "costs": {}, "bins": [], "ece": None,
+        "brier": None, "rank": None, "losses": [], "seeds": [], "confusion": [],
     }  # fmt: skip
     return Variant(**(given | more))
 
@@ -180,18 +180,16 @@ def test_a_metric_without_a_figure_is_said(drawn):
     assert "No variant of this dataset has a figure." in texts(path)
 
 
-def test_intervals_show_every_variant_with_figures_letters_and_ties(drawn, made):
+def test_intervals_show_every_variant_with_figures_and_what_is_recommended(drawn, made):
     path, variants = drawn("intervals"), variants_of(made)
-    first = sum(variant["tied_for_first"] for variant in variants)
+    recommended = sum(variant["recommended"] for variant in variants)
     assert parts(path) == {"interval": len(variants), "point": len(variants),
-                           "shown": len(variants), "letters": len(variants)}  # fmt: skip
+                           "shown": len(variants)}  # fmt: skip
     marks = [node for node in ET.parse(path).getroot().iter(f"{SVG}path")
              if node.get("aria-roledescription") == "point"]  # fmt: skip
-    assert sum(node.get("fill") == vega.COLOURS[0] for node in marks) == first
+    assert sum(node.get("fill") == vega.COLOURS[0] for node in marks) == recommended
     names = {v["name"] for v in variants} - {"minilm/base"}
-    assert {"sms", "news", "minilm/base (untrained head, collapsed)", "a", "b", *names} <= texts(
-        path
-    )
+    assert {"sms", "news", "minilm/base (untrained head, collapsed)", *names} <= texts(path)
     assert {v["metrics"]["macro_f1"]["shown"] for v in variants} <= texts(path)
     assert "macro_f1 on the test rows, with its 95 % interval" in texts(path)
 
@@ -203,7 +201,11 @@ def test_a_dataset_is_drawn_by_its_own_metric(drawn):
 
 
 def test_costs_have_a_panel_each_with_a_front(drawn):
-    path = drawn("costs")
+    def sharpen(found: dict) -> None:  # few seeds have intervals as wide as the range
+        for figure in found["metrics"].values():
+            figure.update(low=figure["value"] - 0.01, high=figure["value"] + 0.01)
+
+    path = drawn("costs", every(sharpen))
     assert parts(path)["front"] == 2 * 4
     assert parts(path)["point"] == 2 * 4 * 4  # the base has no costs
     assert {"Trainable parameters", "Training time", "Peak memory", "File size"} <= texts(path)
@@ -452,7 +454,7 @@ def test_verdicts_that_are_none(tmp_path, text, complaint):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda v: v.pop("letters"),
+        lambda v: v.pop("recommended"),
         lambda v: v.update(costs=None),
         lambda v: v["costs"].update(train_seconds="long"),
         lambda v: v["metrics"]["macro_f1"].update(low=None),

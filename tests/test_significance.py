@@ -5,22 +5,34 @@ model of errors, with 2,000 to 10,000 runs each.
 """
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from common.statistics import ranking
 from common.statistics.intervals import Interval
 from common.statistics.resampling import Measured, Variant, measure
 from common.statistics.significance import (
+    AT_LEAST,
+    AT_MOST,
+    BETTER,
+    EQUIVALENT,
+    OPEN,
+    WORSE,
+    Comparison,
+    beyond_margin,
+    by_merit,
     compare,
     compare_all,
     holm,
     least_p,
-    mcnemar_exact,
+    mcnemar,
     paired_bootstrap,
 )
+from common.statistics.variance import Contrast
 from tests.simulation import draw, labels_of
 
 RUNS = 1000
@@ -49,25 +61,26 @@ def random_variants(count: int, seeds: int, rows: int = 200, **options) -> list[
 @pytest.mark.parametrize(
     ("both", "only_a", "only_b", "neither", "p"),
     [
-        (1, 1, 7, 12, 0.0703125),  # Fagerland, Lydersen and Laake 2013, airway: 0.070
-        (794, 150, 86, 570, 3.716e-5),  # Agresti 2002, section 10.1, approval of a minister
+        (1, 1, 7, 12, 0.0390625),  # Fagerland, Lydersen and Laake 2013, airway: 0.039
+        (59, 6, 16, 80, 0.0347),  # there, complete response: 0.035
         (5, 0, 0, 5, 1.0),
-        (0, 5, 0, 0, 2 * 0.5**5),
+        (5, 3, 3, 5, 1.0),
+        (0, 5, 0, 0, 0.5**5),
     ],
 )
 def test_mcnemar_is_that_of_the_books(both, only_a, only_b, neither, p):
     a, b = right(
         (True, True, both), (True, False, only_a), (False, True, only_b), (False, False, neither)
     )
-    assert mcnemar_exact(a, b) == pytest.approx(p, rel=1e-3)
-    assert mcnemar_exact(b, a) == mcnemar_exact(a, b)
+    assert mcnemar(a, b) == pytest.approx(p, rel=1e-3)
+    assert mcnemar(b, a) == mcnemar(a, b)
     order = np.random.default_rng(0).permutation(len(a))
-    assert mcnemar_exact(a[order], b[order]) == mcnemar_exact(a, b)
+    assert mcnemar(a[order], b[order]) == mcnemar(a, b)
 
 
 def test_mcnemar_wants_the_same_rows():
     with pytest.raises(ValueError, match="not the same rows"):
-        mcnemar_exact(np.ones(3, dtype=bool), np.ones(4, dtype=bool))
+        mcnemar(np.ones(3, dtype=bool), np.ones(4, dtype=bool))
 
 
 def test_holm_by_hand():
@@ -149,6 +162,15 @@ def test_a_paired_bootstrap_of_equals_finds_nothing():
     assert (interval.low, interval.high, p) == (0, 0, 1)
 
 
+def test_the_least_loss_is_first():
+    draws = np.zeros((1, 2))
+    measured = {
+        name: Measured(name, "loss", 10, np.array([value]), draws, True)
+        for name, value in {"a": 0.7, "b": 0.2, "c": 0.3}.items()
+    }
+    assert by_merit(measured) == ["b", "c", "a"]
+
+
 def test_variants_of_different_datasets_are_refused():
     labels = labels_of(200, 0.3)
     one, two = random_variants(2, 1)
@@ -159,36 +181,91 @@ def test_variants_of_different_datasets_are_refused():
 
 
 def test_four_disagreements_prove_nothing_whatever_a_bootstrap_says():
-    """Four rows that speak for one side: the sign test gives 2 * 0.5**4, McNemar's too."""
+    """Four rows that speak for one side: the sign test gives a mid-p of 0.5**4, McNemar's too."""
     labels = np.repeat([0, 1], 50)
     better = np.ones(100, dtype=bool)
     worse = np.arange(100) >= 4
     sides = [variant("a", labels, better, False), variant("b", labels, worse, False)]
     measured = measure(labels, sides, "macro_f1")
     limit = least_p(*(side.probabilities.argmax(axis=2) for side in sides))
-    assert limit == mcnemar_exact(better, worse) == 0.125
+    assert limit == pytest.approx(mcnemar(better, worse)) == 0.0625
     (loose,), (strict,) = compare_all(measured), compare_all(measured, least_p={("a", "b"): limit})
-    assert loose.p < 0.05 < strict.p == 0.125
+    assert loose.p < 0.05 < strict.p == 0.0625
     assert least_p(np.zeros((2, 3)), np.zeros((1, 3))) == 1.0
 
 
-def test_what_all_should_beat_costs_the_others_no_power():
-    """Of three variants and a majority class, three comparisons are corrected for three."""
+def test_each_question_is_corrected_for_itself():
+    """Three variants beside each other and beside two baselines, and a pair that stands alone."""
     labels = labels_of(200, 0.3)
     dull = variant("majority", labels, labels == 0, trained=False)
-    measured = measure(labels, [*random_variants(3, 2), dull], "accuracy")
-    found = compare_all(measured, apart={"majority"})
-    among = [pair for pair in found if "majority" not in (pair.a, pair.b)]
-    assert [pair.family for pair in found] == [3, 3, 1, 3, 1, 1]
-    assert all(pair.p_holm == pair.p for pair in found if pair.b == "majority")
-    assert [pair.p_holm for pair in among] == holm([pair.p for pair in among])
-    assert {pair.family for pair in compare_all(measured)} == {6}
+    free = variant("tfidf", labels, np.arange(200) % 5 > 0, trained=False)
+    measured = measure(labels, [*random_variants(3, 2), dull, free], "accuracy")
+
+    def question(a: str, b: str) -> str | None:
+        if "majority" in (a, b):
+            return None
+        return "free" if "tfidf" in (a, b) else "ranks"
+
+    found = compare_all(measured, question)
+    for asked, size in (("free", 3), ("ranks", 3)):
+        among = [pair for pair in found if pair.question == asked]
+        assert [pair.family for pair in among] == [size] * size
+        assert [pair.p_holm for pair in among] == holm([pair.p for pair in among])
+    alone = [pair for pair in found if pair.question is None]
+    assert {(pair.family, pair.p_holm == pair.p) for pair in alone} == {(1, True)}
+    assert {pair.family for pair in compare_all(measured)} == {10}
 
 
-def rates(rows, share, metric, seeds, effects, quality, runs=RUNS, baseline=False):
+def difference(value: float, error: float = 0.01, metric: str = "accuracy", df: float = math.inf):
+    """A comparison of a difference, of the given standard error and no p-value of its own."""
+    found = Contrast(value, error**2, 0.0, df, True, 1000, ())
+    gain = -value if metric == "loss" else value
+    return Comparison("a", "b", metric, found, 0.5, 0.5, beyond_margin(gain, found, 0.02),
+                      beyond_margin(-gain, found, 0.02))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "metric", "expected"),
+    [
+        (0.0, 0.005, "accuracy", EQUIVALENT),
+        (0.0, 0.02, "accuracy", OPEN),
+        (0.02, 0.01, "accuracy", AT_LEAST),
+        (-0.02, 0.01, "accuracy", AT_MOST),
+        (0.02, 0.01, "loss", AT_MOST),
+        (-0.02, 0.01, "loss", AT_LEAST),
+    ],
+)
+def test_what_a_margin_shows(value, error, metric, expected):
+    assert difference(value, error, metric).outcome() == expected
+
+
+def test_the_tests_of_a_margin_by_hand():
+    """(0.01 + 0.02) / 0.01 and (-0.01 + 0.02) / 0.01 standard errors."""
+    found = difference(0.01)
+    assert found.not_worse_p == pytest.approx(stats.norm.sf(3))
+    assert found.not_better_p == pytest.approx(stats.norm.sf(1))
+    few = difference(0.01, df=4)
+    assert few.not_worse_p == pytest.approx(stats.t.sf(3, 4))
+
+
+def test_a_real_difference_comes_before_equivalence():
+    assert replace(difference(0.005, 0.001), p_holm=0.01).outcome() == BETTER
+    assert replace(difference(-0.005, 0.001), p_holm=0.01).outcome() == WORSE
+    assert replace(difference(-0.005, 0.001, "loss"), p_holm=0.01).outcome() == BETTER
+
+
+def test_few_rows_on_which_two_agree_are_no_equivalence():
+    """That a share of rows as large as the margin was missed has a chance of 0.98**n."""
+    for rows, p in ((100, 0.98**100), (300, 0.98**300)):
+        found = Contrast(0.0, 0.0, 0.0, math.inf, True, rows, ())
+        assert beyond_margin(0.0, found, 0.02) == pytest.approx(p)
+    assert beyond_margin(-0.03, found, 0.02) == 1.0
+
+
+def rates(rows, share, metric, seeds, effects, quality, runs=RUNS, baseline=False, shared=0.0):
     """How often two variants differ at 5 %: by the test, and by a bootstrap of the rows alone."""
     generator, labels = np.random.default_rng(8), labels_of(rows, share)
-    families = draw(generator, labels, runs, seeds, effects, quality)
+    families = draw(generator, labels, runs, seeds, effects, quality, shared)
     if baseline:
         families = [[Variant(a.name, a.probabilities, trained=False), b] for a, b in families]
     flat = [each for family in families for each in family]
@@ -207,11 +284,13 @@ def rates(rows, share, metric, seeds, effects, quality, runs=RUNS, baseline=Fals
         (300, 0.5, "accuracy", 2, 0.1),
         (1000, 0.13, "macro_f1", 3, 0.05),
         (300, 0.13, "macro_f1", 5, 0.05),
+        (1000, 0.5, "accuracy", 5, 0.3),
     ],
 )
-def test_of_equal_variants_few_differ(rows, share, metric, seeds, effect):
-    rate, naive = rates(rows, share, metric, [seeds] * 2, [effect] * 2, [1.5, 1.5])
-    assert 0.01 <= rate <= 0.05 + BINOMIAL
+@pytest.mark.parametrize("shared", [0.0, 0.7])
+def test_of_equal_variants_few_differ(rows, share, metric, seeds, effect, shared):
+    rate, naive = rates(rows, share, metric, [seeds] * 2, [effect] * 2, [1.5, 1.5], shared=shared)
+    assert rate <= 0.05 + BINOMIAL
     assert naive > rate
 
 
@@ -249,7 +328,7 @@ def test_a_bootstrap_of_the_rows_alone_finds_differences_that_are_none():
 
 
 @pytest.mark.parametrize(
-    ("rows", "seeds", "least"), [(300, 2, 0.08), (300, 5, 0.55), (1000, 2, 0.35), (1000, 3, 0.75)]
+    ("rows", "seeds", "least"), [(300, 5, 0.5), (1000, 3, 0.55), (1000, 5, 0.9)]
 )
 def test_a_difference_of_nearly_three_points_is_found(rows, seeds, least):
     rate, _ = rates(rows, 0.5, "accuracy", [seeds] * 2, [0.05] * 2, [1.5, 1.75], runs=300)
@@ -279,9 +358,9 @@ def test_of_one_model_on_either_side_the_exact_test_of_accuracy_is_mcnemars():
     labels = np.repeat([0, 1], 30)
     one, other = (np.where(each, labels, 1 - labels)[None] for each in (a, b))
     found = ranking.exact_limits({"a": one, "b": other}, labels, "accuracy")
-    assert found == {("a", "b"): mcnemar_exact(a, b)}
+    assert found == {("a", "b"): mcnemar(a, b)}
     least = least_p(one, other)
-    assert least != mcnemar_exact(a, b)
+    assert least != mcnemar(a, b)
     for answered, metric in [
         ({"a": one, "b": other}, "macro_f1"),
         ({"a": np.repeat(one, 2, axis=0), "b": other}, "accuracy"),
@@ -306,22 +385,3 @@ def test_where_no_resample_moves_a_difference_its_interval_is_newcombes():
     pair.p = 0.2
     held = ranking.difference_interval(pair, told, 0.95)  # type: ignore[arg-type]
     assert held.low == pytest.approx(min(0, found.low))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [
-        ([0.9, 0.8], [0.7, 0.6], True),
-        ([0.7, 0.6], [0.9, 0.8], True),
-        ([0.9, 0.65], [0.7, 0.6], False),
-        ([0.9, 0.7], [0.7, 0.6], False),  # equal seeds are not better
-        ([0.9, 0.8], [0.7], True),
-        ([0.9], [0.7], False),  # one seed on either side tells nothing of seeds
-    ],
-)
-def test_each_seed_of_the_one_is_better_than_each_of_the_other(one, other, expected):
-    a, b = (
-        Measured(name, "f1", 10, np.array(values), np.zeros((len(values), 2)), True)
-        for name, values in (("a", one), ("b", other))
-    )
-    assert ranking.each_seed(a, b) is expected

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from common.statistics.resampling import Measured, Variant, measure
-from common.statistics.variance import contrast, freedom, mean_interval, spread_over_seeds
+from common.statistics.variance import (
+    Contrast,
+    contrast,
+    freedom,
+    mean_interval,
+    spread_over_seeds,
+)
 
 
 def test_rows_and_seeds_are_those_of_an_analysis_of_variance():
@@ -66,25 +72,30 @@ def test_seeds_that_differ_by_chance_alone_have_no_variance_of_their_own():
 
 
 def test_the_interval_of_a_mean_by_hand():
-    """Seeds that agree on which rows are hard: s^2 / 2 of two seeds, and 1 degree of freedom."""
+    """s^2 / 2 of two seeds, and 1 degree of freedom, on the logit scale: h / (0.5 x 0.5)."""
     draws = np.tile(np.random.default_rng(0).normal(scale=1e-6, size=500), (2, 1))
     interval, known = mean_interval(measured([0.4, 0.6], draws))
-    half = 12.7062 * math.sqrt(0.02 / 2)
+    half = 12.7062 * math.sqrt(0.02 / 2) / 0.25
     assert known
-    assert (interval.low, interval.high) == pytest.approx((0.5 - half, 0.5 + half), rel=1e-4)
+    assert (interval.low, interval.high) == pytest.approx(
+        (1 / (1 + math.exp(half)), 1 / (1 + math.exp(-half))), rel=1e-4
+    )
 
 
 def test_degrees_of_freedom_by_hand():
-    """Two equal parts of 4 are 8, as Welch has it; half of a variance known for sure doubles them.
+    """Two equal parts of 4 are 8, as Welch has it; half of a variance known for sure: 4 times.
 
-    Of a single part the root of the share counts.
+    With fewer than five seeds the share counts with a power of a quarter of them.
     """
     assert freedom(2.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(8)
-    assert freedom(4.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(16)
-    assert freedom(4.0, [(1.0, 3)]) == pytest.approx(6)
+    assert freedom(4.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(32)
+    assert freedom(4.0, [(1.0, 3)]) == pytest.approx(3 * 4)
+    assert freedom(4.0, [(1.0, 2)]) == pytest.approx(2 * 4**0.75)
+    assert freedom(4.0, [(1.0, 1)]) == pytest.approx(2)
+    assert freedom(4.0, [(1.0, 9), (1.0, 1)]) == pytest.approx(4 / (1 + 1 / 9) * math.sqrt(2))
     assert freedom(1.0, []) == math.inf
     assert freedom(0.5, [(1.0, 1)]) == 1
-    assert freedom(np.array([1.0, 4.0]), [(np.array([1.0, 1.0]), 3)]) == pytest.approx([3, 6])
+    assert freedom(np.array([1.0, 4.0]), [(np.array([1.0, 1.0]), 3)]) == pytest.approx([3, 12])
 
 
 @pytest.mark.parametrize("parts", [[(1.0, 2)], [(1.0, 1), (0.5, 3)], [(2.0, 4), (0.1, 2)]])
@@ -92,3 +103,29 @@ def test_degrees_of_freedom_are_never_more_than_satterthwaites(parts):
     """Satterthwaite 1946: the variance squared by the sum of squared parts by their freedom."""
     satterthwaite = 3.0**2 / sum(part**2 / df for part, df in parts)
     assert freedom(3.0, parts) <= satterthwaite
+
+
+def two_with(seeds_a: tuple[int, ...], seeds_b: tuple[int, ...]) -> Contrast:
+    """The difference of two variants whose three seeds do the same to both."""
+    draws = np.zeros((3, 50))
+    a, b = (Measured(name, "accuracy", 100, np.array(values), draws, True, seeds)
+            for name, values, seeds in (("a", [0.5, 0.6, 0.7], seeds_a),
+                                        ("b", [0.4, 0.5, 0.6], seeds_b)))  # fmt: skip
+    return contrast([(a, 1.0), (b, -1.0)])
+
+
+def test_variants_of_the_same_seeds_are_paired():
+    paired, apart = two_with((0, 1, 2), (0, 1, 2)), two_with((0, 1, 2), (0, 1, 3))
+    assert paired.value == apart.value == pytest.approx(0.1)
+    assert paired.seeds_variance == pytest.approx(0)
+    assert apart.seeds_variance == pytest.approx(2 * 0.01 / 3)
+    assert [len(each.blocks) for each in (paired, apart, two_with((), ()))] == [1, 2, 2]
+
+
+def test_a_baseline_is_in_no_block():
+    draws = np.zeros((3, 50))
+    a = Measured("a", "accuracy", 100, np.array([0.5, 0.6, 0.7]), draws, True, (0, 1, 2))
+    b = Measured("b", "accuracy", 100, np.array([0.4]), draws[:1], False)
+    found = contrast([(a, 1.0), (b, -1.0)])
+    assert [block.seeds for block in found.blocks] == [3]
+    assert found.seeds_variance == pytest.approx(0.01 / 3)

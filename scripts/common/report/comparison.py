@@ -11,7 +11,7 @@ from common.baselines import REFERENCE
 from common.cells import Cell, full_name
 from common.markdown import shown
 from common.report.references import Reference
-from common.statistics.verdict import apart, of_kind, outcome, pair
+from common.statistics.verdict import apart, measured_apart, of_kind, outcome, pair
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,19 +64,19 @@ def doubts(found: Found) -> list[str]:
 
 OF_VARIANT = ("model", "variant", "kind")
 
-STANDING = ("letters", "tied_for_first", "position")
+STANDING = ("recommended", "position")
 
 RANGE = ("value", "low", "high")
 
-TESTED = ("low", "high", "p", "p_holm")
+TESTED = ("low", "high", "p", "p_holm", "outcome")
 
 SHARE = ("share", "low", "high", "reason")
 
 COSTS = ("trainable_parameters", "train_seconds", "peak_memory_bytes", "file_bytes")
 
-CALIBRATION = ("ece", "brier")
+CALIBRATION = ("ece", "ece_floor", "brier")
 
-WHOLE_NUMBERS = ("seeds", "rows", "position", "trainable_parameters", "peak_memory_bytes",
+WHOLE_NUMBERS = ("seeds", "failed", "rows", "position", "trainable_parameters", "peak_memory_bytes",
                  "file_bytes")  # fmt: skip
 
 
@@ -104,9 +104,11 @@ def row(dataset: str, found: Found, variant: Found) -> Found:
         "dataset": dataset,
         **{key: variant[key] for key in OF_VARIANT},
         "seeds": len(variant["seeds"]),
+        "failed": len(variant["failed"]),
         "rows": found["rows"],
         "metric": metric,
         **{key: variant["metrics"][metric][key] for key in RANGE},
+        "over_all_seeds": variant["metrics"][metric]["over_all_seeds"],
         **{key: variant[key] for key in STANDING},
         **difference_columns(
             f"to_{REFERENCE}", reference_difference(found, variant, reference_of(found))
@@ -125,7 +127,6 @@ def difference_columns(name: str, contrast: Found | None) -> Found:
     return {
         name: contrast and contrast["difference"],
         **{f"{name}_{key}": contrast and contrast[key] for key in TESTED},
-        f"{name}_outcome": contrast and outcome(contrast),
         f"{name}_caution": contrast and doubt(contrast),
     }
 
@@ -185,7 +186,7 @@ def markdown(
         verdicts: verdicts.json.
     """
     test = table[(table["split"] == "test") & ~table["published"]]
-    parts = ["# Comparison\n", introduction(verdicts)]
+    parts = ["# Comparison\n", introduction(verdicts), *means(verdicts["over_datasets"])]
     for dataset, rows in test.groupby("dataset", sort=False):
         found = verdicts["datasets"][dataset]
         beside = [reference for reference in published if reference["dataset"] == dataset]
@@ -207,6 +208,17 @@ def markdown(
     return "\n".join(parts)
 
 
+def means(over_datasets: list[Found]) -> list[str]:
+    """Return a line for each mean difference over datasets; none where these are too few."""
+    lines = [
+        f"- {shown(each['a'])} is {measured_apart(each)} beside {shown(each['b'])} by "
+        f"{each['metric']}, the mean over {each['datasets']} datasets and its interval over others "
+        "like them."
+        for each in over_datasets
+    ]
+    return ["## Over all datasets\n", "\n".join(lines) + "\n"] if lines else []
+
+
 def as_markdown(table: "pd.DataFrame") -> str:
     """Return a table of strings, as they are."""
     return table.to_markdown(index=False, disable_numparse=True) + "\n"
@@ -215,14 +227,13 @@ def as_markdown(table: "pd.DataFrame") -> str:
 def introduction(verdicts: Found) -> str:
     """Return what holds for all datasets."""
     return (
-        f"Test rows only. A figure of a model is the mean over seeds; its {level(verdicts)} "
-        "interval covers the test rows and, with several seeds, the seeds. Differences are tested "
-        f"on the same rows, at {100 * verdicts['alpha']:g} % over all pairs of a dataset (Holm; "
-        "pairs with `majority` and untrained heads, which all should beat, stand for themselves): "
-        "*better* and *worse* are significant, a *tie* is not told apart, which is no proof of "
-        "equality. Variants that share a letter are tied. `base` is the model as it comes; unless "
-        "it brings its own head, its head is untrained and drawn anew with every seed. What is not "
-        "better than `majority` is not shown to have learned anything.\n"
+        f"Test rows only. A figure of a model is the mean over the seeds that trained; its "
+        f"{level(verdicts)} interval covers the test rows and, with several seeds, the seeds. "
+        f"Differences are tested on the same rows: *better* and *worse* at "
+        f"{100 * verdicts['alpha']:g} % over all that answer one question (Holm), *equivalent*, "
+        f"*at least as good* and *at most as good* within a margin of {verdicts['margin']:g}; what "
+        "is *open* lies anywhere in its interval. `base` is the model as it comes; unless it "
+        "brings its own head, its head is untrained and drawn anew with every seed.\n"
     )
 
 
@@ -262,7 +273,6 @@ def main_table(
             column: figure(variant["metrics"][metric]),
             "to base": difference(found, variant, base_of(found, variant)),
             f"to {REFERENCE}": difference(found, variant, reference_of(found)),
-            "letters": variant["letters"],
             "trainable parameters": thousands(variant["costs"]["trainable_parameters"]),
             "train seconds": rounded(variant["costs"]["train_seconds"], 1),
             "peak memory, MiB": rounded(variant["costs"]["peak_memory_bytes"], 0, MEBIBYTE),
@@ -371,7 +381,7 @@ def failure(group: "pd.DataFrame") -> str:
     failed = int(group["learned_nothing"].eq(True).sum())
     if not failed:
         return ""
-    return f" (learned nothing in {failed} of {len(group)} seeds)"
+    return f" (failed in {failed} of {len(group)} seeds)"
 
 
 def collapse(group: "pd.DataFrame") -> str:

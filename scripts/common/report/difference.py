@@ -17,7 +17,7 @@ from common.metrics import LOWER_IS_BETTER
 from common.statistics import predictions, ranking
 from common.statistics.intervals import Interval, bootstrap_intervals
 from common.statistics.resampling import Variant, measure
-from common.statistics.significance import Comparison, compare, holm, mcnemar_exact
+from common.statistics.significance import Comparison, compare, holm, mcnemar
 from common.task import SINGLE_LABEL
 
 ALPHA = 0.05
@@ -179,6 +179,7 @@ def compare_both(
     names = record["meta_info"]["dataset_info"]["labels"]
     wanted = record["run_info"].get("options", {}).get("positive_label")
     trained = cells[0].seed is not None
+    # Not paired by seed: the same seed of another version of the code is another draw.
     variants = [
         Variant(side, np.stack([each.probabilities[number] for each in answered]), trained)
         for number, side in enumerate("AB")
@@ -198,7 +199,7 @@ def compare_both(
 
 
 def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, int, int]:
-    """The accuracy of one cell in A and B, with McNemar's exact test of its two trained models.
+    """The accuracy of one cell in A and B, with McNemar's test of its two trained models.
 
     Returns:
         the difference; and the rows that A alone gets right, and that B alone does.
@@ -209,7 +210,7 @@ def of_cell(cell: Cell, records: Pair, answered: Answers) -> tuple[Difference, i
         return plain, 0, 0
     right = [SINGLE_LABEL.decode(each) == answered.labels for each in answered.probabilities]
     alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    return replace(plain, p=mcnemar_exact(right[1], right[0])), *alone
+    return replace(plain, p=mcnemar(right[1], right[0])), *alone
 
 
 def corrected(differences: Sequence[Difference]) -> list[Difference]:

@@ -208,40 +208,36 @@ def seed_table(part: Dataset) -> Table:
 
 
 def interval_panels(comparison: Comparison, part: Dataset) -> list[Spec]:
-    """Return a panel with a line per variant: mean, interval, and the letters of its ties."""
+    """Return a panel with a line per variant: mean and interval, in figures beside it."""
     rows = [
-        row(v, v.measure, first=v.first) if v.measure
+        row(v, v.measure, recommended=v.recommended) if v.measure
         else {"name": named(v), "shown": "–"}
         for v in part.variants
     ]  # fmt: skip
-    rows = [each | {"letters": v.letters} for each, v in zip(rows, part.variants, strict=True)]
     found = [each for each in rows if "value" in each]
     down = names_axis(part)
     level = f"{part.metric} on the test rows, with its {100 * comparison.level:g} % interval"
-    first = {"condition": {"test": "datum.first", "value": COLOURS[0]}, "value": INK}
-    inside = {"condition": {"test": "datum.first", "value": COLOURS[0]}, "value": PAPER}
-    texts = [
-        layer(field, {"type": "text", "align": "left", "fontSize": 11}, rows, y=down,
-              x={"value": 420 + shift}, text={"field": field})
-        for field, shift in (("shown", 10), ("letters", 150))
-    ]  # fmt: skip
+    colour = {"condition": {"test": "datum.recommended", "value": COLOURS[0]}, "value": INK}
+    inside = {"condition": {"test": "datum.recommended", "value": COLOURS[0]}, "value": PAPER}
     return [panel(
-        ["", "Filled: tied for first. Variants that share a letter, on the right, are tied."],
+        ["", "Filled: recommended."],
         (420, LINE * len(rows)),
         [
             layer("interval", {"type": "rule", "strokeWidth": 1.5}, found, y=down,
-                  x=vega.number("low", level), x2={"field": "high"}, color=first),
+                  x=vega.number("low", level), x2={"field": "high"}, color=colour),
             layer("point", {"type": "point", "size": 60, "opacity": 1}, found, y=down,
-                  x=vega.number("value", level), color=first, fill=inside),
-            *texts,
+                  x=vega.number("value", level), color=colour, fill=inside),
+            layer("shown", {"type": "text", "align": "left", "fontSize": 11}, rows, y=down,
+                  x={"value": 430}, text={"field": "shown"}),
         ],
     )]  # fmt: skip
 
 
 def interval_table(part: Dataset) -> Table:
-    """Return the mean of every variant, with the letters of its ties."""
-    return ["Variant", part.metric, "Letters"], [
-        [v.name, v.measure.shown if v.measure else "–", v.letters] for v in part.variants
+    """Return the mean of every variant, and which is recommended."""
+    return ["Variant", part.metric, "Recommended"], [
+        [v.name, v.measure.shown if v.measure else "–", "yes" if v.recommended else "no"]
+        for v in part.variants
     ]
 
 
@@ -689,7 +685,7 @@ FIGURES = {
         seed_panels, seed_table,
     ),
     "intervals": Figure(
-        "Intervals", "Mean and interval of every variant, and the letters of its ties.",
+        "Intervals", "Mean and interval of every variant; filled is what the verdict recommends.",
         "No variant of this dataset has a figure.",
         interval_panels, interval_table, page=False,
     ),

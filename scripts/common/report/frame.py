@@ -63,8 +63,7 @@ class Variant:
         kind: baseline, base, adapter, head or full.
         untrained: whether its head is a random one.
         measure: None where it does not have the metric.
-        letters: that it shares with those it is tied with.
-        first: whether it is tied for first.
+        recommended: whether the verdict recommends it.
         collapsed: whether some seed answers one class for nearly every row.
         seeds: the figure of each cell, where the variant has the metric.
         confusion: rows of each true class (first axis) given each class, summed over seeds.
@@ -84,8 +83,7 @@ class Variant:
     kind: str
     untrained: bool
     measure: Measure | None
-    letters: str
-    first: bool
+    recommended: bool
     collapsed: bool
     costs: dict[str, float]
     bins: list[Bin]
@@ -189,8 +187,7 @@ def read_variant(found: Found, metric: str, records: list[Found]) -> Variant:
         kind=found["kind"],
         untrained=untrained,
         measure=read_measure(figure),
-        letters=str(found["letters"]),
-        first=bool(found["tied_for_first"]),
+        recommended=bool(found["recommended"]),
         collapsed=bool(found["collapsed"]),
         costs={name: number(cost) for name, cost in costs.items()},
         bins=[read_bin(point) for point in calibration["reliability"] if point["rows"]],

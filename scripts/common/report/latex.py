@@ -5,7 +5,8 @@ from typing import Any
 from common.markdown import flat
 from common.report import comparison
 from common.report.comparison import base_of, doubt, reference_difference, reference_of
-from common.statistics.verdict import BETTER, TIE, WORSE, apart, outcome
+from common.statistics.significance import BETTER, EQUIVALENT, WORSE
+from common.statistics.verdict import apart, outcome
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -23,10 +24,9 @@ SPECIAL = {
     "*": "{*}",
 }
 REAL, COLLAPSED, OWN_HEAD, DOUBTED = r"\ast", r"\dagger", r"\S", r"\ddagger"
-ONE_SEED = r"\diamond"
-SIGNS = {BETTER: REAL, WORSE: REAL, TIE: ""}
-COLUMNS = ("Model", "Variant", "Seeds", "Difference to base", "to TF-IDF", "Letters", "Parameters",
-           "Seconds")  # fmt: skip
+ONE_SEED, SAME, FAILED = r"\diamond", r"\approx", r"\circ"
+SIGNS = {BETTER: REAL, WORSE: REAL, EQUIVALENT: SAME}
+COLUMNS = ("Model", "Variant", "Seeds", "Difference to base", "to TF-IDF", "Parameters", "Seconds")
 
 Found = dict[str, Any]
 
@@ -48,13 +48,13 @@ def table(verdicts: Found, published: list[Found]) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{caption(verdicts)}}}",
-        r"\begin{tabular}{llrllllrr}",
+        r"\begin{tabular}{llrlllrr}",
         r"\toprule",
         " & ".join((*COLUMNS[:3], "Value (interval)", *COLUMNS[3:])) + r" \\",
     ]
     for dataset, found in verdicts["datasets"].items():
         title = f"{escaped(dataset)}, {found['rows']:,} test rows, {escaped(found['metric'])}"
-        lines += [r"\midrule", rf"\multicolumn{{9}}{{l}}{{\textbf{{{title}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\textbf{{{title}}}}} \\"]
         lines += [row(line(found, each)) for each in found["variants"]]
         lines += [
             row(reference_line(each, found["metric"]))
@@ -82,7 +82,6 @@ def line(found: Found, variant: Found) -> list[str]:
         figure(variant["metrics"][found["metric"]]),
         difference(found, variant, base_of(found, variant)),
         difference(found, variant, reference_of(found)),
-        escaped(variant["letters"]),
         number(costs["trainable_parameters"], 0),
         number(costs["train_seconds"], 1),
     ]
@@ -96,10 +95,11 @@ def figure(measured: Found) -> str:
 def marks(variant: Found) -> list[str]:
     """Return the signs beside the name of a variant.
 
-    A base with its own head, and seeds that collapsed.
+    A base with its own head, and seeds that failed or collapsed.
     """
     own = variant["kind"] == "base" and not variant["untrained_head"]
-    return [*[OWN_HEAD] * own, *[COLLAPSED] * bool(variant["collapsed"])]
+    failed, collapsed = bool(variant["failed"]), bool(variant["collapsed"])
+    return [*[OWN_HEAD] * own, *[FAILED] * failed, *[COLLAPSED] * collapsed]
 
 
 def raised(*signs: str) -> str:
@@ -112,7 +112,8 @@ def difference(found: Found, variant: Found, other: Found | None) -> str:
     contrast = reference_difference(found, variant, other)
     if contrast is None:
         return ""
-    signs = " ".join(filter(None, (SIGNS[outcome(contrast)], DOUBTED if doubt(contrast) else "")))
+    said = SIGNS.get(outcome(contrast)), DOUBTED if doubt(contrast) else None
+    signs = " ".join(sign for sign in said if sign)
     return f"${apart(contrast)}{f'^{{{signs}}}' if signs else ''}$"
 
 
@@ -125,7 +126,7 @@ def reference_line(reference: Found, metric: str) -> list[str]:
     """Return the cells of one published result."""
     value = reference["metrics"].get(metric)
     cells = [escaped(reference.get("model", "")), escaped(f"{reference['variant']} (published)")]
-    return [*cells, "", "" if value is None else f"{value:.3f}", "", "", "", "", ""]
+    return [*cells, "", "" if value is None else f"{value:.3f}", "", "", "", ""]
 
 
 def caption(verdicts: Found) -> str:
@@ -133,9 +134,7 @@ def caption(verdicts: Found) -> str:
     return (
         f"Test rows; means over seeds with {100 * verdicts['level']:g}\\,\\% intervals over rows "
         f"and, of several, seeds. Differences are tested at {100 * verdicts['alpha']:g}\\,\\% "
-        "over all pairs of a dataset (Holm; pairs with the majority class or an untrained head "
-        "stand for themselves). Variants that share a letter are not told apart. Parameters are "
-        "those trained."
+        "over all that answer one question (Holm). Parameters are those trained."
     )
 
 
@@ -144,13 +143,16 @@ def notes(verdicts: Found, published: list[Found]) -> list[str]:
     datasets = verdicts["datasets"].values()
     signs = {sign for found in datasets for each in found["variants"] for sign in marks(each)}
     signs |= {
-        SIGNS[outcome(each)] for found in datasets for each in comparison.shown_comparisons(found)
-    }
+        sign for found in datasets for each in comparison.shown_comparisons(found)
+        if (sign := SIGNS.get(outcome(each)))
+    }  # fmt: skip
     figures = [each["metrics"][found["metric"]] for found in datasets for each in found["variants"]]
     signs |= set() if all(each["seeds_known"] for each in figures) else {ONE_SEED}
     said = {
         REAL: "significant",
+        SAME: f"equivalent within {verdicts['margin']:g}",
         OWN_HEAD: "with the head that came with the model",
+        FAILED: "failed to train with some seed, which the figures leave out",
         COLLAPSED: "collapsed to one class with some seed",
         ONE_SEED: "of one seed; the interval is of the test rows alone",
     }

@@ -18,24 +18,23 @@ POLICIES = {
     "error": "the data were refused if duplicates straddled splits",
 }
 STATISTICS = """\
-The figure of a variant is its mean over seeds. Intervals are at {level:g} %: the wider, at each \
-end, of a Bayesian bootstrap of the test rows ({resamples:,} resamples, stratified by class; \
-Rubin 1981) and of Student's interval from the variances due to rows and to seeds (Obuchowski and \
-Rockette 1995; Hillis 2014); for a single trained model, the bootstrap alone; for the accuracy of \
-one, Wilson's (1927). Differences in {metrics} between all pairs of variants of a dataset were \
-tested on the same test rows with Student's t of the difference of means, whose variance is that \
-over {resamples:,} paired, stratified bootstrap resamples of the rows and that over seeds; its \
-degrees of freedom are Satterthwaite's (1946) with shares of the variance or, beside a baseline, \
-their roots in place of squares, which keeps the level with few seeds. No p-value is smaller than \
+The figure of a variant is its mean over the seeds whose training did not fail; trainings that \
+failed, by their loss on training rows, are counted. Intervals are at {level:g} %: of several \
+seeds, Student's from the variances due to rows and to seeds (Obuchowski and Rockette 1995; Hillis \
+2014), on the logit scale of the range of the metric; of a single model, percentiles of a Bayesian \
+bootstrap of the test rows ({resamples:,} resamples, stratified by class; Rubin 1981), and for its \
+accuracy Wilson's (1927). Differences in {metrics} were tested on the same test rows with \
+Student's t of the difference of means, paired by seed, whose variance is that over {resamples:,} \
+paired, stratified bootstrap resamples of the rows and that over seeds; its degrees of freedom are \
+Satterthwaite's (1946), and with fewer than five seeds smaller ones. No p-value is smaller than \
 that of a sign test of the rows on which two variants disagree. {single}P-values were corrected \
-by Holm's (1979) method within a dataset ({counts}) at {alpha:g} %; pairs with the majority class \
-or an untrained head, which all variants should beat, were not. Variants tied for first are those \
-not significantly worse than the best mean; letters of ties follow Piepho (2004). Detectable \
-differences are at 80 % power (Bloom 1995) and at the level that the correction asks of the \
-clearest difference; shares of the gap from head to full fine-tuning have Fieller's (1954) \
-interval. Calibration is measured by the expected calibration error of 15 bins (Guo et al. 2017) \
-and the Brier (1950) score."""
-SINGLE = "Two single models were compared by McNemar's (1947) exact test, too. "
+by Holm's (1979) method within each question ({counts}) at {alpha:g} %; "better than every \
+baseline" is an intersection-union test (Berger 1982). Equivalence is within {margin:g}, by \
+two one-sided tests of {alpha:g} % each (Goeman et al. 2010). Detectable differences and plans are \
+at 80 % power; shares of the gap from head to full fine-tuning have Fieller's (1954) interval. \
+Calibration is measured by the expected calibration error of 15 bins (Guo et al. 2017), beside \
+that of a calibrated model, and by the Brier (1950) score."""
+SINGLE = "Two single models were compared by McNemar's (1947) test with mid-p, too. "
 Record = dict[str, Any]
 
 
@@ -164,7 +163,8 @@ def evaluation(records: list[Record], preparations: dict[str, Record]) -> str:
     rows = ", ".join(f"{name}: {count:,}" for name, count in tested.items())
     return shown(
         f"Every cell was loaded anew from disk and measured on the test rows ({rows}), which "
-        f"nothing was fitted to or chosen by.{kept(records)}"
+        f"nothing was fitted to or chosen by; what to recommend is chosen by the loss on "
+        f"validation rows.{kept(records)}"
     )
 
 
@@ -189,11 +189,12 @@ def statistics(verdicts: Record) -> str:
     """Return the tests, with the numbers of this run."""
     datasets = verdicts["datasets"]
     pairs = [pair for found in datasets.values() for pair in found["comparisons"]]
-    counts = "; ".join(f"{name}: {tested(d)} pairs" for name, d in datasets.items())
+    counts = "; ".join(f"{name}: {tested(found)}" for name, found in datasets.items())
     metrics = ", ".join(dict.fromkeys(found["metric"] for found in datasets.values()))
     return STATISTICS.format(
         level=100 * verdicts["level"],
         alpha=100 * verdicts["alpha"],
+        margin=verdicts["margin"],
         resamples=verdicts["resamples"],
         metrics=shown(metrics),
         counts=shown(counts),
@@ -201,9 +202,10 @@ def statistics(verdicts: Record) -> str:
     )
 
 
-def tested(found: Record) -> int:
-    """Return how many pairs of a dataset are corrected for each other."""
-    return max((pair["family"] for pair in found["comparisons"]), default=0)
+def tested(found: Record) -> str:
+    """Return how many pairs of a dataset answer each question."""
+    families = {pair["question"]: pair["family"] for pair in found["comparisons"]}
+    return ", ".join(f"{asked} {count}" for asked, count in families.items() if asked) or "none"
 
 
 def software(records: list[Record]) -> list[str]:

@@ -77,6 +77,32 @@ def expected_calibration_error(
     return float(np.average(np.abs(points.accuracy - points.confidence), weights=points.rows))
 
 
+def calibrated_error(
+    probabilities: np.ndarray, bins: int = 15, draws: int = 200, seed: int = 0
+) -> float:
+    """Return the expected calibration error that a perfectly calibrated model is expected to have.
+
+    The error is a mean of distances, so chance makes it larger than 0: of few rows, and of
+    confidences that are spread over many bins. Here each row is right with the chance that its
+    confidence says, again and again.
+
+    Args:
+        probabilities: shape (rows, classes); the confidences are theirs.
+        bins: as for ``expected_calibration_error``.
+        draws: how often the rows are drawn.
+        seed: of the draws.
+    """
+    confidence = np.asarray(probabilities, dtype=float).max(axis=1)
+    generator = np.random.default_rng(seed)
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    right = generator.random((draws, len(confidence))) < confidence
+    off = np.zeros((draws, bins))
+    for number in np.unique(which):
+        inside = which == number
+        off[:, number] = np.abs((right[:, inside] - confidence[inside]).sum(axis=1))
+    return float(off.sum(axis=1).mean() / len(confidence))
+
+
 def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean over rows of the squared error summed over all classes; 0 to 2.
 

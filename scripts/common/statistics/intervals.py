@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from common.metrics import METRICS
 from common.statistics.resampling import ELEMENTS, Variant, check, scores
@@ -170,6 +170,33 @@ def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> Interval
     return Interval(float(low), float(high))
 
 
+def within(value: float, half: float, least: float, most: float) -> Interval:
+    """Return the interval of a value that lies within a range, from one that knows no range.
+
+    It is symmetrical on the logit scale of the range, by the delta method: a half-width h at value
+    v is h / ((v - least) (most - v) / (most - least)) there. Of a range without an upper end, on
+    the scale of the logarithm. At an end of the range neither exists, and the value stands alone.
+
+    Args:
+        value: of a metric.
+        half: half the width of its interval on the plain scale.
+        least: the least value that the metric can have.
+        most: the largest; inf for none.
+    """
+    below = value - least
+    if below <= 0 or value >= most:
+        return Interval(value, value)
+    if math.isinf(most):
+        ends = [least + below * math.exp(sign * half / below) for sign in (-1, 1)]
+        return Interval(*ends)
+    share = below / (most - least)
+    center = math.log(share / (1 - share))
+    shift = half / (share * (1 - share) * (most - least))
+    low, high = (least + (most - least) * float(special.expit(center + sign * shift))
+                 for sign in (-1, 1))  # fmt: skip
+    return Interval(low, high)
+
+
 def holding(value: float, interval: Interval) -> Interval:
     """Return the interval, widened to hold a value.
 
@@ -199,8 +226,10 @@ def decimals(half_width: float, most: int = 4) -> int:
 def rounded(value: float, interval: Interval) -> str:
     """Return a value and its interval with the digits that the interval supports.
 
-    0.87 (0.83 to 0.91).
+    0.87 (0.83 to 0.91); of an interval without width, as of a constant answer, the value alone.
     """
+    if interval.low == interval.high:
+        return f"{value:.3f}"
     digits = decimals((interval.high - interval.low) / 2)
     # Adding 0 makes 0 of -0, which rounding leaves of a small negative value.
     value, low, high = (round(each, digits) + 0.0 for each in (value, interval.low, interval.high))

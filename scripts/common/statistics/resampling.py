@@ -25,11 +25,14 @@ class Variant:
         probabilities: float, shape (seeds, rows, classes).
         trained: whether another seed would give other answers. A baseline that is deterministic
             has one seed and ``trained=False``: its variance over seeds is known to be none.
+        seeds: their numbers. Variants of the same seeds are paired by seed: a seed draws the same
+            head, order of rows and sample of rows for all of them. Of none, they are not paired.
     """
 
     name: str
     probabilities: np.ndarray
     trained: bool = True
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Measured:
         replicates: float, shape (seeds, resamples). Those of all variants that were measured
             together are of the same resamples in the same order, hence paired.
         trained: as in ``Variant``.
+        seeds: as in ``Variant``.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Measured:
     values: np.ndarray
     replicates: np.ndarray
     trained: bool
+    seeds: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -133,7 +138,13 @@ def measure_all(
         resampled = np.split(np.hstack([block[metric] for block in drawn]), ends)
         found[metric] = {
             variant.name: Measured(
-                variant.name, metric, len(labels), own[i], resampled[i], variant.trained
+                variant.name,
+                metric,
+                len(labels),
+                own[i],
+                resampled[i],
+                variant.trained,
+                variant.seeds,
             )
             for i, variant in enumerate(variants)
         }

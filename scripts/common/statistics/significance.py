@@ -1,14 +1,12 @@
-"""Which differences between variants are real: tests, their correction, and groups of ties.
+"""Which differences between variants are real: tests, a margin, and the correction for many.
 
-That two variants are not distinguished does not make them equal: a may be tied with b, and b with
-c, where a beats c. So a group of ties is never made by chaining, but relative to the best, or by
-letters.
+That two variants are not told apart does not make them equal. So beside the test that there is no
+difference stand two of a difference as large as a margin: what both reject is shown to be smaller.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from string import ascii_lowercase
 
 import numpy as np
 from scipy import stats
@@ -17,6 +15,13 @@ from common.metrics import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, percentile_interval
 from common.statistics.resampling import Measured
 from common.statistics.variance import Contrast, contrast
+
+BETTER, WORSE, EQUIVALENT = "better", "worse", "equivalent"
+AT_LEAST, AT_MOST, OPEN = "at least as good", "at most as good", "open"
+OUTCOMES = {  # each with what it is seen from the other side; "at most" is the fourth, so seen
+    BETTER: WORSE, WORSE: BETTER, EQUIVALENT: EQUIVALENT, AT_LEAST: AT_MOST, AT_MOST: AT_LEAST,
+    OPEN: OPEN,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,11 @@ class Comparison:
         metric: one of METRICS.
         contrast: mean of a less mean of b, with its uncertainty.
         p: of the test that there is no difference.
-        p_holm: the same, corrected for all that are made beside it; p itself of a single one.
-        family: how many those are, this one included.
+        p_holm: the same, corrected for all that answer the same question; p itself of a single one.
+        not_worse_p: of the one-sided test that a is worse than b by the margin or more.
+        not_better_p: of the one-sided test that a is better than b by the margin or more.
+        question: that this and other comparisons answer; None of one that stands for itself.
+        family: how many answer it, this one included.
     """
 
     a: str
@@ -39,6 +47,9 @@ class Comparison:
     contrast: Contrast
     p: float
     p_holm: float
+    not_worse_p: float = 1.0
+    not_better_p: float = 1.0
+    question: str | None = None
     family: int = 1
 
     @property
@@ -53,24 +64,33 @@ class Comparison:
         """Return whether the difference is real, as far as the corrected test can tell."""
         return self.p_holm <= alpha
 
+    def outcome(self, alpha: float = 0.05) -> str:
+        """Return what is shown of a beside b: one of OUTCOMES.
 
-def compare(a: Measured, b: Measured, *, least_p: float = 0.0) -> Comparison:
-    """Return the test between two variants, of several seeds each, that minds rows and seeds.
+        Three hypotheses, that a is worse by the margin, that there is no difference, and that a is
+        better by the margin, are tested each at alpha, since at most one of the outer ones is true:
+        Goeman, Solari and Stijnen 2010, "Three-sided hypothesis testing", Stat. Med. 29, 2117-2125.
+        """
+        if self.significant(alpha):
+            lower = self.metric in LOWER_IS_BETTER
+            return BETTER if (self.contrast.value < 0) == lower else WORSE
+        not_worse, not_better = self.not_worse_p <= alpha, self.not_better_p <= alpha
+        if not_worse and not_better:
+            return EQUIVALENT
+        return AT_LEAST if not_worse else AT_MOST if not_better else OPEN
 
-    Student's t of the difference of means, see ``variance.contrast``. In simulations of variants
-    that are equally good (300 and 1,000 rows, classes even and 87 to 13, accuracy and macro-F1; 2,
-    3 and 5 seeds on both sides, or on one beside a baseline) a test at 5 % rejects in 0 to 4 of
-    100, least with two seeds, which can hardly convince; beside a baseline in up to 7 where seeds
-    differ by seven points. A bootstrap of the rows alone rejects in 4 to 75 (docs/statistics.md).
-    To add s^2/k to its variance counts the seeds' errors on other rows twice, which costs power
-    with three seeds and more.
 
-    Of two trained models, without regard to seeds, ``mcnemar_exact`` is exact.
+def compare(a: Measured, b: Measured, *, least_p: float = 0.0, margin: float = 0.02) -> Comparison:
+    """Return the tests between two variants that account for rows and seeds.
+
+    Student's t of the difference of means, see ``variance.contrast``; how often it is wrong:
+    docs/statistics.md. Of two trained models, without regard to seeds, ``mcnemar`` is exact.
 
     Args:
         a: measured together with b: ``resampling.measure``.
         b: the other variant.
         least_p: that an exact test of the same answers allows: see ``least_p``.
+        margin: a difference that does not matter, in units of the metric.
 
     Raises:
         ValueError: not measured together.
@@ -87,34 +107,59 @@ def compare(a: Measured, b: Measured, *, least_p: float = 0.0) -> Comparison:
         p = float(2 * stats.t.sf(abs(found.value) / error, found.df))
     # Of n rows no paired test gives less: 0.5**n is the chance that all speak for the same side.
     p = min(1.0, max(p, least_p, 2.0 ** (1 - a.rows)))
-    return Comparison(a.name, b.name, a.metric, found, p, p)
+    gain = -found.value if a.metric in LOWER_IS_BETTER else found.value
+    not_worse, not_better = (beyond_margin(side * gain, found, margin) for side in (1, -1))
+    return Comparison(a.name, b.name, a.metric, found, p, p, not_worse, not_better)
+
+
+def beyond_margin(gain: float, found: Contrast, margin: float) -> float:
+    """Return the p-value of the one-sided test that a loss is as large as the margin.
+
+    Where no row speaks for a loss, a share of rows as large as the margin may have been missed: of
+    n rows with chance (1 - margin)**n, below which no p-value goes.
+
+    Args:
+        gain: of the one over the other, in units of the metric; of a loss, below 0.
+        found: how uncertain it is.
+        margin: above 0.
+    """
+    missed = max(0.0, 1 - margin) ** found.rows
+    if found.standard_error < 1e-12:
+        return missed if gain > -margin else 1.0
+    return max(missed, float(stats.t.sf((gain + margin) / found.standard_error, found.df)))
 
 
 def compare_all(
     measured: dict[str, Measured],
-    apart: Collection[str] = (),
+    question: Callable[[str, str], str | None] = lambda *_: "all",
     least_p: Mapping[tuple[str, str], float] | None = None,
+    margin: float = 0.02,
 ) -> list[Comparison]:
-    """Return all pairs of the variants of a dataset, with p corrected for their number.
+    """Return all pairs of the variants of a dataset, p corrected within each question.
 
     Args:
         measured: as ``resampling.measure`` returns it.
-        apart: variants that nobody would choose, but that all others should be better than. A
-            comparison with them picks no winner among many, which is what a correction guards
-            against: it is a question of its own, at its own level.
+        question: that a pair of variants answers: those that answer the same are one family, since
+            whoever asks it picks among its answers. None is for pairs that nobody picks among, as
+            with a variant that all others should be better than: each at its own level.
         least_p: of some pairs, what an exact test allows.
+        margin: a difference that does not matter.
 
     Returns:
         in the order of the variants: (1, 2), (1, 3), ..., (2, 3), ...
     """
     least = least_p or {}
     pairs = [
-        compare(a, b, least_p=least.get((a.name, b.name), 0.0))
+        replace(
+            compare(a, b, least_p=least.get((a.name, b.name), 0.0), margin=margin),
+            question=question(a.name, b.name),
+        )
         for a, b in combinations(measured.values(), 2)
     ]
-    places = [i for i, pair in enumerate(pairs) if pair.a not in apart and pair.b not in apart]
-    for place, p in zip(places, holm([pairs[each].p for each in places]), strict=True):
-        pairs[place] = replace(pairs[place], p_holm=p, family=len(places))
+    for asked in dict.fromkeys(pair.question for pair in pairs if pair.question is not None):
+        places = [i for i, pair in enumerate(pairs) if pair.question == asked]
+        for place, p in zip(places, holm([pairs[each].p for each in places]), strict=True):
+            pairs[place] = replace(pairs[place], p_holm=p, family=len(places))
     return pairs
 
 
@@ -140,12 +185,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Return the p-value of two trained models that are right on as many rows of the population.
+def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
+    """Return the mid-p value of two trained models that are right on as many rows.
 
-    Exact and conditional, two-sided: of the rows that one alone gets right, each is as likely to
-    be a's. McNemar 1947, Psychometrika 12, 153-157; Fagerland, Lydersen and Laake 2013, "The
-    McNemar test for binary matched-pairs data", BMC Med. Res. Methodol. 13, 91.
+    Conditional, two-sided: of the rows that one alone gets right, each is as likely to be a's; of
+    the outcome that was seen, half its chance counts. McNemar 1947, Psychometrika 12, 153-157;
+    Fagerland, Lydersen and Laake 2013, "The McNemar test for binary matched-pairs data", BMC Med.
+    Res. Methodol. 13, 91, who recommend it over the exact test, which is needlessly conservative.
 
     Args:
         correct_a: bool, shape (rows,).
@@ -161,14 +207,16 @@ def mcnemar_exact(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"not the same rows: shapes {a.shape} and {b.shape}")
     only_a, either = int((a & ~b).sum()), int((a ^ b).sum())
-    return float(stats.binomtest(only_a, either).pvalue) if either else 1.0
+    fewer = min(only_a, either - only_a)
+    exact, seen = stats.binom.cdf(fewer, either, 0.5), stats.binom.pmf(fewer, either, 0.5)
+    return min(1.0, float(2 * exact - seen))
 
 
 def least_p(answers_a: np.ndarray, answers_b: np.ndarray) -> float:
     """Return the smallest p-value that few disagreements allow, whatever a bootstrap of them says.
 
     Where a and b give the same answer to all rows but d, each of those may speak for either side;
-    that all speak for one has a chance of 2 * 0.5**d (the sign test).
+    that all speak for one has a mid-p value of 0.5**d (the sign test).
 
     Args:
         answers_a: class numbers, shape (seeds, rows).
@@ -178,7 +226,7 @@ def least_p(answers_a: np.ndarray, answers_b: np.ndarray) -> float:
         1.0 where they never differ.
     """
     differ = (answers_a[:, None] != answers_b[None]).any(axis=(0, 1))
-    return min(1.0, 2.0 ** (1 - int(differ.sum())))
+    return 0.5 ** int(differ.sum())
 
 
 def paired_bootstrap(a: Measured, b: Measured, level: float = 0.95) -> tuple[Interval, float]:
@@ -206,68 +254,3 @@ def by_merit(measured: dict[str, Measured]) -> list[str]:
         measured,
         key=lambda name: sign[measured[name].metric in LOWER_IS_BETTER] * measured[name].mean,
     )
-
-
-def tied_for_first(
-    measured: dict[str, Measured], comparisons: Sequence[Comparison], alpha: float = 0.05
-) -> list[str]:
-    """Return the variant with the best mean, and all that are not significantly worse than it.
-
-    Members may well differ from each other; what they share is that the data do not rule out
-    that each is as good as the best. The correction is over all pairs, hence over whichever of
-    them happened to come out best.
-
-    Args:
-        measured: the variants.
-        comparisons: of all pairs of them: ``significance.compare_all``.
-        alpha: level of the corrected tests.
-
-    Returns:
-        names, best mean first.
-    """
-    order = by_merit(measured)
-    apart = separated(comparisons, alpha)
-    return [name for name in order if frozenset((order[0], name)) not in apart]
-
-
-def letters(
-    measured: dict[str, Measured], comparisons: Sequence[Comparison], alpha: float = 0.05
-) -> dict[str, str]:
-    """Return the compact letter display: two variants share a letter if and only if they are tied.
-
-    By insertion and absorption: Piepho 2004, "An algorithm for a letter-based representation of
-    all-pairwise comparisons", J. Comput. Graph. Stat. 13, 456-466.
-
-    Args:
-        measured: the variants.
-        comparisons: of all pairs of them.
-        alpha: level of the corrected tests.
-
-    Returns:
-        letters by name, best mean first: {"full": "a", "lora-r16": "ab", "lora-r4": "b"}.
-    """
-    order = by_merit(measured)
-    groups = [frozenset(order)]
-    for pair in sorted(separated(comparisons, alpha), key=sorted):
-        split = [part for group in groups for part in without(group, pair)]
-        groups = [one for one in dict.fromkeys(split) if not any(one < other for other in split)]
-    groups.sort(key=lambda group: sorted(map(order.index, group)))
-    return {
-        name: "".join(letter(i) for i, group in enumerate(groups) if name in group)
-        for name in order
-    }
-
-
-def separated(comparisons: Sequence[Comparison], alpha: float) -> set[frozenset[str]]:
-    """Return the pairs that differ significantly."""
-    return {frozenset((each.a, each.b)) for each in comparisons if each.significant(alpha)}
-
-
-def without(group: frozenset[str], pair: frozenset[str]) -> list[frozenset[str]]:
-    """The group, or where it holds both of the pair, the two groups that lack one of them."""
-    return [group - {name} for name in sorted(pair)] if pair <= group else [group]
-
-
-def letter(number: int) -> str:
-    """Return a, b, ..., z, then (26), (27), ..."""
-    return ascii_lowercase[number] if number < len(ascii_lowercase) else f"({number})"

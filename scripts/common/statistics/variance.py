@@ -1,11 +1,12 @@
 """How uncertain the mean of a variant is, and any weighted sum of means: rows, and seeds.
 
 The figure of a variant, its mean over seeds, would be another with other test rows and with other
-seeds. Rows are crossed with seeds: all seeds answer the same rows. That is the design of studies
-in which several readers judge the same cases, here with the readers nested in the tests, and their
-analysis is taken over: Obuchowski and Rockette 1995, Commun. Stat. Simul. Comput. 24, 285-308;
-Hillis 2014, "A marginal-mean ANOVA approach for analyzing multireader multicase radiological
-imaging data", Stat. Med. 33, 330-360.
+seeds. Rows are crossed with seeds, since all seeds answer the same rows; and seeds are crossed with
+variants, since seed 3 draws the same head and the same order of rows for each. That is the design
+of studies in which several readers judge the same cases with several tests, and their analysis is
+taken over: Obuchowski and Rockette 1995, Commun. Stat. Simul. Comput. 24, 285-308; Hillis 2014, "A
+marginal-mean ANOVA approach for analyzing multireader multicase radiological imaging data", Stat.
+Med. 33, 330-360.
 """
 
 import math
@@ -15,8 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from common.statistics.intervals import Interval
+from common.metrics import METRICS
+from common.statistics.intervals import Interval, within
 from common.statistics.resampling import Measured
+
+ENOUGH_SEEDS = 5  # from here on Satterthwaite's degrees of freedom keep the level
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,26 @@ class SeedSpread:
 
 
 @dataclass(frozen=True)
-class Side:
-    """What one variant adds to a contrast, for planning: see ``contrast``."""
+class Block:
+    """The part of a contrast that has seeds of its own: one variant, or several that share them.
 
-    name: str
-    weight: float
+    Attributes:
+        seeds: how many.
+        between: variance over seeds beyond what the rows explain, of one seed; 0 of a single one.
+        interaction: variance of one seed because the seeds err on other rows; 0 of a single one.
+    """
+
     seeds: int
-    trained: bool
-    seeds_variance: float
+    between: float
     interaction: float
+
+    @property
+    def observed(self) -> float:
+        """Return the variance of the block's mean over seeds, at least what the rows make of it.
+
+        Two seeds that happen to agree would else pass for knowledge.
+        """
+        return (self.between + self.interaction) / self.seeds
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class Contrast:
         seeds_known: False where a trained variant has one seed: the variance over seeds is then
             missing, and all that follows holds for these trained models, not for their variants.
         rows: number of test rows.
-        sides: one per variant.
+        blocks: the parts that have seeds.
     """
 
     value: float
@@ -77,7 +92,7 @@ class Contrast:
     df: float
     seeds_known: bool
     rows: int
-    sides: tuple[Side, ...]
+    blocks: tuple[Block, ...]
 
     @property
     def standard_error(self) -> float:
@@ -91,12 +106,7 @@ class Contrast:
 
 
 def spread_over_seeds(measured: Measured) -> SeedSpread:
-    """How much of the variance of a variant's mean is due to seeds, how much to the test rows.
-
-    On the same rows the variance over seeds, s^2, has two sources: seeds give better or worse
-    models, and equally good ones err on other rows. The bootstrap tells the second: Var - Cov, the
-    variance of a seed's figure over resamples less its covariance with another seed's
-    (Obuchowski and Rockette 1995). What is left of s^2, at least 0, is due to the seeds.
+    """Return how much of the variance of a variant's mean is due to seeds, how much to the rows.
 
     Args:
         measured: of one variant.
@@ -106,72 +116,95 @@ def spread_over_seeds(measured: Measured) -> SeedSpread:
         known = None if measured.trained else 0.0
         share = None if measured.trained or not rows else 0.0
         return SeedSpread(1, None, known, known, rows, None, share)
-    observed = float(measured.values.var(ddof=1))
-    apart = measured.replicates - measured.replicates.mean(axis=0)
-    interaction = float(apart.var(axis=1, ddof=1).sum() / (seeds - 1))
-    between = max(0.0, observed - interaction)
-    total = between / seeds + rows
+    block = block_of(measured.values, measured.replicates)
+    total = block.between / seeds + rows
     return SeedSpread(
         seeds,
-        math.sqrt(observed),
-        math.sqrt(between),
-        between / seeds,
+        float(measured.values.std(ddof=1)),
+        math.sqrt(block.between),
+        block.between / seeds,
         rows,
-        interaction,
-        between / seeds / total if total else None,
+        block.interaction,
+        block.between / seeds / total if total else None,
     )
+
+
+def block_of(values: np.ndarray, replicates: np.ndarray) -> Block:
+    """Return the variance over seeds of a figure, split by its source.
+
+    On the same rows the variance over seeds, s^2, has two sources: seeds give better or worse
+    models, and equally good ones err on other rows. The bootstrap tells the second: Var - Cov, the
+    variance of a seed's figure over resamples less its covariance with another seed's
+    (Obuchowski and Rockette 1995). What is left of s^2, at least 0, is due to the seeds.
+
+    Args:
+        values: float, shape (seeds,).
+        replicates: float, shape (seeds, resamples).
+    """
+    seeds = len(values)
+    if seeds == 1:
+        return Block(1, 0.0, 0.0)
+    apart = replicates - replicates.mean(axis=0)
+    interaction = float(apart.var(axis=1, ddof=1).sum() / (seeds - 1))
+    return Block(seeds, max(0.0, float(values.var(ddof=1)) - interaction), interaction)
 
 
 def contrast(parts: Iterable[tuple[Measured, float]]) -> Contrast:
     """Return a weighted sum of the means of different variants, with its standard error.
 
-    Variance: that over the resamples, which are the same for all variants and so hold their
-    covariances; and for each variant its weight**2 times what seeds add (``spread_over_seeds``).
-    This equals Hillis's E[s^2]/k + Cov2, summed, less the covariances between variants.
-
-    Degrees of freedom: ``freedom`` of the parts s^2/k, with k - 1 each; rows are many. Where s^2 is
-    below what the rows alone make of it, that value stands in: two seeds that happen to agree would
-    else pass for knowledge.
+    Variants of the same seeds are paired by seed: their weighted sum is taken for each seed, and
+    what seeds do to all of them alike cancels. Variance: that over the resamples, which are the
+    same for all variants and so hold their covariances; and for each block of seeds what the seeds
+    add to it (``block_of``). Degrees of freedom: ``freedom`` of the blocks' observed variances,
+    with seeds - 1 each; rows are many.
 
     Args:
         parts: each a variant and its weight, measured together; no variant twice.
     """
-    sides, value, replicates, observed = [], 0.0, np.zeros(1), []
-    for measured, weight in parts:
-        spread = spread_over_seeds(measured)
-        value += weight * measured.mean
-        replicates = replicates + weight * measured.replicates.mean(axis=0)
-        between = weight**2 * (spread.sd_seeds or 0.0) ** 2
-        interaction = weight**2 * (spread.interaction or 0.0)
-        sides.append(
-            Side(measured.name, weight, spread.seeds, measured.trained, between, interaction)
+    parts = list(parts)
+    value = sum(weight * measured.mean for measured, weight in parts)
+    replicates = sum(weight * measured.replicates.mean(axis=0) for measured, weight in parts)
+    rows_variance = float(np.var(replicates, ddof=1))
+    blocks = tuple(
+        block_of(
+            np.sum([weight * measured.values for measured, weight in group], axis=0),
+            np.sum([weight * measured.replicates for measured, weight in group], axis=0),
         )
-        seen = max(weight**2 * (spread.sd or 0.0) ** 2, interaction) / spread.seeds
-        if seen:  # seeds that answer alike, as collapsed ones do, tell nothing of their variance
-            observed.append((seen, spread.seeds - 1))
-        rows = measured.rows
-    rows_variance = float(replicates.var(ddof=1))
-    seeds_variance = sum(side.seeds_variance / side.seeds for side in sides)
+        for group in by_seeds(parts)
+    )
+    seeds_variance = sum(block.between / block.seeds for block in blocks)
+    # Seeds that answer alike, as collapsed ones do, tell nothing of their variance.
+    observed = [(block.observed, block.seeds - 1) for block in blocks if block.observed]
     return Contrast(
         value,
         rows_variance,
         seeds_variance,
         float(freedom(rows_variance + seeds_variance, observed)),
-        all(side.seeds > 1 or not side.trained for side in sides),
-        rows,
-        tuple(sides),
+        all(block.seeds > 1 for block in blocks),
+        parts[0][0].rows,
+        blocks,
     )
+
+
+def by_seeds(parts: Sequence[tuple[Measured, float]]) -> list[list[tuple[Measured, float]]]:
+    """Return the trained parts of a contrast in groups that share their seeds."""
+    groups: dict[object, list[tuple[Measured, float]]] = {}
+    for place, (measured, weight) in enumerate(parts):
+        if measured.trained:
+            groups.setdefault(measured.seeds or place, []).append((measured, weight))
+    return list(groups.values())
 
 
 def freedom(variance, parts: Sequence[tuple]) -> np.ndarray:
     """Return degrees of freedom of a variance of which some parts have few.
 
-    Of these parts together they are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114). He
-    divides those by the square of their share in the whole; here they are divided by the share, or
-    where a single part is all there is, as beside a baseline, by its root. For the share, too, is a
-    guess from few seeds: where it comes out too low, his formula finds freedom that is not there,
-    and a test at 5 % between two seeds and a baseline rejects in up to 12 of 100. And what varies
-    on one side alone is seldom even: figures near their best leave more room below than above.
+    Of these parts together they are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114), who
+    divides by the square of their share in the whole. From five seeds on that keeps the level. The
+    share, too, is a guess from few seeds: where it comes out too low, his formula finds freedom
+    that is not there, and a test at 5 % beside a baseline rejects in up to 12 of 100 with two seeds
+    and 8 with three. So with k seeds, fewer than five, the share is raised to k / 4 in place of 2.
+    That is a convention, the largest such powers of which the simulations of docs/statistics.md
+    find the level kept.
 
     Args:
         variance: the whole, of any shape.
@@ -185,13 +218,19 @@ def freedom(variance, parts: Sequence[tuple]) -> np.ndarray:
     if not parts or not seen.any():
         return np.full(np.shape(variance), math.inf)
     own = seen**2 / sum(part**2 / df for part, df in parts)
+    fewest = np.asarray(parts[0][1]) + 1
+    for _, df in parts:
+        fewest = np.minimum(fewest, np.asarray(df) + 1)
+    power = np.where(fewest < ENOUGH_SEEDS, fewest / 4, 2.0)
     # A part may exceed the whole, where s^2 is below what the rows make of it.
-    share = np.minimum(1.0, seen / variance)
-    return own / (np.sqrt(share) if len(parts) == 1 else share)
+    return own / np.minimum(1.0, seen / variance) ** power
 
 
 def mean_interval(measured: Measured, level: float = 0.95) -> tuple[Interval, bool]:
-    """The interval of a variant's mean for other rows and other seeds, and whether seeds count.
+    """Return the interval of a mean for other rows and other seeds, and whether seeds count.
+
+    Student's, on the logit scale of the range of the metric, so that it stays within the range:
+    ``intervals.within``.
 
     Args:
         measured: of one variant.
@@ -200,5 +239,6 @@ def mean_interval(measured: Measured, level: float = 0.95) -> tuple[Interval, bo
     Returns:
         the interval; and ``seeds_known``, False where one seed leaves their variance out of it.
     """
-    found = contrast([(measured, 1.0)])
-    return found.interval(level), found.seeds_known
+    found, metric = contrast([(measured, 1.0)]), METRICS[measured.metric]
+    half = float(stats.t.ppf((1 + level) / 2, found.df)) * found.standard_error
+    return within(found.value, half, metric.least, metric.most), found.seeds_known

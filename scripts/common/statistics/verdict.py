@@ -1,131 +1,139 @@
-"""The verdict on one dataset in plain sentences: what to use, what it beats, what it costs.
+"""The verdict on one dataset in a few plain sentences: whether to train, what, and what is open.
 
-First come the positions of the variants, read from verdicts.json; then the sentences. They are
-plain text in which names of the user stand unchanged, and they follow from the figures of
-verdicts.json alone, none of which was measured by a clock: equal predictions of equal models give
-equal sentences.
+What is recommended is chosen by the loss on validation rows, and reported on test rows, which
+choose nothing. The sentences are plain text in which names of the user stand unchanged, and they
+follow from the figures of verdicts.json alone, none of which was measured by a clock: equal
+predictions of equal models give equal sentences.
 """
 
 import math
 from collections.abc import Iterator
+from statistics import fmean, stdev
 from typing import Any
 
-from common.baselines import REFERENCE, TRIVIAL
+from common.baselines import TRIVIAL
 from common.metrics import LOWER_IS_BETTER
 from common.statistics.intervals import Interval, decimals, signed
+from common.statistics.significance import (
+    AT_LEAST,
+    AT_MOST,
+    BETTER,
+    EQUIVALENT,
+    OPEN,
+    OUTCOMES,
+    WORSE,
+)
 
 UNTRAINED = ("baseline", "base")  # kinds
-
-BETTER, WORSE, TIE = "better", "worse", "tie"
+FAR = 100  # times what there is, beyond which a number of rows or seeds says nothing
+ENOUGH = 5  # seeds
+MOST_NAMED = 6  # variants of one outcome that a sentence names
 
 Found = dict[str, Any]
 
 
 def by_position(found: Found) -> list[Found]:
-    """Return the variants, best mean first."""
+    """Return the variants, best mean on the test rows first."""
     return sorted(found["variants"], key=lambda variant: variant["position"])
 
 
-def leaders(found: Found) -> list[Found]:
-    """Return those tied for first, best mean first; one of them where there is no tie."""
-    return [variant for variant in by_position(found) if variant["tied_for_first"]]
-
-
-def trained(variants: list[Found]) -> list[Found]:
-    """Return those of them that were trained."""
-    return [variant for variant in variants if variant["kind"] not in UNTRAINED]
-
-
 def is_trivial(variant: Found) -> bool:
-    """Return whether nobody would use it: a trivial baseline, or an untrained head."""
-    return variant["name"] in TRIVIAL or variant["untrained_head"]
+    """Return whether nobody would use it.
 
-
-def clearly_below(found: Found, variant: Found) -> bool:
-    """Whether something tied for first is better than a yardstick, or ahead of it with every seed.
-
-    Two seeds may be too few for the test to tell even chance from the best.
+    It is a trivial baseline, an untrained head, or a control with permuted labels.
     """
-    others = (leader for leader in leaders(found) if leader is not variant)
-    contrast = (pair(found, other["name"], variant["name"]) for other in others)
-    return any(outcome(each) == BETTER or ahead(each) for each in contrast)
+    return variant["variant"] in TRIVIAL or variant["untrained_head"] or variant["control"]
 
 
-def unconfirmed(found: Found) -> list[Found]:
-    """Return yardsticks that are not tied for first, and that no test tells from the best."""
-    best, *rest = by_position(found)
-    return [
-        variant
-        for variant in rest
-        if not variant["tied_for_first"]
-        and outcome(pair(found, best["name"], variant["name"])) == TIE
-    ]
+def is_useful_baseline(variant: Found) -> bool:
+    """Return whether no model is trained for it, and somebody might use it."""
+    return variant["kind"] in UNTRAINED and not is_trivial(variant)
 
 
-def chosen(found: Found) -> Found:
-    """Return what to use.
-
-    What costs no training and is tied for first, else the cheapest near the best.
-
-    What a trained variant beats is not chosen, though it be tied with the best mean: a best mean of
-    widely differing seeds is tied with much. The majority class and untrained heads are chosen only
-    where nothing is shown to be better.
-    """
-    free = [v for v in leaders(found) if v["kind"] in UNTRAINED and not beaten_by(found, v)]
-    useful = [variant for variant in free if not is_trivial(variant)]
-    return next(iter([*useful, *free]), None) or worth_training(found) or leaders(found)[0]
-
-
-def beaten_by(found: Found, variant: Found) -> list[Found]:
-    """Return the variants that are significantly better.
-
-    Of a yardstick all, else the trained ones.
-    """
-    those = found["variants"] if is_trivial(variant) else trained(found["variants"])
-    others = [other for other in those if other["name"] != variant["name"]]
-    return [v for v in others if outcome(pair(found, v["name"], variant["name"])) == BETTER]
-
-
-def worth_training(found: Found) -> Found | None:
-    """Return the cheapest of the trained variants tied for first; None where none is tied.
-
-    Of those within one standard error of the best of them: Breiman, Friedman, Olshen and Stone
-    1984, "Classification and regression trees", section 3.4.3. A variant that is far below the
-    best, and tied with it because little is known, is no good choice; nor is one that does not beat
-    a baseline which others tied for first do beat. One that collapsed with some seed is chosen only
-    where all did.
-    """
-    near, first = near_best(found), leaders(found)
-    lost = [beaten for v in first if v["kind"] in UNTRAINED and (beaten := beaten_by(found, v))]
-    proven = [v for v in trained(first) if all(v in beaten for beaten in lost)]
-    pool = [variant for variant in near if variant in proven] or proven or near
-    return min(pool, key=lambda v: (bool(v["collapsed"]), *cost(v)), default=None)
-
-
-def near_best(found: Found) -> list[Found]:
-    """Of the trained variants tied for first, those within one standard error of the best."""
-    first = trained(leaders(found))
-    return [v for v in first if v is first[0] or within_error(found, first[0], v)]
-
-
-def within_error(found: Found, best: Found, other: Found) -> bool:
-    """Return whether two variants are within one standard error of each other."""
-    contrast = pair(found, best["name"], other["name"])
-    return abs(contrast["difference"]) <= contrast["standard_error"]
+def candidates(found: Found) -> list[Found]:
+    """Return the variants that were trained, but for controls."""
+    those = found["variants"]
+    return [v for v in those if v["kind"] not in UNTRAINED and not v["control"]]
 
 
 def cost(variant: Found) -> tuple:
-    """Return what to sort by: the parameters that are trained, the bytes saved, then the position.
+    """Return what to sort by: the parameters that are trained, then the bytes saved.
 
     Not seconds: they differ from run to run, and with them the choice would.
     """
     costs = variant["costs"]
-    return costs["trainable_parameters"] or 0, costs["file_bytes"] or 0, variant["position"]
+    return costs["trainable_parameters"] or 0, costs["file_bytes"] or 0, variant["name"]
+
+
+def validation_loss(variant: Found) -> float:
+    """Return the mean loss on validation rows; inf where none is on record."""
+    losses = variant["validation"]
+    return fmean(each["loss"] for each in losses) if losses else math.inf
+
+
+def best_trained(variants: list[Found]) -> Found | None:
+    """Return the cheapest of the variants near the least validation loss; None of none.
+
+    Near: the loss is larger by at most one standard error of the difference over seeds (Breiman,
+    Friedman, Olshen and Stone 1984, "Classification and regression trees", section 3.4.3). Variants
+    that failed with every seed come last.
+    """
+    working = [v for v in variants if len(v["failed"]) < len(v["seeds"])] or variants
+    if not working:
+        return None
+    best = min(working, key=lambda v: (validation_loss(v), *cost(v)))
+    return min((v for v in working if v is best or is_near(v, best)), key=cost)
+
+
+def is_near(variant: Found, best: Found) -> bool:
+    """Return whether the validation losses of two are within one standard error of another."""
+    own, other = ({each["seed"]: each["loss"] for each in v["validation"]} for v in (variant, best))
+    apart = [own[seed] - other[seed] for seed in own.keys() & other.keys()]
+    if len(apart) < 2:
+        return False
+    return fmean(apart) <= stdev(apart) / math.sqrt(len(apart))
+
+
+def best_free(found: Found) -> Found | None:
+    """Return the baseline with the least validation loss of those that somebody might use."""
+    free = [variant for variant in found["variants"] if is_useful_baseline(variant)]
+    return min(free, key=lambda v: (validation_loss(v), v["position"]), default=None)
+
+
+def recommend(found: Found) -> None:
+    """Mark the variant that is recommended.
+
+    The best trained variant where it is better than every baseline that trains no model, else the
+    best of those.
+    """
+    use = recommended_of(found)
+    for variant in found["variants"]:
+        variant["recommended"] = variant is use
+
+
+def recommended_of(found: Found) -> Found:
+    """Return the variant to recommend."""
+    train, free = best_trained(candidates(found)), best_free(found)
+    if train and learned(found, train) and (free is None or pays(found, train)):
+        return train
+    return free or by_position(found)[0]
+
+
+def pays(found: Found, variant: Found) -> bool:
+    """Return whether a trained variant is shown to be better than every free baseline."""
+    return found["beats_all_free"][variant["name"]]["significant"]
+
+
+def learned(found: Found, variant: Found) -> bool:
+    """Return whether a variant is shown to be better than all that is trivial."""
+    rest = [v for v in found["variants"] if is_trivial(v) and v is not variant]
+    return all(outcome(pair(found, variant["name"], v["name"])) == BETTER for v in rest)
 
 
 def of_kind(found: Found, model: str | None, kind: str) -> Found | None:
-    """Return the first variant of a kind on a model; None where there is none."""
-    matching = (v for v in found["variants"] if (v["model"], v["kind"]) == (model, kind))
+    """Return the first variant of a kind on a model, but for controls; None where there is none."""
+    matching = (v for v in found["variants"]
+                if (v["model"], v["kind"]) == (model, kind) and not v["control"])  # fmt: skip
     return next(matching, None)
 
 
@@ -135,23 +143,26 @@ def pair(found: Found, a: str, b: str) -> Found:
         if (each["a"], each["b"]) == (a, b):
             return each
         if (each["a"], each["b"]) == (b, a):
-            turned = {"difference": -each["difference"], "low": -each["high"], "high": -each["low"]}
+            turned = {"difference": -each["difference"], "low": -each["high"], "high": -each["low"],
+                      "not_worse_p": each["not_better_p"], "not_better_p": each["not_worse_p"],
+                      "outcome": OUTCOMES[each["outcome"]]}  # fmt: skip
             return {**each, "a": a, "b": b, **turned}
     raise KeyError(f"{a} and {b} were not compared")
 
 
 def outcome(comparison: Found) -> str:
-    """Return what a comparison says of its first variant: better, worse, or a tie."""
-    if not comparison["significant"]:
-        return TIE
-    lower = comparison["metric"] in LOWER_IS_BETTER
-    return BETTER if (comparison["difference"] < 0) == lower else WORSE
+    """Return what a comparison shows of its first variant: one of OUTCOMES.
+
+    Raises:
+        KeyError: it is none.
+    """
+    return OUTCOMES[OUTCOMES[comparison["outcome"]]]
 
 
-def ahead(comparison: Found) -> bool:
-    """Return whether its first variant is better with every seed, if only by the figures."""
+def gain(comparison: Found) -> float:
+    """Return how much better the first variant is; below 0 where it is worse."""
     lower = comparison["metric"] in LOWER_IS_BETTER
-    return comparison["each_seed"] and (comparison["difference"] < 0) == lower
+    return -comparison["difference"] if lower else comparison["difference"]
 
 
 def apart(comparison: Found) -> str:
@@ -159,7 +170,20 @@ def apart(comparison: Found) -> str:
     return signed(comparison["difference"], Interval(comparison["low"], comparison["high"]))
 
 
-FAR = 100  # times what there is, beyond which a number of rows or seeds says nothing
+def measured_apart(comparison: Found) -> str:
+    """Return the difference with its interval: +0.036 (+0.012 to +0.060)."""
+    low, high = ends(comparison)
+    return f"{apart(comparison)} ({low} to {high})"
+
+
+def ends(comparison: Found) -> tuple[str, str]:
+    """Return the ends of the interval of a difference, with their signs."""
+    digits = decimals((comparison["high"] - comparison["low"]) / 2)
+    low, high = (f"{round(comparison[end], digits) + 0.0:+.{digits}f}" for end in ("low", "high"))
+    return low, high
+
+
+# The sentences.
 
 
 def sentences(found: Found, wanted: str) -> list[str]:
@@ -175,227 +199,177 @@ def sentences(found: Found, wanted: str) -> list[str]:
     if len(found["variants"]) == 1:
         only = found["variants"][0]
         parts.append(f"{only['name']} alone was measured, so there is nothing to compare it with.")
-        return [*parts, *failed_trainings(found), *few_seeds(found)]
+        return [*parts, *failures(found), *few_seeds(found)]
     return [
         *parts,
         headline(found),
-        *tied(found),
-        *too_few(found),
-        *beaten(found),
-        *cost_sentence(found),
-        *adapters(found),
-        *gaps(found),
-        *power_sentence(found),
-        *failed_trainings(found),
+        *beside_free(found),
+        *beside_full(found),
+        *ranks_and_models(found),
+        *failures(found),
+        *controls(found),
+        *plan(found),
         *few_seeds(found),
     ]
 
 
 def headline(found: Found) -> str:
-    """Return what to use; of one seed each, it is said at once of what that holds."""
-    contrast = choice(found)
-    if fewest_seeds(found) != 1 or not trained(found["variants"]):
-        return contrast
-    return f"Of these trained models alone, one seed each: {contrast[0].lower()}{contrast[1:]}"
+    """Return whether to train, and what; of one seed each, it says at once of what that holds."""
+    said = decision(found)
+    if fewest_seeds(found) != 1 or not candidates(found):
+        return said
+    return f"Of these trained models alone, one seed each: {said[0].lower()}{said[1:]}"
 
 
-def fewest_seeds(found: Found) -> int | None:
-    """Return the least number of seeds of a variant that draws something; None where none does."""
-    drawn = [v for v in found["variants"] if v["kind"] not in UNTRAINED or v["untrained_head"]]
-    return min((len(variant["seeds"]) for variant in drawn), default=None)
+def decision(found: Found) -> str:
+    """Return the recommendation with its reason."""
+    train, free = best_trained(candidates(found)), best_free(found)
+    if train and not learned(found, train):
+        return nothing_learned(found, train, free)
+    if train is None:
+        use = free or by_position(found)[0]
+        return f"Nothing was trained here; of what there is, use {shown(found, use)}."
+    if free is None:
+        return f"Use {shown(found, train)}: no baseline that one might use instead was measured."
+    beside = pair(found, train["name"], free["name"])
+    if pays(found, train):
+        by = f"{every_free(found)}{barely(found, train)}"
+        return f"Train {shown(found, train)}: it is better than {by}."
+    name, margin = train["name"], found["margin"]
+    low, high = ends(beside)
+    said = {
+        WORSE: f"Do not train: {name} is worse, {measured_apart(beside)}",
+        EQUIVALENT: f"Training does not pay: {name} is equivalent within {margin:g}, "
+        f"{measured_apart(beside)}",
+        AT_MOST: f"Training does not pay: {name} is not better by {margin:g}, "
+        f"{measured_apart(beside)}",
+        AT_LEAST: f"Not decided: {name} is at least as good, {measured_apart(beside)}, but not "
+        "shown to be better",
+        OPEN: f"Not decided: {name} may differ by anything between {low} and {high}",
+        BETTER: f"Not decided: {name} is better, {measured_apart(beside)}, but not shown to be "
+        "better than every free baseline",
+    }[outcome(beside)]
+    return f"Use {shown(found, free)}. {said}."
 
 
-def too_few(found: Found) -> Iterator[str]:
-    """Yield what should be far below the best, and cannot be shown to be with so few seeds."""
-    if rest := unconfirmed(found):
-        named = listed([f"{v['name']} at {v['metrics'][found['metric']]['shown']}" for v in rest])
-        yield (
-            f"With every seed, something tied for first is ahead of {named}; so few seeds are no "
-            "proof of it by the test."
-        )
-
-
-def choice(found: Found) -> str:
-    """Return what to use, and why."""
-    use, train = chosen(found), worth_training(found)
-    if not trained(found["variants"]):
-        return f"Nothing was trained here; of what there is, {use['name']} {lead_sentence(found)}."
-    if is_trivial(use):
-        what = "gives every row the most frequent class"
-        if use["untrained_head"]:
-            what = "has a head that was never trained"
-        lead = lead_sentence(found)
-        return f"Nothing is shown to have been learned: {use['name']}, which {what}, {lead}."
-    if use["kind"] in UNTRAINED:
-        return no_reason(found, use, train)
-    if len(leaders(found)) == 1:
-        return f"Use {use['name']}: it {lead_sentence(found)}."
-    return f"Use {use['name']}{why(found, use)}."
-
-
-def no_reason(found: Found, use: Found, train: Found | None) -> str:
-    """What to say where something untrained is tied for first, and nothing trained beats it."""
-    if not train:
-        return f"No reason to train: use {use['name']}, which {lead_sentence(found)}."
-    for variant in trained(leaders(found)):
-        contrast = pair(found, variant["name"], use["name"])
-        if ahead(contrast) and not within_error(found, variant, use):
-            return (
-                f"Not settled: {variant['name']} is ahead of {use['name']} with every seed "
-                f"({apart(contrast)}), but the test does not confirm it "
-                f"({reversal_sentence(contrast)}); {use['name']} costs no training."
-            )
+def nothing_learned(found: Found, train: Found, free: Found | None) -> str:
+    """Return what to say where the best trained variant is not better than trivial ones."""
+    rest = [v["name"] for v in found["variants"] if is_trivial(v) and v is not train
+            and outcome(pair(found, train["name"], v["name"])) != BETTER]  # fmt: skip
+    use = f" Use {shown(found, free)}." if free else ""
     return (
-        f"No reason to train is shown: {use['name']} is tied for first, and no trained variant "
-        f"is significantly better. If you train, use {train['name']}{why(found, train)}."
+        f"Nothing is shown to have been learned: {train['name']} is not shown to be better than "
+        f"{listed(rest)}.{use}"
     )
 
 
-def reversal_sentence(contrast: Found) -> str:
-    """Return the p-value of a comparison, alone and among the others of its family."""
-    if contrast["family"] == 1:
-        return f"p = {contrast['p']:.2g}"
-    corrected = f"{contrast['p_holm']:.2g} among {contrast['family']} comparisons"
-    return f"p = {contrast['p']:.2g} alone, {corrected}"
+def shown(found: Found, variant: Found) -> str:
+    """Return a variant with its figure: tfidf (macro_f1 0.95, 0.93 to 0.96)."""
+    figure = variant["metrics"][found["metric"]]["shown"].replace(" (", ", ").rstrip(")")
+    return f"{variant['name']} ({found['metric']} {figure})"
 
 
-def lead_sentence(found: Found) -> str:
-    """Return how a leader leads, as the rest of a sentence."""
-    if len(leaders(found)) > 1:
-        return "is tied for first"
-    if unconfirmed(found):
-        return "is ahead of every other variant, which so few seeds do not confirm of all"
-    return "is better than every other variant"
+def every_free(found: Found) -> str:
+    """Return what to call the free baselines."""
+    free = [v["name"] for v in found["variants"] if is_useful_baseline(v)]
+    return f"every baseline that trains no model ({', '.join(free)})" if free[1:] else free[0]
 
 
-def why(found: Found, use: Found) -> str:
-    """Return why of those tied for first that one, as the rest of a sentence."""
-    first = trained(leaders(found))
-    if len(first) == 1:
-        return ""
-    if use is min(first, key=cost):
-        return ": of those tied for first it trains the fewest parameters"
-    near = near_best(found)
-    if use is min(near, key=cost):
-        return (
-            ": of those tied for first, and within one standard error of the best, it trains the "
-            "fewest parameters"
-        )
-    return (
-        ": of those tied for first it trains the fewest parameters, if those are left out that "
-        "collapsed with some seed or do not beat what others tied for first beat"
-    )
+def barely(found: Found, train: Found) -> str:
+    """Return, as the rest of a sentence, a warning that the advantage is below the margin."""
+    free = [v for v in found["variants"] if is_useful_baseline(v)]
+    small = [v["name"] for v in free
+             if largest_gain(pair(found, train["name"], v["name"])) < found["margin"]]  # fmt: skip
+    return f", though by less than {found['margin']:g} over {listed(small)}" if small else ""
 
 
-def tied(found: Found) -> Iterator[str]:
-    """Yield who is tied for first, and what the test rows could have shown."""
-    best = [variant["name"] for variant in leaders(found)]
-    if len(best) == 1:
-        return
-    pairs = [pair(found, a, b) for i, a in enumerate(best) for b in best[i + 1 :]]
-    inside = [f"{each['a']} is {outcome(each)} than {each['b']}" for each in pairs
-              if each["significant"]]  # fmt: skip
-    them = f"them from {best[0]}" if inside else "them apart"
-    though = f" (though {'; '.join(inside)})" if inside else ""
-    yield (
-        f"Tied for first: {', '.join(best)}: this test set of {found['rows']:,} rows cannot tell "
-        f"{them}{though}{power(pairs)}."
-    )
+def largest_gain(comparison: Found) -> float:
+    """Return the end of the interval that speaks most for the first variant."""
+    lower = comparison["metric"] in LOWER_IS_BETTER
+    return -comparison["low"] if lower else comparison["high"]
 
 
-def power(pairs: list[Found]) -> str:
-    """Return the difference that the test rows could have shown, as the rest of a sentence."""
-    contrast = [each for each in pairs if each["detectable"] is not None]
-    if not contrast:
-        return ""
-    least, most = (end(contrast, key=lambda each: each["detectable"]) for end in (min, max))
-    if most["detectable"] <= 1.5 * least["detectable"]:
-        return f"; it could show a difference of {format_effect(most['detectable'])}"
-    small, large = format_effect(least["detectable"]), format_effect(most["detectable"])
-    return (
-        f"; it could show a difference of {small} between {least['a']} and {least['b']}, but only "
-        f"one of {large} between {most['a']} and {most['b']}"
-    )
+def beside_free(found: Found) -> Iterator[str]:
+    """Yield how the best trained variant stands beside each free baseline."""
+    train = best_trained(candidates(found))
+    free = [variant for variant in found["variants"] if is_useful_baseline(variant)]
+    if train and free:
+        said = [compared(pair(found, train["name"], v["name"]), v["name"]) for v in free]
+        yield f"{train['name']}, chosen by validation loss, is {listed(said)}."
 
 
-def format_effect(difference: float) -> str:
-    """Return a difference with one or two digits that count: 0.02, 0.16."""
-    return f"{difference:.{decimals(difference)}f}"
+def compared(comparison: Found, name: str) -> str:
+    """Return one comparison as part of a sentence."""
+    words = {
+        BETTER: f"better than {name}",
+        WORSE: f"worse than {name}",
+        EQUIVALENT: f"equivalent to {name}",
+        AT_LEAST: f"at least as good as {name}",
+        AT_MOST: f"at most as good as {name}",
+        OPEN: f"undecided beside {name}",
+    }
+    return f"{words[outcome(comparison)]}, {measured_apart(comparison)}"
 
 
-def beaten(found: Found) -> Iterator[str]:
-    """Yield all that the chosen one beats."""
-    use = chosen(found)["name"]
-    others = [variant["name"] for variant in by_position(found) if variant["name"] != use]
-    worse = [name for name in others if outcome(pair(found, use, name)) == BETTER]
-    if worse:
-        named = [f"{name} ({apart(pair(found, use, name))})" for name in worse]
-        yield f"{use} beats {', '.join(named)} by {found['metric']}."
-    else:
-        yield f"{use} beats nothing by {found['metric']}."
-
-
-def cost_sentence(found: Found) -> Iterator[str]:
-    """Yield what training costs.
-
-    The one that is worth it, beside full fine-tuning of the same model.
-    """
-    use = worth_training(found)
-    if not use:
-        return
-    full = of_kind(found, use["model"], "full")
-    beside = f"; {full['name']} {spent(full)}" if full and full is not use else ""
-    yield f"{use['name']} {spent(use)}{beside}."
-
-
-def spent(variant: Found) -> str:
-    """Return what is trained, as the rest of a sentence.
-
-    Never seconds, which differ from run to run.
-    """
-    parameters = variant["costs"]["trainable_parameters"]
-    counted = "an unknown number of" if parameters is None else f"{parameters:,}"
-    return f"trains {counted} parameters"
+def beside_full(found: Found) -> Iterator[str]:
+    """Yield of each model how its best adapter stands beside full fine-tuning and the head."""
+    for model in models(found):
+        best = best_trained([v for v in candidates(found) if is_adapter(v, model)])
+        if best is None:
+            continue
+        said = []
+        for kind, what in (("full", "full fine-tuning"), ("head", "the head alone")):
+            if other := of_kind(found, model, kind):
+                costs = f" with {parameters(best)} of {parameters(other)} parameters trained"
+                about = costs if kind == "full" else ""
+                said.append(compared(pair(found, best["name"], other["name"]), what) + about)
+        if said:
+            yield f"{best['name']} is {listed(said)}."
 
 
 def models(found: Found) -> list[str]:
     """Return those that adapters were trained on."""
-    return list(dict.fromkeys(v["model"] for v in found["variants"] if v["kind"] == "adapter"))
+    return list(dict.fromkeys(v["model"] for v in candidates(found) if v["kind"] == "adapter"))
 
 
-def adapters(found: Found) -> Iterator[str]:
-    """Of each model, whether its best adapter beats TF-IDF, the untrained base and the rest."""
-    names = {variant["name"] for variant in found["variants"]}
-    for model in models(found):
-        best = next(v for v in by_position(found) if (v["model"], v["kind"]) == (model, "adapter"))
-        base, full = of_kind(found, model, "base"), of_kind(found, model, "full")
-        said = []
-        if REFERENCE in names:
-            said.append(compared(REFERENCE, pair(found, best["name"], REFERENCE)))
-        said += [compared(head_of(base), pair(found, best["name"], base["name"]))] if base else []
-        contrast = pair(found, best["name"], full["name"]) if full else None
-        said += [compared("full fine-tuning", contrast)] if contrast else []
-        if said:
-            yield f"The best adapter of {model}, {best['variant']}, is {listed(said)}."
-        for kind, what in (("head", "training its head alone"), ("full", "full fine-tuning")):
-            if not of_kind(found, model, kind):
-                yield f"What {what} of {model} gives was not measured."
+def is_adapter(variant: Found, model: str) -> bool:
+    """Return whether it is an adapter of the model."""
+    return (variant["kind"], variant["model"]) == ("adapter", model)
 
 
-def compared(word: str, comparison: Found) -> str:
-    """Return one comparison as part of a sentence.
-
-    A tie in which every seed is ahead is named as such.
-    """
-    if outcome(comparison) == TIE and ahead(comparison):
-        return f"ahead of {word} with every seed ({apart(comparison)}, not confirmed by the test)"
-    words = {BETTER: "better than", WORSE: "worse than", TIE: "not told apart from"}
-    return f"{words[outcome(comparison)]} {word} ({apart(comparison)})"
+def parameters(variant: Found) -> str:
+    """Return how many parameters are trained. Never seconds, which differ from run to run."""
+    number = variant["costs"]["trainable_parameters"]
+    return "an unknown number" if number is None else f"{number:,}"
 
 
-def head_of(base: Found) -> str:
-    """Return what to call a base."""
-    return "the untrained base" if base["untrained_head"] else "the base with its own head"
+def ranks_and_models(found: Found) -> Iterator[str]:
+    """Yield how the best adapter stands beside all other trained variants, by outcome."""
+    best = best_trained([v for v in candidates(found) if v["kind"] == "adapter"])
+    if best is None:
+        return
+    ends_of = {("full", best["model"]), ("head", best["model"])}  # said already
+    rest = [v for v in candidates(found)
+            if v is not best and (v["kind"], v["model"]) not in ends_of]  # fmt: skip
+    groups: dict[str, list[str]] = {}
+    for variant in rest:
+        comparison = pair(found, best["name"], variant["name"])
+        groups.setdefault(outcome(comparison), []).append(
+            f"{variant['name']} ({measured_apart(comparison)})"
+        )
+    words = {BETTER: "better than", EQUIVALENT: "equivalent to", AT_LEAST: "at least as good as",
+             AT_MOST: "at most as good as", WORSE: "worse than",
+             OPEN: "undecided beside"}  # fmt: skip
+    said = [f"{words[each]} {named(groups[each])}" for each in words if each in groups]
+    if said:
+        yield f"Ranks and models: {best['name']} is {'; '.join(said)}."
+
+
+def named(names: list[str]) -> str:
+    """Return names as a list; of very many the first, and how many there are more."""
+    if len(names) <= MOST_NAMED:
+        return listed(names)
+    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
 
 
 def listed(parts: list[str]) -> str:
@@ -403,85 +377,106 @@ def listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def gaps(found: Found) -> Iterator[str]:
-    """Yield which share of the gap from head to full the adapters of each model close."""
-    for model in models(found):
-        contrast = [v for v in found["variants"] if v["model"] == model and v["share_of_gap"]]
-        if not contrast:
+def failures(found: Found) -> Iterator[str]:
+    """Yield how many trainings failed, of which variants and seeds, and who collapsed."""
+    for each in found["trainings"]:
+        low, high = (100 * each[end] for end in ("low", "high"))
+        if each["failed"]:
+            yield (
+                f"{each['failed']} of {each['trainings']} trainings of {each['model']} failed, a "
+                f"rate of {100 * each['failed'] / each['trainings']:.0f} % ({low:.0f} to "
+                f"{high:.0f} %): their training loss ended where guessing would."
+            )
+    for variant in found["variants"]:
+        if variant["failed"]:
+            every = variant["metrics"][found["metric"]]["over_all_seeds"]
+            left = len(variant["seeds"]) - len(variant["failed"])
+            figures = "all failed" if not left else (
+                f"its figures are of the other {left}, and {every:.3f} is the mean over all"
+            )  # fmt: skip
+            yield f"{variant['name']} failed with {seeds(variant['failed'])}: {figures}."
+        rest = [seed for seed in variant["collapsed"] if seed not in variant["failed"]]
+        if rest and not is_trivial(variant):
+            yield (
+                f"{variant['name']} collapsed with {seeds(rest)} of {len(variant['seeds'])}: it "
+                "gave one class to nearly every row. Its figures count that."
+            )
+
+
+def seeds(numbers: list[int]) -> str:
+    """Return seed 1; seeds 1 and 2."""
+    return f"seed{'s' if len(numbers) > 1 else ''} {listed([str(each) for each in numbers])}"
+
+
+def controls(found: Found) -> Iterator[str]:
+    """Yield whether variants trained on permuted labels are as bad as they should be."""
+    dull = next((v for v in found["variants"] if v["variant"] in TRIVIAL), None)
+    for variant in found["variants"]:
+        if not variant["control"] or dull is None:
             continue
-        ends = contrast[0]["share_of_gap"]
-        between = f"the gap from {ends['head']} to {ends['full']}"
-        if shares := [v for v in contrast if v["share_of_gap"]["share"] is not None]:
-            yield f"Of {between}, {listed([closes(variant) for variant in shares])}."
-        reasons: dict[str, list[str]] = {}
-        for variant in contrast:
-            if reason := variant["share_of_gap"]["reason"]:
-                reasons.setdefault(reason, []).append(variant["variant"])
-        for reason, names in reasons.items():
-            yield f"Of {between} no share of {listed(names)} can be given: {reason}."
+        comparison = pair(found, variant["name"], dull["name"])
+        if outcome(comparison) == BETTER:
+            yield (
+                f"The control {variant['name']}, trained on permuted labels, is better than "
+                f"{dull['name']}, {measured_apart(comparison)}: look for a leak."
+            )
+        else:
+            yield (
+                f"The control {variant['name']}, trained on permuted labels, is not better than "
+                f"{dull['name']}, as it should be."
+            )
 
 
-def closes(variant: Found) -> str:
-    """Return the share of the gap that an adapter closes, in per cent, with its interval."""
-    ends = variant["share_of_gap"]
-    # Adding 0 makes 0 of -0.
-    value, low, high = (f"{round(100 * ends[key]) + 0}" for key in ("share", "low", "high"))
-    return f"{variant['variant']} closes {value} % ({low} to {high} %)"
+def plan(found: Found) -> Iterator[str]:
+    """Yield what it would take to settle what is open between training and the free baselines.
 
-
-def power_sentence(found: Found) -> Iterator[str]:
-    """Yield what it would take to tell the chosen one from the best that it is tied with."""
-    use = chosen(found)
-    pairs = [pair(found, v["name"], use["name"]) for v in leaders(found) if v is not use]
-    contrast = next((each for each in pairs if outcome(each) == TIE), None)
-    if contrast is None:
+    Of the baseline that is hardest to decide about; nothing where all is decided.
+    """
+    train = best_trained(candidates(found))
+    free = [variant for variant in found["variants"] if is_useful_baseline(variant)]
+    if train is None:
         return
-    needed, several = contrast["needed"], max(len(use["seeds"]), 1)
+    pairs = [pair(found, train["name"], v["name"]) for v in free]
+    undecided = [each for each in pairs if outcome(each) in (OPEN, AT_LEAST, AT_MOST)]
+    if not undecided:
+        return
+    hardest = max(undecided, key=lambda each: each["needed"]["rows"] or math.inf)
+    needed, several = hardest["needed"], max(len(train["seeds"]), 1)
     ways = [
-        f"{format_share(needed['rows']):,} test rows with these seeds"
-        if (needed["rows"] or math.inf) <= FAR * found["rows"]
+        f"{round_up(needed['rows']):,} test rows"
+        if found["rows"] < (needed["rows"] or math.inf) <= FAR * found["rows"]
         else "",
-        f"{format_share(needed['seeds']):,} seeds on these rows"
-        if (needed["seeds"] or math.inf) <= FAR * several
+        f"{round_up(needed['seeds']):,} seeds"
+        if several < (needed["seeds"] or math.inf) <= FAR * several
         else "",
     ]
-    seen = f"{apart(contrast)}; {reversal_sentence(contrast)}"
-    named = f"To tell {contrast['a']} from {contrast['b']} ({seen})"
+    asked = (
+        f"To find a difference of {found['margin']:g} between {hardest['a']} and {hardest['b']} "
+        "in 80 of 100 runs"
+    )
     if took := " or ".join(way for way in ways if way):
-        yield f"{named} would take about {took}, were that the true difference: {needed['why']}."
-    elif needed["rows"] or needed["seeds"]:
-        yield f"{named} would take over {FAR} times the rows or seeds at hand."
+        yield f"{asked} takes about {took}; {needed['why']}."
+    elif needed["rows"] and needed["rows"] <= found["rows"]:
+        yield f"These rows and seeds find a difference of {found['margin']:g} in 80 of 100 runs."
     else:
-        yield f"{named}: {needed['why']}."
+        yield f"{asked}: {needed['why']}."
 
 
-def format_share(number: int) -> int:
+def round_up(number: int) -> int:
     """Return a number with two digits that count, rounded up: an estimate has no more."""
     unit = 10 ** max(0, len(str(number)) - 2)
     return -(-number // unit) * unit
 
 
-def failed_trainings(found: Found) -> Iterator[str]:
-    """Yield which variants learned nothing or collapsed, and with which seeds."""
-    kinds = {
-        "learned_nothing": ("learned nothing", "its training loss ended where guessing would"),
-        "collapsed": ("collapsed", "it gave one class to nearly every row"),
-    }
-    for variant in found["variants"]:
-        for key, (what, why) in kinds.items():
-            if seeds := variant[key]:
-                named = listed([str(seed) for seed in seeds])
-                word = "seeds" if len(seeds) > 1 else "seed"
-                yield (
-                    f"{variant['name']} {what} with {word} {named} of {len(variant['seeds'])}: "
-                    f"{why}. Its figures count that."
-                )
+def fewest_seeds(found: Found) -> int | None:
+    """Return the least number of seeds of a trained variant; None where nothing was trained."""
+    return min((len(variant["seeds"]) for variant in candidates(found)), default=None)
 
 
 def few_seeds(found: Found) -> Iterator[str]:
-    """Yield how far one or two seeds can be trusted."""
+    """Yield how far few seeds can be trusted."""
     fewest = fewest_seeds(found)
     if fewest == 1:
-        yield "Another seed may turn this: run three or more."
-    elif fewest == 2:
-        yield "Two seeds are weak evidence of how much seeds differ: run three or more."
+        yield f"Another seed may turn this: run {ENOUGH}."
+    elif fewest is not None and fewest < ENOUGH:
+        yield f"With {fewest} seeds a test finds little: {ENOUGH} make it sharp."

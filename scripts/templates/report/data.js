@@ -89,7 +89,10 @@ const figureOf = (variant, metric = metricNow()) => {
   return found && isNumber(found.value) ? found : undefined;
 };
 
-const OPPOSITE = { better: "worse", worse: "better", tie: "tie" };
+const OPPOSITE = {
+  better: "worse", worse: "better", equivalent: "equivalent", open: "open",
+  "at least as good": "at most as good", "at most as good": "at least as good",
+};
 
 /** The difference of two variants of a dataset, first minus second; undefined if not compared. */
 const difference = (part, first, second, metric) => {

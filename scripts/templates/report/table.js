@@ -7,14 +7,14 @@ const split = (shown) => [shown.split(" ")[0], shown.split(" ").slice(1).join(" 
 const nameCell = ({ dataset, variant }) => [
   variant.variant,
   ...(variant.untrained_head ? [" ", element("span", { class: "tag" }, "untrained head")] : []),
-  ...(variant.tied_for_first ? [" ", element("span", { class: "tag accent" }, "tied for first")] : []),
-  ...["learned_nothing", "collapsed"].filter((key) => variant[key].length)
+  ...(variant.recommended ? [" ", element("span", { class: "tag accent" }, "recommended")] : []),
+  ...["failed", "collapsed"].filter((key) => variant[key].length)
     .flatMap((key) => [" ", element("span", { class: "tag warn" }, failureWords(variant, key))]),
   element("small", { class: "where" }, [variant.model, dataset].filter(Boolean).join(", ")),
 ];
 
 const failureWords = ({ seeds, ...variant }, key) =>
-  `${key.replace("_", " ")}${seeds.length ? ` in ${variant[key].length} of ${seeds.length} seeds` : ""}`;
+  `${key}${seeds.length ? ` in ${variant[key].length} of ${seeds.length} seeds` : ""}`;
 
 /** The figure of a row by the metric that is chosen, or by what stands in for it. */
 const figureIn = ({ part, variant }) => figureOf(variant, metricOf(part, state.metric));
@@ -29,19 +29,13 @@ const valueCell = (row) => {
 
 const pairOf = ({ part, variant }) => difference(part, variant.name, byId("reference").value, metricOf(part, state.metric));
 
-/** What a comparison says of its first variant; of a tie, whether every seed is on one side. */
-const outcomeWords = ({ outcome, each_seed: eachSeed, difference: apart, metric }) => {
-  if (outcome !== "tie" || !eachSeed) return outcome;
-  return `tie; ${(apart < 0) === lowerIsBetter(metric) ? "ahead" : "behind"} with every seed`;
-};
-
 const differenceCell = (row) => {
   if (row.variant.name === byId("reference").value) return element("span", { class: "absent" }, "itself");
   const pair = pairOf(row);
   if (!pair) return absent();
   const digits = decimals(pair);
   return [
-    element("span", { class: `outcome ${pair.outcome}` }, `${outcomeWords(pair)} `, element("span", { class: "nowrap" }, signed(pair.difference, digits))),
+    element("span", { class: `outcome ${pair.outcome.replaceAll(" ", "-")}` }, `${pair.outcome} `, element("span", { class: "nowrap" }, signed(pair.difference, digits))),
     element("small", {}, `${signed(pair.low, digits)} to ${signed(pair.high, digits)}`),
     element("small", { class: "p" }, `p ${probability(pair.p)}, `, element("span", { class: "nowrap" }, `corrected ${probability(pair.p_holm)}`)),
     pair.caution && element("small", { class: "said" }, "caution: see below"),
@@ -63,7 +57,6 @@ const COLUMNS = [
   { title: "Kind", place: true, value: ({ variant }) => variant.kind, cell: ({ variant }) => variant.kind },
   { title: () => state.metric, number: true, quality: true, value: (row) => figureIn(row)?.value, cell: valueCell },
   { title: "Difference", number: true, quality: true, value: (row) => pairOf(row)?.difference, cell: differenceCell },
-  { title: "Letters", value: ({ variant }) => variant.letters ?? "", cell: ({ variant }) => variant.letters || absent() },
   ...Object.keys(COSTS).map(costColumn),
 ];
 
@@ -117,8 +110,7 @@ const sortBy = (column) => {
 /** What must be known to read these rows. */
 const notes = (rows) => [
   lowerIsBetter(state.metric) && `Of ${state.metric}, lower is better.`,
-  "A tie is a difference that the test rows and seeds do not show.",
-  state.metric !== data.metric && `Differences, letters and ties are by ${data.metric}.`,
+  state.metric !== data.metric && `Differences are by ${data.metric}.`,
   ...unique(rows.filter(({ part }) => part.metric !== data.metric).map(({ dataset, part }) => `On ${dataset}, ${part.metric} stands in for ${data.metric}.`)),
   rows.some((row) => figureIn(row)?.seeds_known === false)
     && "† The interval tells of the test rows alone: one seed does not show what another would give.",
