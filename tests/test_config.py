@@ -181,6 +181,11 @@ MISTAKES = {
         {"peft_type": "ADALORA", "training": {"class_weights": "balanced"}},
         ["variants.ada", "`class_weights`", "ADALORA"],
     ),
+    "a control that is tried again": (
+        "variants/control",
+        {"r": 4, "training": {"permute_labels": True, "retries": 1}},
+        ["training.retries", "bert/control are permuted", "set `retries: 0` in `training`"],
+    ),
     "a start that moves": (
         "variants/lora/init_lora_weights",
         "pissa_niter_4",

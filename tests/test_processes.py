@@ -56,6 +56,20 @@ def test_two_processes_train_the_model_that_one_does(command, warm, tmp_path):
     assert logs[0] == pytest.approx(logs[1], rel=1e-3)
 
 
+@pytest.mark.full
+def test_all_processes_try_a_failed_training_again(command, warm, tmp_path):
+    """As if it had the second seed from the first."""
+    again, alone = tmp_path / "again", tmp_path / "alone"
+    for place, more in ((again, ["--retries", 1, "--failed-above", 0.001]),
+                        (alone, ["--seed", 2**31 - 1])):  # fmt: skip
+        done = warm.run(command(place, 2, "--max-steps", 5, *more), capture_output=True)
+        assert done.returncode == 0, done.stderr
+    name = "adapter/adapter_model.safetensors"
+    assert (again / name).read_bytes() == (alone / name).read_bytes()
+    info = json.loads((again / "training.json").read_text())["train_info"]
+    assert [each["seed"] for each in info["attempts"]] == [0, 2**31 - 1]
+
+
 @pytest.fixture
 def started(command, tmp_path):
     """A long training in two processes, once both are there: the first and the second."""

@@ -277,6 +277,21 @@ EDITS = [
     config_edit(
         "one model's `resources`", "tiny/gpt2}", "tiny/gpt2}\n    resources: {mem_mb: 9000}", PAGE
     ),
+    config_edit(
+        "`training`: `failed_above`", "max_steps: 2", "max_steps: 2\n  failed_above: 0.9", TRAINED
+    ),
+    config_edit(
+        "one model's `retries`",
+        "learning_rate: 0.002",
+        "learning_rate: 0.002, retries: 1",
+        {"train_lora": 4, "eval_lora": 4, **VERDICTS},
+    ),
+    config_edit(
+        "a control with `permute_labels`",
+        "variants:\n",
+        "variants:\n  control: {r: 4, training: {permute_labels: true}}\n",
+        {"train_lora": 4, "eval_lora": 4, **VERDICTS},
+    ),
     config_edit("`training`: `gpus`", "max_steps: 2", "max_steps: 2\n  gpus: 2", TRAINED),
     setting("`report`: `metrics`", "report: {metrics: [mcc]}\n", VERDICTS),
     setting(

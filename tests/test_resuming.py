@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import train_lora
 from common.cli import InputError, StoppedError
@@ -81,7 +82,8 @@ def without_times(told: dict) -> dict:
            for entry in told["metrics"]]  # fmt: skip
     timed = ("train_time", "peak_memory_bytes", "metrics")
     kept = {k: v for k, v in told.items() if k not in timed and "per_second" not in k}
-    return {**kept, "log": log}
+    attempts = [{**each, "seconds": None} for each in told.get("attempts", [])]
+    return {**kept, "log": log, "attempts": attempts}
 
 
 def assert_same(found: dict, wanted: dict) -> None:
@@ -167,6 +169,80 @@ def test_elsewhere_than_in_the_main_thread_no_signal_is_asked_for(train, tmp_pat
     thread.start()
     thread.join()
     assert done
+
+
+@pytest.fixture(scope="module")
+def retried(tiny_models, make_tokens):
+    """Train a cell that always fails, and is tried again once; ended after some steps, if at all.
+
+    The steps are counted over both attempts, 22 each.
+    """
+    inputs = ["--model", tiny_models["bert"], "--tokens", make_tokens("bert", count=120)]
+    peft = json.dumps({"r": 4, "lora_dropout": 0.1})
+
+    def run(place: Path, patch=None, after=None) -> None:
+        line = [*inputs, "--peft", peft, "--learning-rate", 1e-2, "--epochs", 2, "--retries", 1]
+        line += ["--failed-above", 0.01, "--checkpoint-seconds", 0]
+        line += ["--output", place / "adapter", "--record", place / "training.json"]
+        begin = trainer.SaveWhenDue.on_step_end
+
+        def on_step_end(self, args, state, control, **more):
+            before = sum(each["steps"] for each in self.checkpoints.attempts)
+            if before + state.global_step > after:
+                raise Killed
+            begin(self, args, state, control, **more)
+
+        if after is not None:
+            patch.setattr(trainer.SaveWhenDue, "on_step_end", on_step_end)
+        train_lora.main(list(map(str, line)))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def retried_whole(retried, tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("retried")
+    retried(place)
+    return place
+
+
+@pytest.mark.quick(2)
+@pytest.mark.parametrize(
+    ("after", "last"),
+    [([22], 21), ([3, 24, 35, 42], 42), ([5], 5), ([25], 25), ([32, 33], 33)],
+)
+def test_a_second_attempt_goes_on_where_it_was(
+    retried, retried_whole, tmp_path, monkeypatch, after, last
+):
+    """A checkpoint is written after every step but the last of an attempt."""
+    for step in after:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            retried(tmp_path, patch, step)
+    kept = tmp_path / "adapter.checkpoints"
+    assert [path.name for path in kept.glob("step*")] == [f"step{last}"]
+    retried(tmp_path)
+    assert not kept.exists()
+    assert contents(tmp_path) == contents(retried_whole)
+    found, wanted = (json.loads((place / "training.json").read_text())
+                     for place in (tmp_path, retried_whole))  # fmt: skip
+    assert found["round_trip"] == wanted["round_trip"]
+    infos = [without_times(record["train_info"]) for record in (found, wanted)]
+    assert infos[0] == infos[1]
+    assert [each["seed"] for each in infos[0]["attempts"]] == [0, 2**31 - 1]
+
+
+def test_an_attempt_does_not_begin_with_the_checkpoint_of_another(tmp_path):
+    """Here the first was ended between its last checkpoint and the second's first."""
+    first = Checkpoints(tmp_path / "kept", 0, dict)
+    first.write(20, {"weights": torch.ones(2)}, transformers.TrainerState())
+    failed = [{"seed": 0, "steps": 22, "final_loss": 0.7}]
+    second = Checkpoints(tmp_path / "kept", 0, dict, failed)
+    assert second.latest() == (None, {})
+    assert second.attempts_before() == []
+    second.write(3, {"weights": torch.zeros(2)}, transformers.TrainerState())
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["step25"]
+    assert first.attempts_before() == failed
+    assert second.latest()[0] == tmp_path / "kept/step25"
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 import train_lora
 from common import checksums, files
 from common.cli import InputError
-from common.model import models
+from common.data import tokens as tokenised
+from common.model import collator, models
+from common.model.collator import Padding
 
 # The tiny BERT: 2 layers, hidden size 32, intermediate size 64.
 HIDDEN, INTERMEDIATE, LAYERS, RANK = 32, 64, 2, 4
@@ -181,6 +184,107 @@ def test_record_has_the_three_blocks(cell):
     assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": source}
     assert meta["model_info"]["name"] == "bert"
     assert meta["package_info"]["peft-version"]
+
+
+def train_info(cell: Path) -> dict:
+    return files.read_json(cell / "training.json")["train_info"]
+
+
+def test_a_training_that_did_not_fail_is_tried_once(command, tmp_path):
+    train_lora.main(command(tmp_path, "--retries", 2, "--epochs", 8))
+    (attempt,) = train_info(tmp_path)["attempts"]
+    assert (attempt["seed"], attempt["learned_nothing"]) == (0, False)
+    assert attempt["seconds"] == train_info(tmp_path)["train_time"]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory, command) -> Path:
+    """A cell whose training failed, was tried again, and failed again."""
+    root = tmp_path_factory.mktemp("failed")
+    train_lora.main(command(root, "--failed-above", 0.01, "--retries", 1))
+    return root
+
+
+def test_a_training_that_failed_is_tried_again_with_another_seed(failed, cell, command, tmp_path):
+    """Nothing else differs from a training that has this seed from the first."""
+    first, second = train_info(failed)["attempts"]
+    assert (first["seed"], second["seed"]) == (0, 2**31 - 1)
+    assert first["final_loss"] == train_info(cell)["final_loss"]
+    train_lora.main(command(tmp_path, "--seed", second["seed"]))
+    assert digest(failed) == digest(tmp_path) != digest(cell)
+    records = [files.read_json(place / "training.json") for place in (failed, tmp_path)]
+    assert records[0]["round_trip"] == records[1]["round_trip"]
+    found, alone = (record["train_info"] for record in records)
+    for name in ("final_loss", "class_entropy", "steps", "num_trainable_params"):
+        assert found[name] == alone[name], name
+    assert second["final_loss"] == found["final_loss"]
+    assert found["learned_nothing"] is True
+    assert records[0]["run_info"]["train_config"]["retries"] == 1
+
+
+def test_the_cost_is_that_of_all_attempts(failed, cell):
+    info, once = train_info(failed), train_info(cell)
+    assert info["train_time"] == pytest.approx(sum(each["seconds"] for each in info["attempts"]))
+    for name in ("samples", "tokens"):
+        assert info[f"train_{name}"] == sum(each[name] for each in info["attempts"])
+        assert info[f"train_{name}"] == 2 * once[f"train_{name}"]
+        speed = info[f"train_{name}"] / info["train_time"]
+        assert info[f"train_{name}_per_second"] == pytest.approx(speed, rel=0.01)
+
+
+def test_without_retries_a_failed_training_is_told(command, tmp_path, caplog):
+    train_lora.main(command(tmp_path, "--failed-above", 0.01))
+    assert train_info(tmp_path)["learned_nothing"] is True
+    assert len(train_info(tmp_path)["attempts"]) == 1
+    assert re.search(r"training failed: its loss ended at \d+\.\d % of the class", caplog.text)
+
+
+@pytest.fixture(scope="module")
+def three_to_one(make_tokens) -> Path:
+    """Tokens of rows of which three quarters are ham."""
+    return make_tokens("bert", ("ham", "ham", "ham", "spam"), 400)
+
+
+def test_permuted_labels_are_those_of_other_rows(three_to_one):
+    data = tokenised.load(three_to_one)
+    permuted, again, other = (tokenised.with_permuted_labels(data, seed) for seed in (0, 0, 1))
+    rows, found = data.splits["train"], permuted.splits["train"]
+    assert sorted(found["label"]) == sorted(rows["label"])
+    assert found["label"] != rows["label"]
+    assert found["label"] == again.splits["train"]["label"] != other.splits["train"]["label"]
+    assert found.features == rows.features
+    for column in ("id", "input_ids", "length"):
+        assert found[column] == rows[column]
+    for split in ("validation", "test"):
+        assert permuted.splits[split] is data.splits[split]
+
+
+def test_a_control_scores_like_the_majority_class(command, three_to_one, tmp_path):
+    data = tokenised.load(three_to_one)
+    splits = [data.splits[name] for name in ("validation", "test")]
+    rows = [row for split in splits for row in split]
+    found = {}
+    for word in ("--permute-labels", "--no-permute-labels"):
+        args = train_lora.parse(command(tmp_path, "--tokens", three_to_one, word, "--epochs", 6))
+        trained = train_lora.train(args, {})
+        logits = collator.logits(trained.model, rows, Padding(data.pad_token_id))
+        right = [
+            int(each) == row["label"] for each, row in zip(logits.argmax(1), rows, strict=True)
+        ]
+        found[word] = sum(right) / len(rows), trained.train_info["changed_labels"]
+    majority = sum(row["label"] == 0 for row in rows) / len(rows)
+    assert found["--permute-labels"][0] == pytest.approx(majority, abs=0.03)
+    assert found["--no-permute-labels"][0] > majority + 0.1
+    # Of the rows of either class, those change that have a label of the other one.
+    expected = 2 * 0.75 * 0.25 * len(data.splits["train"])
+    assert found["--permute-labels"][1] == pytest.approx(expected, rel=0.25)
+    assert found["--no-permute-labels"][1] == 0
+
+
+def test_a_record_says_that_labels_were_permuted(command, tmp_path):
+    train_lora.main(command(tmp_path, "--permute-labels", "--max-steps", 1))
+    assert files.read_json(tmp_path / "training.json")["run_info"]["train_config"]["permute_labels"]
+    assert train_info(tmp_path)["changed_labels"] > 0
 
 
 def test_diverging_training_leaves_nothing(command, tmp_path):

@@ -169,6 +169,10 @@ def test_a_loss_that_is_not_finite_is_refused(loss):
         ("warmup", -0.1),
         ("weight_decay", -1.0),
         ("max_grad_norm", math.nan),
+        ("failed_above", 0.0),
+        ("failed_above", 1.1),
+        ("retries", 6),
+        ("retries", -1),
     ],
 )
 def test_settings_out_of_range(name, value):
@@ -421,22 +425,55 @@ def test_checkpointing_drops_nothing_out_of_a_frozen_layer(tmp_path):
     assert torch.equal(first, second)
 
 
+def progress(losses: list[float], **changes) -> dict:
+    """Three quarters of one class: answering the shares of the classes costs 0.562 nats."""
+    log = [{"loss": loss} for loss in losses]
+    return training.progress(log, [0, 0, 0, 1] * 5, replace(SETTINGS, **changes))
+
+
 @pytest.mark.parametrize(
-    ("losses", "weights", "failed"),
+    ("losses", "changes", "failed"),
     [
-        ([0.70, 0.60, 0.57, 0.56, 0.555], "none", True),
-        ([0.70, 0.60, 0.55, 0.50, 0.40], "none", False),
-        ([0.70, 0.69, 0.69, 0.69, 0.685], "balanced", True),
-        ([0.70, 0.69, 0.69, 0.69, 0.66], "balanced", False),
+        ([0.90, 0.70, 0.57, 0.53, 0.52], {}, True),  # 0.54, and 0.95 of the entropy are 0.534
+        ([0.90, 0.70, 0.55, 0.53, 0.52], {}, False),
+        ([0.90, 0.70, 0.55, 0.53, 0.52], {"failed_above": 0.94}, True),
+        ([0.90, 0.70, 0.57, 0.53, 0.52], {"failed_above": 0.97}, False),
+        ([0.90, 0.70, 0.67, 0.66, 0.65], {"class_weights": "balanced"}, True),
+        ([0.90, 0.70, 0.66, 0.65, 0.65], {"class_weights": "balanced"}, False),
     ],
 )
-def test_a_training_that_ends_at_the_loss_of_guessing_has_learned_nothing(losses, weights, failed):
-    """Three quarters of one class: answering the shares of the classes costs 0.562 nats."""
-    found = training.progress([{"loss": loss} for loss in losses], [0, 0, 0, 1] * 5, weights)
-    entropy = math.log(2) if weights == "balanced" else 0.5623351
+def test_a_training_that_ends_at_the_loss_of_guessing_has_failed(losses, changes, failed):
+    found = progress(losses, **changes)
+    entropy = math.log(2) if "class_weights" in changes else 0.5623351
     assert found["class_entropy"] == pytest.approx(entropy)
-    assert found["final_loss"] == losses[-1]
+    assert found["final_loss"] == pytest.approx(np.mean(losses[-3:]))
     assert found["learned_nothing"] is failed
+
+
+def test_of_a_long_training_the_last_fifth_counts():
+    losses = [0.5] * 16 + [0.4, 0.1, 0.1, 0.2]
+    assert progress(losses)["final_loss"] == pytest.approx(0.2)
+    assert progress([0.3])["final_loss"] == 0.3
+    found = training.progress([{"train_loss": 0.2}], [0, 1], SETTINGS)
+    assert found["final_loss"] == 0.2
+
+
+def test_no_attempt_has_the_seed_of_another_or_of_a_cell():
+    of_config = 2**31 - 2  # the highest
+    seeds = [training.seed_of_attempt(seed, attempt)
+             for seed in (*range(100), 399_999_999) for attempt in range(1, 6)]  # fmt: skip
+    assert len(set(seeds)) == len(seeds)
+    assert of_config < min(seeds)
+    highest = [training.seed_of_attempt(of_config, attempt) for attempt in range(6)]
+    assert highest[0] == of_config
+    assert all(of_config < seed < 2**32 for seed in highest[1:])
+    assert training.seed_of_attempt(0, 1) == 2**31 - 1  # as the documentation says
+    assert training.seed_of_attempt(1, 2) == 2**31 + 5
+
+
+def test_a_control_is_not_tried_again():
+    with pytest.raises(InputError, match="`permute_labels` with `retries` of 1: a control"):
+        replace(SETTINGS, permute_labels=True, retries=1)
 
 
 def test_a_training_that_learns_is_told_from_one_that_cannot(data, make_model):

@@ -116,9 +116,9 @@ BASELINES = {
         tfidf,
     ),
     "embedding": Baseline(
-        "embedding is logistic regression on embeddings of the frozen model (the mean of its last "
-        "hidden states, the first or the last one), pooling and regularisation chosen on the "
-        "validation rows",
+        "embedding is logistic regression on embeddings of the frozen model, its last hidden "
+        "states, pooled as the files of the model say, or else by their mean, the first or the "
+        "last one, as the validation rows choose; they choose the regularisation too",
         embedding,
         of_model=True,
     ),

@@ -1,6 +1,6 @@
 """Tokenised splits: kept unpadded, as `tokenize_data` wrote them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +48,23 @@ def load(directory: Path) -> Tokens:
     return Tokens(
         splits, datadict.class_names(splits), **{name: statistics[name] for name in names}
     )
+
+
+def with_permuted_labels(data: Tokens, seed: int) -> Tokens:
+    """Return the same with the labels of the training rows permuted, other splits as they are.
+
+    What a classifier learns of such rows is chance, as in a permutation test (Ojala and Garriga,
+    2010): what it then seems to know of the test rows was no knowledge.
+
+    Args:
+        data: a tokenised dataset.
+        seed: draws the permutation.
+    """
+    import numpy as np
+
+    rows = data.splits["train"]
+    labels = np.random.default_rng(seed).permutation(np.asarray(rows["label"]))
+    permuted = rows.remove_columns("label").add_column(
+        "label", labels, feature=rows.features["label"]
+    )
+    return replace(data, splits={**data.splits, "train": permuted})

@@ -17,6 +17,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,18 @@ class Checkpoints:
     """Where the state of one training is kept, and how often.
 
     Attributes:
-        directory: of the training; it holds one directory for each checkpoint, named by its step.
+        directory: of the training; it holds one directory for each checkpoint, named by its step,
+            which is counted over all attempts.
         seconds: that pass between one and the next; 0: one after every step.
         identify: tells what the training is of, part by part. It may read all data and weights, and
             is asked only when there is a checkpoint to read or to write.
+        attempts: records of those before this one, which failed, with the ``steps`` of each.
     """
 
     directory: Path
     seconds: float
     identify: Callable[[], Identity]
+    attempts: list[dict[str, Any]] = field(default_factory=list)
     _identity: Identity | None = None
     _saved_at: float = field(default_factory=time.monotonic)
 
@@ -72,15 +76,27 @@ class Checkpoints:
 
         Others are set aside, with a line of the log each; of several, the one that is furthest on
         is kept. One of this training that was set aside earlier comes back. None and {} where there
-        is none.
+        is none, or one of an earlier attempt.
         """
         if self.directory.is_dir():
             files.remove_leftovers(self.directory)
-        found = self.first_readable()
+        path, state = self.first_readable()
         for kind in (OTHER, DAMAGED):
             for less in self.inside(kind)[1:]:
                 files.remove(less)
-        return found
+        if path and self.record(path)["attempts"] != self.attempts:
+            return None, {}
+        return path, state
+
+    def attempts_before(self) -> list[dict[str, Any]]:
+        """Return the attempts before that which ``latest`` will find a checkpoint of.
+
+        Nothing is renamed: all processes of a training may ask at the same time.
+        """
+        for path in [*self.inside(""), *self.inside(OTHER)]:
+            with suppress(InputError):  # ``latest`` will say so
+                return self.record(path)["attempts"]
+        return []
 
     def first_readable(self) -> tuple[Path | None, dict[str, Any]]:
         """Return what ``latest`` does, and set aside what cannot be used."""
@@ -124,59 +140,74 @@ class Checkpoints:
         log.warning("%s; set aside as %s, until the training is done", why, aside.name)
 
     def read(self, path: Path) -> dict[str, Any]:
-        """Return the state in a checkpoint.
+        """Return the state in a checkpoint; raises as ``record`` does."""
+        import safetensors.torch
+
+        record = self.record(path)
+        try:
+            tensors = safetensors.torch.load_file(path / TENSORS)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise damaged(path) from error
+        return from_json(record["state"], tensors)
+
+    def record(self, path: Path) -> dict[str, Any]:
+        """Return what a checkpoint holds beside its tensors.
 
         Raises:
             OtherTrainingError: it is of another training.
             InputError: it is damaged.
         """
-        import safetensors.torch
-
         if not (path / checksums.MANIFEST).exists():
             raise InputError(f"{path} has lost its checksums: it is not used")
         try:
             checksums.verify(path)
             record = files.read_json(path / STATE, ("identity", "state"))
-            tensors = safetensors.torch.load_file(path / TENSORS)
-        except (InputError, OSError, safetensors.SafetensorError) as error:
-            raise InputError(f"{path} is damaged: it is not used") from error
+        except InputError as error:
+            raise damaged(path) from error
         if changed := different(record["identity"], self.identity):
             raise OtherTrainingError(
                 f"{path} is of a training with another {changed}: it is not used"
             )
-        return from_json(record["state"], tensors)
+        return record
 
     def write(self, step: int, state: dict[str, Any], trainer_state: Any) -> None:
         """Write a checkpoint, then remove the one before. Where there is no room, training goes on.
 
         Args:
-            step: of the training.
+            step: of this attempt at the training.
             state: of tensors, and of what JSON knows.
             trainer_state: a ``TrainerState``.
         """
         import safetensors.torch
 
-        place = self.directory / f"step{step}"
+        before = sum(attempt["steps"] for attempt in self.attempts)
+        place = self.directory / f"step{before + step}"
         tensors: dict[str, Any] = {}
         content = to_json(state, tensors)
         try:
             with files.atomic_write(place) as aside:
                 aside.mkdir()
                 safetensors.torch.save_file(tensors, aside / TENSORS)
-                files.write_json({"identity": self.identity, "state": content}, aside / STATE)
+                record = {"identity": self.identity, "attempts": self.attempts, "state": content}
+                files.write_json(record, aside / STATE)
                 trainer_state.save_to_json(str(aside / TRAINER_STATE))
                 checksums.write(aside)
         except (OSError, safetensors.SafetensorError) as error:
             log.warning("no checkpoint at step %d: %s", step, cli.one_line(error))
         else:
-            for before in set(self.inside("")) - {place}:
-                files.remove(before)
+            for other in set(self.inside("")) - {place}:
+                files.remove(other)
             log.info("checkpoint at step %d", step)
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
         """Remove all checkpoints, those that were set aside too: the training is done."""
         files.remove(self.directory)
+
+
+def damaged(path: Path) -> InputError:
+    """Return the error of a checkpoint that cannot be read."""
+    return InputError(f"{path} is damaged: it is not used")
 
 
 def step_of(path: Path) -> int:

@@ -114,7 +114,12 @@ def is_packed(classifier: Any) -> bool:
     return classifier.config._attn_implementation == ATTENTION
 
 
-LEARNED_NOTHING_SHARE = 0.97  # of the class entropy; failed trainings end at .98 and above
+LAST_LINES = 3  # of the log, at least, that tell how a training ended
+
+MAX_RETRIES = 5
+# Seeds of a config end below it (config/schema.yaml), those of numpy at 2**32 - 1.
+FIRST_RETRY_SEED = 2**31 - 1
+RETRY_SEEDS = 2**31
 
 OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
 
@@ -140,6 +145,9 @@ class Settings:
     keep: str = "last"
     patience: int | None = None
     lora_plus_ratio: float | None = None
+    failed_above: float = 0.95
+    retries: int = 0
+    permute_labels: bool = False
 
     @property
     def keeps_best(self) -> bool:
@@ -161,6 +169,15 @@ class Settings:
         for name in ("weight_decay", "warmup", "max_grad_norm"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"`{name}` is {getattr(self, name)}: set it to 0 or above")
+        if not 0 < self.failed_above <= 1:
+            raise InputError(f"`failed_above` is {self.failed_above}: set it above 0, at most to 1")
+        if not 0 <= self.retries <= MAX_RETRIES:
+            raise InputError(f"`retries` is {self.retries}: set it from 0 to {MAX_RETRIES}")
+        if self.permute_labels and self.retries:
+            raise InputError(
+                f"`permute_labels` with `retries` of {self.retries}: a control that learns nothing "
+                "is no failure; set `retries` to 0"
+            )
 
 
 def train(
@@ -216,7 +233,7 @@ def train(
         schedule.finish()
     return {
         **summary(trainer.state, work, taken["seconds"], best.epoch),
-        **progress(trainer.state.log_history, splits["train"]["label"], settings.class_weights),
+        **progress(trainer.state.log_history, splits["train"]["label"], settings),
         "peak_memory_bytes": taken["peak_memory_bytes"],
         "optimizations": used,
         **memory.summary(),
@@ -266,11 +283,7 @@ def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[st
         kept_epoch: the epoch whose weights were kept; 0 for the last.
     """
     return {
-        "train_time": round(seconds, 3),
-        "train_samples": work.rows,
-        "train_tokens": work.tokens,
-        "train_samples_per_second": round(work.rows / seconds, 2),
-        "train_tokens_per_second": round(work.tokens / seconds, 1),
+        **cost(seconds, work.rows, work.tokens),
         "padding_share": work.padding_share,
         "steps": state.global_step,
         "epochs": round(state.epoch, 4),
@@ -280,35 +293,101 @@ def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[st
     }
 
 
-def progress(log: list[dict[str, Any]], labels: list[int], class_weights: str) -> dict[str, Any]:
+def cost(seconds: float, rows: int, tokens: int) -> dict[str, Any]:
+    """Return what training took, in all and per second.
+
+    Args:
+        seconds: validation included.
+        rows: that were trained on, each as often as it was.
+        tokens: in them, without padding.
+    """
+    return {
+        "train_time": round(seconds, 3),
+        "train_samples": rows,
+        "train_tokens": tokens,
+        "train_samples_per_second": round(rows / seconds, 2),
+        "train_tokens_per_second": round(tokens / seconds, 1),
+    }
+
+
+def progress(log: list[dict[str, Any]], labels: list[int], settings: Settings) -> dict[str, Any]:
     """Return how far the training loss fell below that of guessing; no test row is read.
+
+    A line of the log is the mean over ten steps, which with small batches is noise: in the default
+    comparison, single last lines of trainings that learned lie above the entropy. So at least
+    LAST_LINES of them count; of a long training the last fifth, which has less noise still, and in
+    which the learning rate is low and the loss hardly moves.
 
     Args:
         log: of the Trainer.
         labels: class numbers of the training rows.
-        class_weights: the setting; balanced weights make all classes count alike.
+        settings: ``failed_above``, and ``class_weights``, of which balanced ones make all classes
+            count alike.
 
     Returns:
         ``class_entropy``, the loss in nats of answering the shares of the classes; ``final_loss``,
-        the mean of the last fifth of the logged losses; and ``learned_nothing``: whether it is not
-        clearly below the entropy, as of a model that collapsed or hardly moved.
+        the mean of the last logged losses; and ``learned_nothing``: whether the training failed,
+        its final loss above the share ``failed_above`` of the entropy, as of a model that collapsed
+        or hardly moved.
     """
     import numpy as np
 
     counts = np.bincount(labels)
     shares = counts[counts > 0] / len(labels)
     entropy = -float((shares * np.log(shares)).sum())
-    if class_weights == "balanced":
+    if settings.class_weights == "balanced":
         entropy = math.log(len(shares))
     losses = [entry["loss"] for entry in log if "loss" in entry]
     if not losses:  # fewer steps than a line of the log takes
         losses = [entry["train_loss"] for entry in log if "train_loss" in entry]
-    final = float(np.mean(losses[-math.ceil(len(losses) / 5) :]))
+    final = float(np.mean(losses[-max(LAST_LINES, math.ceil(len(losses) / 5)) :]))
     return {
         "class_entropy": entropy,
         "final_loss": final,
-        "learned_nothing": final > LEARNED_NOTHING_SHARE * entropy,
+        "learned_nothing": final > settings.failed_above * entropy,
     }
+
+
+def seed_of_attempt(seed: int, attempt: int) -> int:
+    """Return the seed of an attempt at a training.
+
+    The first one has the seed of its cell. Those that follow have seeds beyond any that a config
+    may name, so that no other cell begins as they do: 2**31 - 1 + (5 seed + attempt - 1), modulo
+    2**31 in the bracket; all of them differ for seeds below 400 million.
+
+    Args:
+        seed: of the cell.
+        attempt: its number, from 0.
+    """
+    if attempt == 0:
+        return seed
+    return FIRST_RETRY_SEED + (MAX_RETRIES * seed + attempt - 1) % RETRY_SEEDS
+
+
+def attempt_record(seed: int, info: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of an attempt at a training.
+
+    Args:
+        seed: of the attempt.
+        info: as ``train`` returns it.
+    """
+    return {
+        "seed": seed,
+        "final_loss": info["final_loss"],
+        "learned_nothing": info["learned_nothing"],
+        "seconds": info["train_time"],
+        "steps": info["steps"],
+        "samples": info["train_samples"],
+        "tokens": info["train_tokens"],
+    }
+
+
+def of_attempts(attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the ``attempts`` at a training, and the cost of them all."""
+    total = {
+        name: sum(each[name] for each in attempts) for name in ("seconds", "samples", "tokens")
+    }
+    return {**cost(*total.values()), "attempts": attempts}
 
 
 def without_speed(entry: dict[str, float]) -> dict[str, float]:
