@@ -60,9 +60,9 @@ class Setting:
     rows: int
     seeds: int
     spreads: tuple[float, ...]
-    shared: float = 0.0
-    failing: float = 0.0
-    difference: float = 0.0
+    shared: float = 0
+    failing: float = 0
+    difference: float = 0
     share: float = 0.5
     metric: str = "accuracy"
 
@@ -87,7 +87,7 @@ SETTINGS = [
     *(Setting(1000, seeds, alike(1), failing=chance) for seeds in (3, 5, 10)
       for chance in (0.1, 0.2)),
     *(Setting(rows, 5, alike(1), shared, difference=2) for rows in (1000, 1700)
-      for shared in (0.0, 0.7)),
+      for shared in (0, 0.7)),
     *(Setting(rows, seeds, alike(1.5), difference=5) for rows in (300, 1000, 1700, 2500)
       for seeds in (3, 5)),
     *(Setting(1000, 5, alike(1), failing=chance, difference=5) for chance in (0.1, 0.2)),

@@ -19,7 +19,7 @@ from common.statistics.significance import (
 def variant(name: str, value: float, kind: str, cost: int | None = None, **more) -> dict:
     """Return a variant of five seeds, or a baseline; the better, the less its validation loss."""
     model, _, own = name.rpartition("/")
-    seeds = [] if kind == "baseline" else [0, 1, 2, 3, 4]
+    seeds: list = [] if kind == "baseline" else [0, 1, 2, 3, 4]
     return {
         "name": name,
         "model": model or None,

@@ -182,6 +182,24 @@ def test_a_failed_training_is_counted_and_not_averaged(several, make, judge):
     assert told(found, "tfidf", "bert/lora-r4")["significant"]
 
 
+def test_a_control_that_learns_nothing_has_not_failed(several, judge, tmp_path):
+    several(seeds=5, majority=0.5, tfidf=0.7, lora_r4=0.9, lora_r16=0.5)
+    for seed in range(5):
+        path = tmp_path / f"results/sms/bert/lora-r16/seed{seed}/metrics.json"
+        record = json.loads(path.read_text())
+        record["run_info"]["train_config"] = {"permute_labels": True}
+        record["train_info"]["learned_nothing"] = seed < 4
+        path.write_text(json.dumps(record))
+    found = judge("lora-r4,lora-r16", "0,1,2,3,4")
+    control = named(found)["bert/lora-r16"]
+    assert (control["control"], control["failed"]) == (True, [])
+    assert control["metrics"]["accuracy"]["spread"]["seeds"] == 5
+    assert [each["trainings"] for each in found["trainings"]] == [5]
+    assert told(found, "bert/lora-r4", "bert/lora-r16")["question"] is None
+    assert "bert/lora-r16" not in found["beats_all_free"]
+    assert "The control bert/lora-r16, trained on" in " ".join(found["verdict"])
+
+
 def test_attempts_count_as_trainings(make, judge):
     attempts = [{"learned_nothing": True}, {"learned_nothing": False}]
     make("sms/baselines/tfidf", np.arange(ROWS) % 3 != 0)

@@ -272,7 +272,7 @@ def compare_variants(
             "calibration": calibrated(answers.labels, succeeded(group)),
             "costs": costs(group),
             "collapsed": seeds_of(group, collapsed),
-            "failed": seeds_of(group, failed),
+            "failed": [] if is_control(group) else seeds_of(group, failed),
         }
         for name, group in groups.items()
     ]  # fmt: skip
@@ -451,8 +451,11 @@ def untrained(group: list[Cell]) -> bool:
 
 
 def succeeded(group: list[Cell]) -> list[Cell]:
-    """Return the cells whose training did not fail; all of them where all failed."""
-    return [cell for cell in group if not failed(cell.record)] or group
+    """Return the cells whose training did not fail; all of them where all failed, and of a control.
+
+    A control that learns nothing is as it should be.
+    """
+    return [cell for cell in group if is_control(group) or not failed(cell.record)] or group
 
 
 def identity_of(name: str, group: list[Cell]) -> Found:
