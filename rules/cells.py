@@ -1,17 +1,55 @@
-"""What is compared: the variants that a config means, and the cells made of them."""
+"""What is compared: the datasets and variants that a config means, and the cells made of them.
 
+Cells are made of a config whose datasets are expanded.
+"""
+
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common.baselines import OF_MODELS
-from common.cells import METRICS, Cell
+from common.cells import METRICS, Cell, sized_name
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
 
 OWN_KEYS = ("kind", "quantization", "training")  # of a variant; the others are PEFT's
+
+
+def expand_datasets(config: Config) -> Config:
+    """Return a complete config in which each size of a dataset is a dataset of its own.
+
+    It is a copy. ``sizes`` in it holds the names of what a list of `train_rows` became, from the
+    fewest rows on, by the name in the file; a model that names the one is compared on all of these.
+
+    Raises:
+        ConfigError: two datasets have one name.
+    """
+    expanded = copy.deepcopy(config)
+    expanded["datasets"], expanded["sizes"] = {}, {}
+    for name, body in config["datasets"].items():
+        sized = by_size(name, body)
+        for full_name in sized:
+            if full_name in expanded["datasets"]:
+                raise ConfigError(f"datasets: {full_name!r} stands twice; rename one")
+        expanded["datasets"] |= copy.deepcopy(sized)
+        if len(sized) > 1:
+            expanded["sizes"][name] = list(sized)
+    for body in expanded["models"].values():
+        named = [full_name for name in body["datasets"] or []
+                 for full_name in expanded["sizes"].get(name, [name])]  # fmt: skip
+        body["datasets"] = [*dict.fromkeys(named)] or None
+    return expanded
+
+
+def by_size(name: str, body: Config) -> Config:
+    """Return a dataset for each number of training rows in a list, fewest first; else itself."""
+    sizes = body["train_rows"]
+    if not isinstance(sizes, list):
+        return {name: body}
+    return {sized_name(name, rows): {**body, "train_rows": rows} for rows in sorted(sizes)}
 
 
 def expand_variants(variants: Config) -> Config:

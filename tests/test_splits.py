@@ -231,8 +231,8 @@ def test_samples_of_all_sizes_are_nested_and_each_is_as_near_to_the_shares_as_ca
         assert list(found) == sorted(set(found))
         before = set(found)
         quotas = rows * sizes / len(strata)
-        others = np.array([each for each in itertools.product(*(range(1, n + 1) for n in sizes[:-1]))
-                           if 1 <= rows - sum(each) <= sizes[-1]])  # fmt: skip
+        ways = itertools.product(*(range(1, size + 1) for size in sizes[:-1]))
+        others = np.array([way for way in ways if 1 <= rows - sum(way) <= sizes[-1]])
         others = np.column_stack([others, rows - others.sum(axis=1)])
         distances = ((others - quotas) ** 2 / quotas).sum(axis=1)
         distance = ((counts_of(strata, found) - quotas) ** 2 / quotas).sum()

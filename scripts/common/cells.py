@@ -93,6 +93,11 @@ def directory(results: Path, row: dict[str, Any]) -> Path:
     return results / Cell(**row).path
 
 
+def sized_name(dataset: str, rows: int) -> str:
+    """Return what a dataset is called that has so many training rows, one size of several."""
+    return f"{dataset}-n{rows}"
+
+
 def full_name(model: str, variant: str) -> str:
     """Return what a variant is called among those of a dataset.
 
