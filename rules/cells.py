@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.baselines import OF_MODELS
-from common.cells import METRICS, Cell, sized_name
+from common.cells import METRICS, Cell
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -49,7 +49,7 @@ def by_size(name: str, body: Config) -> Config:
     sizes = body["train_rows"]
     if not isinstance(sizes, list):
         return {name: body}
-    return {sized_name(name, rows): {**body, "train_rows": rows} for rows in sorted(sizes)}
+    return {f"{name}-n{rows}": {**body, "train_rows": rows} for rows in sorted(sizes)}
 
 
 def expand_variants(variants: Config) -> Config:

@@ -135,6 +135,12 @@ def published() -> list[str]:
     return ["--published", json.dumps(figures, sort_keys=True)] if figures else []
 
 
+def sizes() -> list[str]:
+    """Param: the datasets that differ in their training rows alone; no word where there are none."""
+    words = [f"{name}={','.join(datasets)}" for name, datasets in config["sizes"].items()]
+    return ["--sizes", *words] if words else []
+
+
 def configuration() -> str:
     """Param: the complete config, which the page shows: an edit of any of it makes the page anew.
 

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     record = {
         "run_info": clock.run_info(args.metrics.parent, vars(args), 3) | {"peft_config": None},
         "train_info": train_info,
-        "meta_info": cells.meta_info(names, dataset=source),
+        "meta_info": cells.meta_info(names, dataset=source, train_rows=len(splits["train"])),
         "metrics": results,
     }
     cells.write_results(record, predictions, args.metrics, args.predictions)

@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
             "inverse_regularisation": fitted[-1].C,
             "status": cells.NOT_TRAINED,
         },
-        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "meta_info": cells.meta_info(data.labels, source, data.source, len(data.splits["train"])),
         "metrics": results,
     }
     cells.write_results(record, predictions, args.metrics, args.predictions)

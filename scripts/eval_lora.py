@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
             training["run_info"], clock.run_info(args.training.parent, vars(args))
         ),
         "train_info": cells.with_outcome(training["train_info"], results),
-        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "meta_info": cells.meta_info(data.labels, source, data.source, len(data.splits["train"])),
         "round_trip": passed,
         "metrics": results,
     }

@@ -22,15 +22,17 @@ log = logging.getLogger("verdicts")
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    datasets = {
+        dataset: judged(args, identities)
+        for dataset, identities in by_dataset(args.cells, args.baselines).items()
+    }
     verdicts = {
         "metric": args.metric,
         "level": args.level,
         "alpha": alpha(args),
         "resamples": args.resamples,
-        "datasets": {
-            dataset: judged(args, identities)
-            for dataset, identities in by_dataset(args.cells, args.baselines).items()
-        },
+        "sizes": {name: [size for size in sizes if size in datasets] for name, sizes in args.sizes},
+        "datasets": datasets,
     }
     files.write_json(verdicts, args.output)
     for dataset, found in verdicts["datasets"].items():
@@ -46,6 +48,10 @@ def parse(argv: list[str] | None):
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
+    parser.add_argument(
+        "--sizes", nargs="*", type=sizes, default=[], metavar="NAME=DATASET,DATASET",
+        help="datasets that differ in their training rows alone",
+    )  # fmt: skip
     parser.add_argument("--metric", choices=[*METRICS], default="macro_f1", help="to compare by")
     parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
     parser.add_argument(
@@ -53,6 +59,14 @@ def parse(argv: list[str] | None):
     )
     parser.add_argument("--output", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(argv)
+
+
+def sizes(text: str) -> tuple[str, list[str]]:
+    """Return the type of --sizes: the name that some datasets have in common, and their own."""
+    name, equals, datasets = text.partition("=")
+    if not (name and equals and datasets):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DATASET,DATASET")
+    return name, datasets.split(",")
 
 
 def level(text: str) -> float:
@@ -83,10 +97,16 @@ def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     """Return all that is said of one dataset."""
     from common.statistics import predictions, ranking, verdict
 
-    found = ranking.compare_variants(
-        predictions.read(args.results, identities), args.metric, args.level, args.resamples
-    )
+    answers = predictions.read(args.results, identities)
+    found = ranking.compare_variants(answers, args.metric, args.level, args.resamples)
+    found |= {"train_rows": train_rows([cell.record for cell in answers.cells])}
     return found | {"verdict": verdict.sentences(found, args.metric)}
+
+
+def train_rows(records: list[dict[str, Any]]) -> int | None:
+    """Return how many rows the cells of a dataset were trained on; None if it is on no record."""
+    counts = (record["meta_info"]["dataset_info"].get("train_rows") for record in records)
+    return next((count for count in counts if count is not None), None)
 
 
 if __name__ == "__main__":

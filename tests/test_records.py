@@ -46,7 +46,11 @@ def test_clock_measures_from_its_start():
 def test_meta_info_names_classes_model_and_versions():
     model, dataset = {"name": "bert", "revision": "abc"}, {"kind": "path", "name": "rows.csv"}
     meta = cells.meta_info(["ham", "spam"], model, dataset)
-    assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": dataset}
+    assert meta["dataset_info"] == {
+        "labels": ["ham", "spam"],
+        "source": dataset,
+        "train_rows": None,
+    }
     assert meta["model_info"] == {"name": "bert", "revision": "abc"}
     assert meta["package_info"]["torch-version"] == version("torch")
     assert meta["package_info"]["python-version"] == ".".join(map(str, sys.version_info[:3]))

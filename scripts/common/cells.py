@@ -93,11 +93,6 @@ def directory(results: Path, row: dict[str, Any]) -> Path:
     return results / Cell(**row).path
 
 
-def sized_name(dataset: str, rows: int) -> str:
-    """Return what a dataset is called that has so many training rows, one size of several."""
-    return f"{dataset}-n{rows}"
-
-
 def full_name(model: str, variant: str) -> str:
     """Return what a variant is called among those of a dataset.
 
@@ -289,7 +284,10 @@ class Clock:
 
 
 def meta_info(
-    labels: list[str], model: dict[str, Any] | None = None, dataset: dict[str, Any] | None = None
+    labels: list[str],
+    model: dict[str, Any] | None = None,
+    dataset: dict[str, Any] | None = None,
+    train_rows: int | None = None,
 ) -> dict[str, Any]:
     """Return what a result was made of, and where.
 
@@ -297,11 +295,12 @@ def meta_info(
         labels: class names in order.
         model: where the pretrained model came from; None for a baseline.
         dataset: where the rows came from.
+        train_rows: how many of them were trained on; None where nothing was fitted to them.
     """
     versions = {f"{name}-version": installed_version(name) for name in PACKAGES}
     return {
         "model_info": model,
-        "dataset_info": {"labels": labels, "source": dataset},
+        "dataset_info": {"labels": labels, "source": dataset, "train_rows": train_rows},
         "package_info": {"python-version": platform.python_version(), **versions},
         "system_info": {
             "system": platform.system(),
@@ -518,6 +517,8 @@ def check_made_with(meta: Record, dataset: Record) -> None:
     """Refuse versions, hardware and sources of another shape."""
     mapping(meta.get("model_info") or {}, "model_info")
     mapping(dataset.get("source") or {}, "source")
+    if dataset.get("train_rows") is not None:
+        number(dataset["train_rows"], "train_rows")
     for name in ("package_info", "system_info"):
         for key, value in mapping(meta.get(name, {}), name).items():
             if not isinstance(value, str | None):
