@@ -225,9 +225,10 @@ def training_of(config: Config, dataset: str, model: str, variant: Config) -> Co
 
 def trained_on(config: Config) -> dict[str, int]:
     """Return by dataset, model and variant how many GPUs, or processes, a training takes."""
+    config = expand_datasets(config)
     return {
         f"{dataset}/{model}/{name}": training_of(config, dataset, model, variant)["gpus"]
-        for dataset, model, name, variant in trained(expand_datasets(config))
+        for dataset, model, name, variant in trained(config)
     }
 
 

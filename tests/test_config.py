@@ -427,6 +427,14 @@ def test_a_prediction_may_be_by_one_size():
     assert "results/sms-n100/bert/lora-r4/seed1/adapter" in paths
 
 
+def test_a_training_on_each_size_takes_its_gpus():
+    made = minimal() | {"datasets": SIZED, "training": {"gpus": 2}}
+    assert checks.trained_on(config.complete(made, [])) == {
+        "sms-n100/bert/lora": 2,
+        "sms-n300/bert/lora": 2,
+    }
+
+
 def test_without_a_list_of_sizes_nothing_is_expanded():
     complete = config.complete(minimal(), [])
     expanded = expand.expand(complete)
