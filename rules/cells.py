@@ -105,6 +105,12 @@ def in_short(config: Config) -> list[str]:
     ]
 
 
+def size_words(config: Config) -> list[str]:
+    """Return which datasets differ in their training rows alone, as words on a command line."""
+    words = [f"{name}={','.join(datasets)}" for name, datasets in config["sizes"].items()]
+    return ["--sizes", *words] if words else []
+
+
 def locate_metrics(config: Config) -> list[str]:
     """Return the metrics of every baseline and of every cell, by path."""
     of_model = [name for name in config["baselines"] if name in OF_MODELS]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rules.cells import pairs  # first: it makes `common` importable
+from rules.cells import pairs, size_words  # first: it makes `common` importable
 from rules.digest import code_params
 from rules.stopping import end_jobs_on_interrupt
 
@@ -137,8 +137,7 @@ def published() -> list[str]:
 
 def sizes() -> list[str]:
     """Param: the datasets that differ in their training rows alone; no word where there are none."""
-    words = [f"{name}={','.join(datasets)}" for name, datasets in config["sizes"].items()]
-    return ["--sizes", *words] if words else []
+    return size_words(config)
 
 
 def configuration() -> str:

@@ -48,10 +48,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
-    parser.add_argument(
-        "--sizes", nargs="*", type=sizes, default=[], metavar="NAME=DATASET,DATASET",
-        help="datasets that differ in their training rows alone",
-    )  # fmt: skip
+    cells.add_sizes_option(parser)
     parser.add_argument("--metric", choices=[*METRICS], default="macro_f1", help="to compare by")
     parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
     parser.add_argument(
@@ -59,14 +56,6 @@ def parse(argv: list[str] | None):
     )
     parser.add_argument("--output", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(argv)
-
-
-def sizes(text: str) -> tuple[str, list[str]]:
-    """Return the type of --sizes: the name that some datasets have in common, and their own."""
-    name, equals, datasets = text.partition("=")
-    if not (name and equals and datasets):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DATASET,DATASET")
-    return name, datasets.split(",")
 
 
 def level(text: str) -> float:

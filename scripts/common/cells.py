@@ -11,6 +11,7 @@ its outcome the last entry of ``train_info.metrics``, under names with blanks in
 written beside our own. tests/test_formats.py lists what is looked for. Times are seconds.
 """
 
+import argparse
 import csv
 import importlib.metadata
 import json
@@ -86,6 +87,22 @@ def identities(words: list[str], baselines: list[str]) -> Iterator[dict[str, Any
     """Yield the same as rows of a table: dataset, model, variant and seed by name."""
     for cell in named(words, baselines):
         yield cell._asdict()
+
+
+def add_sizes_option(parser: argparse.ArgumentParser) -> None:
+    """Add --sizes: datasets that differ in their training rows alone, by the name in common."""
+    parser.add_argument(
+        "--sizes", nargs="*", type=sizes, default=[], metavar="NAME=DATASET,DATASET",
+        help="datasets that differ in their training rows alone",
+    )  # fmt: skip
+
+
+def sizes(text: str) -> tuple[str, list[str]]:
+    """Return a value of --sizes: the name that some datasets have in common, and their own."""
+    name, equals, datasets = text.partition("=")
+    if not (name and equals and datasets):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DATASET,DATASET")
+    return name, datasets.split(",")
 
 
 def directory(results: Path, row: dict[str, Any]) -> Path:

@@ -57,7 +57,13 @@ class Standing:
     reason: str = ""
 
 
-def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] = ()) -> Standing:
+def standing(
+    cell: Cell,
+    results: Path,
+    resources: Path,
+    metrics: Iterable[str] = (),
+    origin: str | None = None,
+) -> Standing:
     """Return how far a cell or baseline is.
 
     Figures that tell of an earlier training than the one on the disk do not count, nor do those in
@@ -68,8 +74,10 @@ def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] 
         results: the directory of all results.
         resources: that of what was fetched.
         metrics: that it must have.
+        origin: the dataset that was fetched, where the cell's is one size of it.
     """
-    waiting = [stage for stage in stages(cell, results, resources) if not stage.output.exists()]
+    before = stages(cell, results, resources, origin or cell.dataset)
+    waiting = [stage for stage in before if not stage.output.exists()]
     if waiting:
         return Standing(cell, None, *why(waiting))
     directory = results / cell.path
@@ -102,7 +110,7 @@ def train_time(path: Path) -> float:
         ) from error
 
 
-def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
+def stages(cell: Cell, results: Path, resources: Path, origin: str) -> list[Stage]:
     """Return the stages of a cell, one after the other.
 
     Before its first result, also those it waits for.
@@ -123,7 +131,7 @@ def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
     shared = []
     if not (dataset / "data").exists():
         shared = [
-            fetching("dataset", resources, cell.dataset),
+            fetching("dataset", resources, origin),
             Stage("prepare_data", dataset / "data", dataset / "prepare_data.log"),
         ]
     if cell.model:
