@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.baselines import OF_MODELS
-from common.cells import METRICS, Cell
+from common.cells import METRICS, OF_DATASET, Cell
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -97,12 +97,36 @@ def cells(config: Config, dataset: str) -> list[str]:
 
 
 def in_short(config: Config) -> list[str]:
-    """Return all cells, each word ``dataset/model/variant,variant/seed,seed``."""
+    """Return all cells, each word ``dataset/model/variant,variant/seed,seed``.
+
+    With them the baselines that have seeds, in the order of ``common.cells.named``.
+    """
     seeds = ",".join(map(str, config["seeds"]))
-    return [
-        f"{dataset}/{model}/{','.join(variants)}/{seeds}"
-        for dataset, model, variants in compared(config)
-    ]
+    words: dict[str, None] = {}
+    for dataset, model, variants in compared(config):
+        of_texts, of_model = seeded_baselines(config, dataset)
+        if of_texts:
+            words[f"{dataset}/{OF_DATASET}/{','.join(of_texts)}/{seeds}"] = None
+        words[f"{dataset}/{model}/{','.join([*of_model, *variants])}/{seeds}"] = None
+    return list(words)
+
+
+def seeded_baselines(config: Config, dataset: str) -> tuple[list[str], list[str]]:
+    """Return the baselines that have seeds on a dataset: of texts, and of models."""
+    if not drawn_per_seed(config["datasets"][dataset]):
+        return [], []
+    return baselines(config)
+
+
+def baselines(config: Config) -> tuple[list[str], list[str]]:
+    """Return the baselines of texts, and those of models."""
+    named = config["baselines"]
+    return [n for n in named if n not in OF_MODELS], [n for n in named if n in OF_MODELS]
+
+
+def drawn_per_seed(dataset: Config) -> bool:
+    """Return whether each seed draws its own training rows of a dataset."""
+    return dataset["draw_train_rows"] == "per_seed"
 
 
 def size_words(config: Config) -> list[str]:
@@ -113,14 +137,23 @@ def size_words(config: Config) -> list[str]:
 
 def locate_metrics(config: Config) -> list[str]:
     """Return the metrics of every baseline and of every cell, by path."""
-    of_model = [name for name in config["baselines"] if name in OF_MODELS]
-    of_texts = [name for name in config["baselines"] if name not in OF_MODELS]
+    of_texts, of_model = baselines(config)
+    seeds: dict[str, list[int | None]] = {
+        name: [*config["seeds"]] if drawn_per_seed(body) else [None]
+        for name, body in config["datasets"].items()
+    }
     measured = [
-        *(Cell(dataset, "", name, None) for dataset in config["datasets"] for name in of_texts),
         *(
-            Cell(dataset, model, name, None)
+            Cell(dataset, "", name, seed)
+            for dataset in config["datasets"]
+            for name in of_texts
+            for seed in seeds[dataset]
+        ),
+        *(
+            Cell(dataset, model, name, seed)
             for dataset, model in pairs(config)
             for name in of_model
+            for seed in seeds[dataset]
         ),
         *(
             Cell(dataset, model, variant, seed)

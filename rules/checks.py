@@ -7,7 +7,16 @@ from typing import Any
 from common.baselines import OF_MODELS
 from rules import compatibility
 from rules.architecture import model_type
-from rules.cells import by_rank, by_size, cells, chosen, expand_datasets, pairs, peft_keys
+from rules.cells import (
+    by_rank,
+    by_size,
+    cells,
+    chosen,
+    drawn_per_seed,
+    expand_datasets,
+    pairs,
+    peft_keys,
+)
 from rules.explain import ConfigError, suggestion
 
 # Names beside those of the user, in the directory of a dataset and in that of a model.
@@ -73,9 +82,15 @@ def check_names(config: Config) -> None:
 def check_splits(config: Config) -> None:
     """Refuse a split by hash that would depend on what other rows there are.
 
-    It takes a share, not a number of rows; and no group of duplicates, which rows may join.
+    It takes a share, not a number of rows; and no group of duplicates, which rows may join. And
+    refuse a draw for each seed of an unknown number of rows.
     """
     for name, body in config["datasets"].items():
+        if drawn_per_seed(body) and body["train_rows"] is None:
+            raise ConfigError(
+                f"datasets.{name}.train_rows: `draw_train_rows: per_seed` draws so many rows for "
+                "each seed; set it"
+            )
         if body["split_by"] == "hash" and body["leakage"] == "group":
             raise ConfigError(
                 f"datasets.{name}: `split_by: hash` keeps a row in its split when rows are added, "

@@ -97,6 +97,12 @@ def rows(wildcards) -> list[str]:
     return source("datasets/{dataset}/source")(wildcards) if local else downloaded
 
 
+def seed_of_draw(wildcards) -> list[str]:
+    """Param: the seed of a baseline, where each seed draws the training rows; else no word."""
+    seed = wildcards.draw.removeprefix("/seed")
+    return [f"--seed={seed}"] if seed else []
+
+
 def near_duplicates(wildcards) -> list[str]:
     """Param: the word that switches near duplicates off; flags() leave a null out."""
     off = config["datasets"][wildcards.dataset]["near_duplicates"] is None

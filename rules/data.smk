@@ -177,7 +177,7 @@ rule passport:
         "../envs/workflow.yaml"
     params:
         **code("passport"),
-        flags=flags("datasets/{dataset}/about"),
+        flags=flags("datasets/{dataset}/about", "datasets/{dataset}/draw"),
     shell:
         """
         python {params.script:q} {params.flags:q} \\

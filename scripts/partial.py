@@ -141,7 +141,7 @@ def collapse(there: list[Standing]) -> str:
     """Return a mark for a variant of which seeds answer one class for nearly every row."""
     collapsed = [each for each in there if figure(each, "collapsed")]
     # The majority class answers one class by definition.
-    if not collapsed or collapsed[0].cell.seed is None:
+    if not collapsed or collapsed[0].cell.is_baseline:
         return ""
     return f" (collapsed in {len(collapsed)} of {len(there)} seeds)"
 

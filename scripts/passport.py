@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", nargs="*", default=[], type=Path, metavar="DIRECTORY",
                         help="of tokenize_data, one for each model")  # fmt: skip
     parser.add_argument("--license", help="of the rows, as you know it; else what the source says")
+    parser.add_argument("--train-rows", type=int, help="that each seed draws anew; else all")
     parser.add_argument("--passport", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--markdown", required=True, type=Path, help="Markdown file to write")
     parser.add_argument("--classes", required=True, type=Path, help="SVG file to write")
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     source = files.read_source(args.data)
     preparation = files.read_json(args.data / files.PREPARATION, PREPARED)
     made = passport.compose(source, args.license, preparation, read_models(args.tokens))
+    made["drawn_per_seed"] = args.train_rows
     pictures = [os.path.relpath(p, args.markdown.parent) for p in (args.classes, args.lengths)]
     text = passport.markdown(made, *pictures)
     vega.save(draw_classes(made["splits"]), args.classes)

@@ -6,7 +6,8 @@
         --output results/sms-spam/minilm/lora-r4/seed0/adapter \\
         --record results/sms-spam/minilm/lora-r4/seed0/training.json
 
-The seed draws the head, the adapter, the order of the rows and the dropout. The test rows are never
+The seed draws the head, the adapter, the order of the rows and the dropout; with --train-rows, also
+which of the training rows are used. The test rows are never
 read. A training that is killed goes on from its last checkpoint when it is run again.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cells, cli, files, gpus, parallel, startup
+from common.data import datadict
 from common.model import models, variants
 from common.model.quantization import BITS
 
@@ -81,6 +83,7 @@ class Trained:
         train_info: what training took.
         round_trip: what ``eval_lora`` must find again.
         data_source: where the rows came from.
+        train_rows: how many rows it was trained on.
     """
 
     model: Any
@@ -88,6 +91,7 @@ class Trained:
     train_info: dict[str, Any]
     round_trip: dict[str, Any]
     data_source: dict[str, Any]
+    train_rows: int
 
 
 def parse(argv: list[str] | None):
@@ -143,6 +147,7 @@ def parse(argv: list[str] | None):
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
+    datadict.add_draw_option(parser)
     parser.add_argument(
         "--checkpoint-seconds", type=cli.int_at_least(0), default=300, help="from one to the next"
     )
@@ -178,7 +183,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
-    data = tokens.load(args.tokens)
+    data = tokens.load(args.tokens, datadict.Draw(args.train_rows, args.seed))
     classifier = models.load_classifier(
         args.model, data.labels, data.pad_token_id, args.seed, held, args.classes
     )
@@ -195,7 +200,8 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     record = variants.Record(
         args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types
     )
-    return Trained(model, record, train_info, found, data.source)
+    rows = len(data.splits["train"])
+    return Trained(model, record, train_info, found, data.source, rows)
 
 
 def identity(args) -> dict[str, Any]:
@@ -233,7 +239,9 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
             "peft_config": peft,
         },
         "train_info": trained.train_info,
-        "meta_info": cells.meta_info(labels, trained.record.base_model, trained.data_source),
+        "meta_info": cells.meta_info(
+            labels, trained.record.base_model, trained.data_source, trained.train_rows
+        ),
         "round_trip": trained.round_trip,
     }
 

@@ -37,7 +37,7 @@ def test_the_words_are_those_that_the_report_takes(record):
 
 
 def test_sizes_of_a_dataset_are_named(tmp_path):
-    datasets = {"sms": {**CONFIG["datasets"]["sms"], "train_rows": [300, 100]}}
+    datasets = {"sms": {"source": {"path": "gone.csv"}, "train_rows": [300, 100]}}
     save(validated(CONFIG | {"datasets": datasets}, load_schema()), tmp_path / "config.yaml")
     words = arguments.words(arguments.read(tmp_path / "config.yaml"))
     assert words[:5] == [

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
+from common import cells
 from rules import checks, config, expand, explain
 
 ROOT = Path(__file__).parents[1]
@@ -122,6 +123,11 @@ MISTAKES = {
         "datasets/sms",
         {"source": {"path": "."}, "split_by": "hash", "leakage": "group"},
         ["datasets.sms: `split_by: hash`", "choose one"],
+    ),
+    "a draw for each seed of how many rows": (
+        "datasets/sms",
+        {"source": {"path": "."}, "draw_train_rows": "per_seed"},
+        ["datasets.sms.train_rows: `draw_train_rows: per_seed` draws", "set it"],
     ),
     "a size twice": (
         "datasets/sms/train_rows",
@@ -427,6 +433,40 @@ def test_a_prediction_may_be_by_one_size():
     assert "results/sms-n100/bert/lora-r4/seed1/adapter" in paths
 
 
+def test_baselines_have_seeds_where_each_seed_draws_the_training_rows():
+    made = minimal() | {"baselines": ["tfidf", "embedding"]}
+    made["datasets"]["news"] = {"source": {"path": "."}, "train_rows": [5, 9]}
+    made["datasets"]["news"]["draw_train_rows"] = "per_seed"
+    complete = config.complete(made, [])
+    expanded = expand.expand(complete)
+    assert expanded["cells"] == [
+        "sms/bert/base,lora-r4,lora-r8/0,1",
+        "news-n5/baselines/tfidf/0,1",
+        "news-n5/bert/embedding,base,lora-r4,lora-r8/0,1",
+        "news-n9/baselines/tfidf/0,1",
+        "news-n9/bert/embedding,base,lora-r4,lora-r8/0,1",
+    ]
+    named = cells.named(expanded["cells"], expanded["baselines"])
+    assert {f"results/{cell.path}/metrics.json" for cell in named} == {*expanded["metrics"]}
+    assert "results/sms/baselines/tfidf/metrics.json" in expanded["metrics"]
+    assert "results/news-n9/bert/embedding/seed1/metrics.json" in expanded["metrics"]
+    assert expanded["datasets"]["news-n9"]["draw"] == {"train_rows": 9}
+    assert "train_rows" not in expanded["datasets"]["news-n9"]
+
+
+def test_a_draw_for_each_seed_may_be_without_baselines():
+    made = changed("datasets/sms/draw_train_rows", "per_seed") | {"baselines": []}
+    made["datasets"]["sms"]["train_rows"] = 5
+    assert expand.expand(config.complete(made, []))["cells"] == [
+        "sms/bert/base,lora-r4,lora-r8/0,1"
+    ]
+
+
+@pytest.mark.parametrize("script", ["train_lora", "eval_baseline", "eval_embedding", "passport"])
+def test_the_rows_that_a_seed_draws_are_an_option(script):
+    assert "train-rows" in options_of(script)
+
+
 def test_a_training_on_each_size_takes_its_gpus():
     made = minimal() | {"datasets": SIZED, "training": {"gpus": 2}}
     assert checks.trained_on(config.complete(made, [])) == {
@@ -438,7 +478,7 @@ def test_a_training_on_each_size_takes_its_gpus():
 def test_without_a_list_of_sizes_nothing_is_expanded():
     complete = config.complete(minimal(), [])
     expanded = expand.expand(complete)
-    assert expanded["datasets"] == complete["datasets"]
+    assert expanded["datasets"]["sms"].items() <= complete["datasets"]["sms"].items()
     assert (expanded["sizes"], expanded["origins"]) == ({}, {"sms": "sms"})
 
 
@@ -612,6 +652,7 @@ def test_the_defaults_of_prepare_data_are_those_of_the_schema():
     parsed = vars(prepare_data.parse(["--source", "s", "--output", "o"]))
     dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
     expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
+    del expected["draw_train_rows"]  # which says whether it gets `train_rows`
     assert {key: parsed[key] for key in expected} == expected
 
 

@@ -73,7 +73,7 @@ def test_each_missing_cell_is_named_with_its_reason(add, run):
     assert text.count("| not started |") == 2 + 2
 
 
-def test_the_download_of_all_sizes_of_a_dataset_is_looked_for_under_its_name(add, run):
+def test_the_download_of_all_sizes_of_a_dataset_is_looked_for_under_its_name(run):
     log = Path("resources/datasets/reviews.log")
     log.parent.mkdir(parents=True)
     log.write_text("error: no way to the index\n")

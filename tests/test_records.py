@@ -31,8 +31,13 @@ def test_run_info_names_cell_and_options():
 
 
 def test_run_info_names_a_baseline():
-    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, parts=3)
+    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, seeded=False)
     assert info["experiment_name"] == "sms-spam/baselines/tfidf"
+
+
+def test_run_info_names_a_baseline_of_a_seed():
+    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf/seed3"), {})
+    assert info["experiment_name"] == "sms-spam/baselines/tfidf/seed3"
 
 
 def test_clock_measures_from_its_start():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+OF_DATASET = "baselines"  # the directory, beside those of models, of baselines without a model
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 SUM_TOLERANCE = 1e-4  # of the sum of a row of probabilities
 SEED = re.compile(r"seed(0|[1-9][0-9]*)")  # the directory of a seed; no copy of one, as seed0.bak
@@ -43,7 +44,10 @@ WORD = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 
 
 class Cell(NamedTuple):
-    """A cell, or a baseline, which has no seed (None), and most often no model ("")."""
+    """A cell, or a baseline, which most often has no model ("").
+
+    The seed is None of a baseline, unless each seed draws the training rows anew.
+    """
 
     dataset: str
     model: str
@@ -53,17 +57,28 @@ class Cell(NamedTuple):
     @property
     def path(self) -> Path:
         """Return its directory, seen from that of all results."""
-        if self.seed is None:
-            return Path(self.dataset, self.model or "baselines", self.variant)
-        return Path(self.dataset, self.model, self.variant, f"seed{self.seed}")
+        directory = Path(self.dataset, self.model or OF_DATASET, self.variant)
+        return directory if self.seed is None else directory / f"seed{self.seed}"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Return whether it is a baseline: of no model, or of a name kept for those of models."""
+        return not self.model or self.variant in OF_MODELS
+
+    @property
+    def is_trained(self) -> bool:
+        """Return whether a training comes before the evaluation."""
+        return not self.is_baseline and self.variant != "base"
 
 
 def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
     """The cells that a command line names, and for every dataset that has some, the baselines.
 
     Args:
-        words: each ``dataset/model/variant,variant/seed,seed``.
-        baselines: names; they come first in each dataset, those of a model before its cells.
+        words: each ``dataset/model/variant,variant/seed,seed``. Where baselines have seeds, they
+            are named in the same way, those without a model as ``dataset/baselines/tfidf/0,1``.
+        baselines: names, of every dataset of which no word names one; they come first in each
+            dataset, those of a model before its cells.
 
     Raises:
         InputError: a word is not written so.
@@ -73,14 +88,19 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
             raise InputError(f"--cells {word!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
     grid = [word.split("/") for word in words]
     for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
-        for baseline in (name for name in baselines if name not in OF_MODELS):
+        own = [
+            (model, [Cell(dataset, "" if model == OF_DATASET else model, variant, int(seed))
+                     for variant in variants.split(",") for seed in seeds.split(",")])
+            for name, model, variants, seeds in grid if name == dataset
+        ]  # fmt: skip
+        seeded = any(cell.is_baseline for _, found in own for cell in found)
+        unseeded = [] if seeded else baselines
+        for baseline in (name for name in unseeded if name not in OF_MODELS):
             yield Cell(dataset, "", baseline, None)
-        for _, model, variants, seeds in (word for word in grid if word[0] == dataset):
-            for baseline in (name for name in baselines if name in OF_MODELS):
+        for model, found in own:
+            for baseline in (name for name in unseeded if name in OF_MODELS):
                 yield Cell(dataset, model, baseline, None)
-            for variant in variants.split(","):
-                for seed in map(int, seeds.split(",")):
-                    yield Cell(dataset, model, variant, seed)
+            yield from found
 
 
 def identities(words: list[str], baselines: list[str]) -> Iterator[dict[str, Any]]:
@@ -178,11 +198,11 @@ def on_disk(results: Path) -> list[Cell]:
 def of_path(parts: tuple[str, ...]) -> Cell | None:
     """Return the cell or baseline whose directory it is; None where it is none's."""
     dataset, model, variant, *seed = parts
+    model = "" if model == OF_DATASET else model
     if not seed:
-        return Cell(dataset, "" if model == "baselines" else model, variant, None)
-    if model == "baselines" or not (found := SEED.fullmatch(seed[0])):
-        return None
-    return Cell(dataset, model, variant, int(found[1]))
+        return Cell(dataset, model, variant, None)
+    found = SEED.fullmatch(seed[0])
+    return Cell(dataset, model, variant, int(found[1])) if found else None
 
 
 def class_number(name: str | None, names: list[str]) -> int:
@@ -282,18 +302,19 @@ class Clock:
         self.created_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._started = time.perf_counter()
 
-    def run_info(self, cell: Path, options: dict[str, Any], parts: int = 4) -> dict[str, Any]:
+    def run_info(self, cell: Path, options: dict[str, Any], seeded: bool = True) -> dict[str, Any]:
         """Return which cell was made when, how long the whole job took, and with which options.
 
         Args:
             cell: the directory of the cell; its last parts are the name of the experiment.
             options: the command line's.
-            parts: how many: dataset, model, variant, seed; or dataset, "baselines", baseline.
+            seeded: whether the last of them is a seed, after dataset, model or "baselines", and
+                variant.
         """
         return {
             "created_at": self.created_at,
             "total_time": round(time.perf_counter() - self._started, 3),
-            "experiment_name": "/".join(cell.parts[-parts:]),
+            "experiment_name": "/".join(cell.parts[-4 if seeded else -3 :]),
             "peft_branch": installed_branch("peft"),
             "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
             "error_msg": "",
@@ -433,9 +454,16 @@ def read_training(path: Path) -> Record:
     """Return the content of a training.json.
 
     Raises:
-        InputError: it is missing, cut off, or lacks a block.
+        InputError: it is missing, cut off, or lacks a block or the number of training rows.
     """
-    return files.read_json(path, OF_TRAINING, RENAMED)
+    record = files.read_json(path, OF_TRAINING, RENAMED)
+    try:
+        number(record["meta_info"]["dataset_info"]["train_rows"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} has no number of training rows ({cli.one_line(error)}): {files.remedy(path)}"
+        ) from error
+    return record
 
 
 def read_metrics(path: Path, figures: Iterable[str] = ()) -> Record:

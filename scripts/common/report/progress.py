@@ -85,7 +85,7 @@ def standing(
         record = cells.read_metrics(directory / METRICS, (*SHOWN, *metrics))
         if (directory / PREDICTIONS).exists():
             cells.check_predictions(directory, record)
-        trained_anew = is_trained(cell) and (
+        trained_anew = cell.is_trained and (
             train_time(directory / RECORD) != train_time(directory / METRICS)
         )
     except InputError as error:
@@ -118,8 +118,8 @@ def stages(cell: Cell, results: Path, resources: Path, origin: str) -> list[Stag
     A dataset that is read from a local path is never fetched: there is no log of it either.
     """
     dataset, directory = results / cell.dataset, results / cell.path
-    trained = is_trained(cell)
-    if cell.seed is None:
+    trained = cell.is_trained
+    if cell.is_baseline:
         last = "eval_embedding" if cell.model else "eval_baseline"
     else:
         last = "eval_lora" if trained else "eval_base"
@@ -147,11 +147,6 @@ def fetching(what: str, resources: Path, name: str) -> Stage:
     """Return the stage that fetches a dataset or a model."""
     directory = resources / f"{what}s"
     return Stage(f"fetch_{what}", directory / name, directory / f"{name}.log")
-
-
-def is_trained(cell: Cell) -> bool:
-    """Return whether a training comes before the evaluation."""
-    return cell.seed is not None and cell.variant != "base"
 
 
 def why(waiting: list[Stage]) -> tuple[str, str]:
