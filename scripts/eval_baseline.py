@@ -17,7 +17,7 @@ from typing import Any
 
 from common import cells, cli, files
 from common.baselines import BASELINES, OF_TEXTS, best_candidate
-from common.data import datadict
+from common.data import datadict, draws
 from common.model import evaluation
 
 log = logging.getLogger("eval_baseline")
@@ -28,14 +28,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--baseline", choices=OF_TEXTS, required=True, help="which one")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
-    datadict.add_draw_option(parser)
+    draws.add_option(parser)
     parser.add_argument("--seed", type=cli.int_at_least(0), help="that draws --train-rows")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
     args = parser.parse_args(argv)
     cli.go_offline()
     clock = cells.Clock()
-    splits = datadict.load(args.data, datadict.Draw(args.train_rows, args.seed))
+    draw = draws.Draw(args.train_rows, args.seed)
+    splits = draws.drawn(datadict.load(args.data), draw)
     source = files.read_source(args.data)
     names = datadict.class_names(splits)
     positive = cells.class_number(args.positive_label, names)

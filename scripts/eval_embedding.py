@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import cells, cli, files
 from common.baselines import BASELINES, best_candidate
-from common.data import datadict
+from common.data import draws
 from common.model import evaluation, models
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ POOLINGS = ("mean", "first", "last")
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
-    datadict.add_draw_option(parser)
+    draws.add_option(parser)
     parser.add_argument("--seed", type=cli.int_at_least(0), help="that draws --train-rows")
     args = parser.parse_args(argv)
     clock = evaluation.begin(args)
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     from common.model import collator
 
     source = files.read_source(args.model)
-    data = tokens.load(args.tokens, datadict.Draw(args.train_rows, args.seed))
+    data = tokens.load(args.tokens, draws.Draw(args.train_rows, args.seed))
     # The head that comes with it is not used: no seed counts.
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, seed=0)
     backbone = collator.on_device(classifier.model).base_model

@@ -18,7 +18,7 @@ from typing import Any
 
 from common import cli, files
 from common.cli import InputError
-from common.data import passport
+from common.data import draws, passport
 from common.report import vega
 from common.report.vega import Spec, layer
 
@@ -51,6 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     source = files.read_source(args.data)
     preparation = files.read_json(args.data / files.PREPARATION, PREPARED)
+    if args.train_rows is not None:  # before anything is trained on them
+        draws.check(args.train_rows, preparation["splits"]["train"]["rows"])
     made = passport.compose(source, args.license, preparation, read_models(args.tokens))
     made["drawn_per_seed"] = args.train_rows
     pictures = [os.path.relpath(p, args.markdown.parent) for p in (args.classes, args.lengths)]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cells, cli, files, gpus, parallel, startup
-from common.data import datadict
+from common.data import draws
 from common.model import models, variants
 from common.model.quantization import BITS
 
@@ -147,7 +147,7 @@ def parse(argv: list[str] | None):
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
-    datadict.add_draw_option(parser)
+    draws.add_option(parser)
     parser.add_argument(
         "--checkpoint-seconds", type=cli.int_at_least(0), default=300, help="from one to the next"
     )
@@ -183,7 +183,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
     held = quantization.options(args.quantization, args.precision, args.model, args.kind)
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
-    data = tokens.load(args.tokens, datadict.Draw(args.train_rows, args.seed))
+    data = tokens.load(args.tokens, draws.Draw(args.train_rows, args.seed))
     classifier = models.load_classifier(
         args.model, data.labels, data.pad_token_id, args.seed, held, args.classes
     )

@@ -10,8 +10,8 @@ import eval_baseline
 import eval_embedding
 import train_lora
 from common.cli import InputError
-from common.data import datadict, tokens
-from common.data.datadict import Draw
+from common.data import datadict, draws, tokens
+from common.data.draws import Draw
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,11 @@ def data(bert) -> Path:
 
 
 def ids(draw: Draw, directory: Path) -> list[str]:
-    return list(datadict.load(directory, draw)["train"]["id"])
+    return list(loaded(directory, draw)["train"]["id"])
+
+
+def loaded(directory: Path, draw: Draw = draws.ALL):
+    return draws.drawn(datadict.load(directory), draw)
 
 
 def test_draws_of_one_seed_are_nested_and_those_of_two_differ(data):
@@ -37,8 +41,8 @@ def test_draws_of_one_seed_are_nested_and_those_of_two_differ(data):
 
 
 def test_a_draw_is_stratified_and_in_the_order_of_the_rows(data):
-    whole = datadict.load(data)["train"]
-    drawn = datadict.load(data, Draw(20, 3))["train"]
+    whole = loaded(data)["train"]
+    drawn = loaded(data, Draw(20, 3))["train"]
     shares = {label: count / len(whole) for label, count in Counter(whole["label"]).items()}
     counts = Counter(drawn["label"])
     assert {label: round(20 * share) for label, share in shares.items()} == dict(counts)
@@ -53,7 +57,7 @@ def test_texts_and_tokens_of_every_model_have_the_same_draw(data, bert, make_tok
 
 
 def test_other_splits_stay_and_without_a_number_all_rows(data):
-    whole, drawn = datadict.load(data), datadict.load(data, Draw(10, 0))
+    whole, drawn = loaded(data), loaded(data, Draw(10, 0))
     assert list(whole) == list(drawn)
     for name in ("validation", "test"):
         assert list(whole[name]["id"]) == list(drawn[name]["id"])
@@ -61,11 +65,11 @@ def test_other_splits_stay_and_without_a_number_all_rows(data):
 
 
 def test_what_cannot_be_drawn_anew_is_refused(data):
-    count = len(datadict.load(data)["train"])
+    count = len(loaded(data)["train"])
     with pytest.raises(InputError, match=f"cannot draw {count} of {count} training rows anew"):
-        datadict.load(data, Draw(count, 0))
+        loaded(data, Draw(count, 0))
     with pytest.raises(InputError, match="set --seed"):
-        datadict.load(data, Draw(5))
+        loaded(data, Draw(5))
 
 
 def measured(script, tmp_path: Path, *more: object) -> dict:
@@ -88,8 +92,12 @@ def test_a_baseline_is_fitted_to_the_draw_of_its_seed(data, tmp_path, baseline):
 def test_embeddings_are_fitted_to_the_draw_of_their_seed(bert, tiny_models, tmp_path, monkeypatch):
     fitted = []
     choose = eval_embedding.choose
-    monkeypatch.setattr(eval_embedding, "choose", lambda parts, labels: (
-        fitted.append(labels["train"]), choose(parts, labels))[1])  # fmt: skip
+
+    def noted(parts, labels):
+        fitted.append(labels["train"])
+        return choose(parts, labels)
+
+    monkeypatch.setattr(eval_embedding, "choose", noted)
     record = measured(eval_embedding, tmp_path, "--model", tiny_models["bert"], "--tokens", bert,
                       "--train-rows", 10, "--seed", 1)  # fmt: skip
     assert record["meta_info"]["dataset_info"]["train_rows"] == 10

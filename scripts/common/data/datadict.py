@@ -2,14 +2,11 @@
 
 import logging
 import re
-from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from common import checksums, cli, files
 from common.cli import InputError
-from common.task import SINGLE_LABEL
 
 log = logging.getLogger("datadict")
 
@@ -27,67 +24,17 @@ def library():
     return datasets
 
 
-class Draw(NamedTuple):
-    """Which of the training rows one seed is trained on.
-
-    Attributes:
-        rows: how many; None for all.
-        seed: draws them; None where all are taken.
-    """
-
-    rows: int | None = None
-    seed: int | None = None
-
-
-ALL = Draw()
-
-
-def add_draw_option(parser: ArgumentParser) -> None:
-    """Add the option of the stages that fit something to the training rows that a seed draws."""
-    parser.add_argument(
-        "--train-rows", type=cli.int_at_least(2), help="drawn anew with each seed; else all"
-    )
-
-
-def load(directory: Path, draw: Draw = ALL):
+def load(directory: Path):
     """Return the ``DatasetDict`` in a directory, mapped into memory rather than read.
 
     Raises:
-        InputError: the directory holds none, or is damaged; or as for ``drawn``.
+        InputError: the directory holds none, or is damaged.
     """
     checksums.verify(directory)
     try:
-        splits = library().load_from_disk(directory)
+        return library().load_from_disk(directory)
     except (OSError, ValueError) as error:
         raise InputError(f"{directory} is no saved dataset: {files.remedy(directory)}") from error
-    return drawn(splits, draw)
-
-
-def drawn(splits, draw: Draw):
-    """Return the splits with the training rows that a seed draws, in their order; or all.
-
-    The draw depends on the labels, their order and the seed alone: it is the same for all variants
-    and baselines, and for the texts and their tokens. It is stratified, and draws of one seed are
-    nested: see ``splits.stratified_order``.
-
-    Raises:
-        InputError: there is no seed, a class would have no row, or every draw would be the same.
-    """
-    if draw.rows is None:
-        return splits
-    from common.data.splits import first_rows
-
-    train = splits["train"]
-    if draw.seed is None:
-        raise InputError("--train-rows draws with a seed: set --seed")
-    if draw.rows >= len(train):
-        raise InputError(
-            f"`draw_train_rows: per_seed` cannot draw {draw.rows} of {len(train)} training rows "
-            "anew for each seed: set fewer `train_rows`, or `draw_train_rows: once`"
-        )
-    strata = SINGLE_LABEL.strata(train.with_format("pandas")["label"])
-    chosen = first_rows(strata.to_numpy(), draw.rows, draw.seed, "train_rows")
-    return type(splits)({**splits, "train": train.select(chosen)})
 
 
 def save(splits, directory: Path) -> None:

@@ -83,8 +83,7 @@ def redrawn(dataset: str, found: Record, records: list[Record]) -> str:
     """Return a sentence on training rows that each seed draws; "" where they are drawn once."""
     own = (each for each in records if each["cell"]["dataset"] == dataset)
     rows = {each["meta_info"]["dataset_info"].get("train_rows") for each in own} - {None}
-    pool = found["splits"]["train"]["rows"]
-    if not rows or max(rows) >= pool:
+    if not rows or max(rows) == (pool := found["splits"]["train"]["rows"]):
         return ""
     return (
         f" Of these {pool:,} training rows, each seed drew {max(rows):,}, stratified by class; "
