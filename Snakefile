@@ -28,6 +28,8 @@ wildcard_constraints:
     variant=one_of(config["variants"]),
     baseline=one_of(config["baselines"]),
     seed=one_of(config["seeds"]),
+    # Of a baseline: the directory of a seed that draws the training rows, or none.
+    draw=f"(/seed({one_of(config['seeds'])}))?",
     name=one_of(config["predictions"]),
 
 

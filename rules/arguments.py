@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rules.cells import in_short
+from rules.cells import expand_datasets, in_short, size_words
 from rules.config import check_file, load_schema, validated
 from rules.explain import ConfigError
 
@@ -21,8 +21,10 @@ Config = dict[str, Any]
 
 def words(config: Config) -> list[str]:
     """Return the words of a complete config: cells, baselines and metrics."""
+    config = expand_datasets(config)
     return [
         *("--cells", *in_short(config)),
+        *size_words(config),
         *("--baselines", *config["baselines"]),
         *("--metrics", *config["report"]["metrics"]),
     ]

@@ -1,17 +1,57 @@
-"""What is compared: the variants that a config means, and the cells made of them."""
+"""What is compared: the datasets and variants that a config means, and the cells made of them.
 
+Cells are made of a config whose datasets are expanded.
+"""
+
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common.baselines import OF_MODELS
-from common.cells import METRICS, Cell
+from common.cells import METRICS, OF_DATASET, Cell
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
 
+BASE = "base"  # the model as it comes
+
 OWN_KEYS = ("kind", "quantization", "training")  # of a variant; the others are PEFT's
+
+
+def expand_datasets(config: Config) -> Config:
+    """Return a complete config in which each size of a dataset is a dataset of its own.
+
+    It is a copy. ``sizes`` in it holds the names of what a list of `train_rows` became, from the
+    fewest rows on, by the name in the file; a model that names the one is compared on all of these.
+
+    Raises:
+        ConfigError: two datasets have one name.
+    """
+    expanded = copy.deepcopy(config)
+    expanded["datasets"], expanded["sizes"] = {}, {}
+    for name, body in config["datasets"].items():
+        sized = by_size(name, body)
+        for full_name in sized:
+            if full_name in expanded["datasets"]:
+                raise ConfigError(f"datasets: {full_name!r} stands twice; rename one")
+        expanded["datasets"] |= copy.deepcopy(sized)
+        if len(sized) > 1:
+            expanded["sizes"][name] = list(sized)
+    for body in expanded["models"].values():
+        named = [full_name for name in body["datasets"] or []
+                 for full_name in expanded["sizes"].get(name, [name])]  # fmt: skip
+        body["datasets"] = [*dict.fromkeys(named)] or None
+    return expanded
+
+
+def by_size(name: str, body: Config) -> Config:
+    """Return a dataset for each number of training rows in a list, fewest first; else itself."""
+    sizes = body["train_rows"]
+    if not isinstance(sizes, list):
+        return {name: body}
+    return {f"{name}-n{rows}": {**body, "train_rows": rows} for rows in sorted(sizes)}
 
 
 def expand_variants(variants: Config) -> Config:
@@ -54,35 +94,86 @@ def cells(config: Config, dataset: str) -> list[str]:
         for found, model, variants in compared(config)
         for variant in variants
         for seed in config["seeds"]
-        if found == dataset and variant != "base"
+        if found == dataset and variant != BASE
     ]
 
 
 def in_short(config: Config) -> list[str]:
-    """Return all cells, each word ``dataset/model/variant,variant/seed,seed``."""
-    seeds = ",".join(map(str, config["seeds"]))
-    return [
-        f"{dataset}/{model}/{','.join(variants)}/{seeds}"
-        for dataset, model, variants in compared(config)
-    ]
+    """Return all cells, each word ``dataset/model/variant,variant/seed,seed``.
+
+    With them the baselines that have seeds, in the order of ``common.cells.named``.
+    """
+    seeds = config["seeds"]
+    words: dict[str, None] = {}
+    for dataset, model, (base, *trained) in compared(config):
+        of_texts, of_model = seeded_baselines(config, dataset)
+        few, same = seeds_of(config, base), seeds_of(config, base) == seeds
+        parts = [
+            (OF_DATASET, of_texts, seeds),
+            (model, of_model if not same else [], seeds),
+            (model, [base] if not same else [*of_model, base, *trained], few),
+            (model, trained if not same else [], seeds),
+        ]
+        for place, names, numbers in parts:
+            if names:
+                words[f"{dataset}/{place}/{','.join(names)}/{','.join(map(str, numbers))}"] = None
+    return list(words)
+
+
+def seeds_of(config: Config, variant: str) -> list[int]:
+    """Return the seeds of a variant: of `base` the first ones, as many as the config wants."""
+    return config["seeds"][: config["base_seeds"]] if variant == BASE else config["seeds"]
+
+
+def seeded_baselines(config: Config, dataset: str) -> tuple[list[str], list[str]]:
+    """Return the baselines that have seeds on a dataset: of texts, and of models."""
+    if not drawn_per_seed(config["datasets"][dataset]):
+        return [], []
+    return baselines(config)
+
+
+def baselines(config: Config) -> tuple[list[str], list[str]]:
+    """Return the baselines of texts, and those of models."""
+    named = config["baselines"]
+    return [n for n in named if n not in OF_MODELS], [n for n in named if n in OF_MODELS]
+
+
+def drawn_per_seed(dataset: Config) -> bool:
+    """Return whether each seed draws its own training rows of a dataset."""
+    return dataset["draw_train_rows"] == "per_seed"
+
+
+def size_words(config: Config) -> list[str]:
+    """Return which datasets differ in their training rows alone, as words on a command line."""
+    words = [f"{name}={','.join(datasets)}" for name, datasets in config["sizes"].items()]
+    return ["--sizes", *words] if words else []
 
 
 def locate_metrics(config: Config) -> list[str]:
     """Return the metrics of every baseline and of every cell, by path."""
-    of_model = [name for name in config["baselines"] if name in OF_MODELS]
-    of_texts = [name for name in config["baselines"] if name not in OF_MODELS]
+    of_texts, of_model = baselines(config)
+    seeds: dict[str, list[int | None]] = {
+        name: [*config["seeds"]] if drawn_per_seed(body) else [None]
+        for name, body in config["datasets"].items()
+    }
     measured = [
-        *(Cell(dataset, "", name, None) for dataset in config["datasets"] for name in of_texts),
         *(
-            Cell(dataset, model, name, None)
+            Cell(dataset, "", name, seed)
+            for dataset in config["datasets"]
+            for name in of_texts
+            for seed in seeds[dataset]
+        ),
+        *(
+            Cell(dataset, model, name, seed)
             for dataset, model in pairs(config)
             for name in of_model
+            for seed in seeds[dataset]
         ),
         *(
             Cell(dataset, model, variant, seed)
             for dataset, model, variants in compared(config)
             for variant in variants
-            for seed in config["seeds"]
+            for seed in seeds_of(config, variant)
         ),
     ]
     return [str(Path("results", cell.path, METRICS)) for cell in measured]
@@ -92,11 +183,10 @@ def compared(config: Config) -> Iterator[tuple[str, str, list[str]]]:
     """Each dataset and model to compare, with the expanded names of the variants, `base` first."""
     for dataset, model in pairs(config):
         trained = [
-            full_name
-            for name, variant in config["variants"].items()
-            for full_name in chosen(name, variant, config["models"][model]["variants"])
-        ]
-        yield dataset, model, ["base", *trained]
+            full_name for name in config["variants"]
+            for full_name in chosen(config, name, dataset, model)
+        ]  # fmt: skip
+        yield dataset, model, [BASE, *trained]
 
 
 def pairs(config: Config) -> Iterator[tuple[str, str]]:
@@ -106,15 +196,13 @@ def pairs(config: Config) -> Iterator[tuple[str, str]]:
             yield dataset, model
 
 
-def chosen(name: str, variant: Config, wanted: list[str] | None) -> list[str]:
-    """Return the expanded names of a variant that a model is trained with.
+def chosen(config: Config, name: str, dataset: str, model: str) -> list[str]:
+    """Return the expanded names of a variant that a model is trained with on a dataset.
 
-    Args:
-        name: of the variant.
-        variant: its body.
-        wanted: names, expanded or not; None for all.
+    Both may name variants, expanded or not; one that names none takes all.
     """
-    full_names = list(by_rank(name, variant))
-    if wanted is None or name in wanted:
-        return full_names
-    return [full_name for full_name in full_names if full_name in wanted]
+    wanted = [config["datasets"][dataset]["variants"], config["models"][model]["variants"]]
+    return [
+        full_name for full_name in by_rank(name, config["variants"][name])
+        if all(names is None or {name, full_name} & {*names} for names in wanted)
+    ]  # fmt: skip

@@ -7,7 +7,16 @@ from typing import Any
 from common.baselines import OF_MODELS
 from rules import compatibility
 from rules.architecture import model_type
-from rules.cells import by_rank, cells, chosen, pairs, peft_keys
+from rules.cells import (
+    by_rank,
+    by_size,
+    cells,
+    chosen,
+    drawn_per_seed,
+    expand_datasets,
+    pairs,
+    peft_keys,
+)
 from rules.explain import ConfigError, suggestion
 
 # Names beside those of the user, in the directory of a dataset and in that of a model.
@@ -34,8 +43,10 @@ def check(config: Config) -> None:
     check_names(config)
     check_splits(config)
     check_models(config)
-    check_published(config)
     check_paths(config)
+    config = expand_datasets(config)
+    check_names(config)
+    check_published(config)
     check_predictions(config)
     check_variants(config)
     check_training(config)
@@ -71,9 +82,15 @@ def check_names(config: Config) -> None:
 def check_splits(config: Config) -> None:
     """Refuse a split by hash that would depend on what other rows there are.
 
-    It takes a share, not a number of rows; and no group of duplicates, which rows may join.
+    It takes a share, not a number of rows; and no group of duplicates, which rows may join. And
+    refuse a draw for each seed of an unknown number of rows.
     """
     for name, body in config["datasets"].items():
+        if drawn_per_seed(body) and body["train_rows"] is None:
+            raise ConfigError(
+                f"datasets.{name}.train_rows: `draw_train_rows: per_seed` draws so many rows for "
+                "each seed; set it"
+            )
         if body["split_by"] == "hash" and body["leakage"] == "group":
             raise ConfigError(
                 f"datasets.{name}: `split_by: hash` keeps a row in its split when rows are added, "
@@ -93,19 +110,31 @@ def check_splits(config: Config) -> None:
 
 
 def check_models(config: Config) -> None:
-    """Refuse a model to be compared on a dataset, or trained with a variant, that there is not."""
+    """Refuse the name of a dataset or variant, in a model or dataset, that there is not."""
     expanded = [full for name, body in config["variants"].items() for full in by_rank(name, body)]
-    known = {"datasets": list(config["datasets"]), "variants": [*config["variants"], *expanded]}
-    for name, body in config["models"].items():
-        for key, names in known.items():
+    sized = [full for name, body in config["datasets"].items() for full in by_size(name, body)]
+    known = {
+        "datasets": [*config["datasets"], *sized],
+        "variants": [*config["variants"], *expanded],
+    }
+    named = [("models", key) for key in known] + [("datasets", "variants")]
+    for section, key in named:
+        for name, body in config[section].items():
             for wanted in body[key] or []:
-                require(wanted, names, f"models.{name}.{key}")
+                require(wanted, known[key], f"{section}.{name}.{key}")
 
 
 def check_published(config: Config) -> None:
     """Refuse published figures of a dataset that there is not."""
     for number, reference in enumerate(config["published"]):
-        require(reference["dataset"], list(config["datasets"]), f"published.{number}.dataset")
+        require_dataset(reference["dataset"], config, f"published.{number}.dataset")
+
+
+def require_dataset(name: str, config: Config, place: str) -> None:
+    """Refuse the name of a dataset that there is not, or of one that there is in several sizes."""
+    if sizes := config["sizes"].get(name):
+        raise ConfigError(f"{place}: {name!r} has several sizes; name one: {', '.join(sizes)}")
+    require(name, list(config["datasets"]), place)
 
 
 def require(name: str, known: list[str], place: str) -> None:
@@ -148,7 +177,7 @@ def check_predictions(config: Config) -> None:
     """Refuse a prediction on a dataset, or by a cell, that the config does not have."""
     for name, body in config["predictions"].items():
         place, dataset, cell = f"predictions.{name}", body["dataset"], body["cell"]
-        require(dataset, list(config["datasets"]), f"{place}.dataset")
+        require_dataset(dataset, config, f"{place}.dataset")
         trained = len(as_list(config["datasets"][dataset]["text"]))
         if len(as_list(body["text"])) != trained:
             raise ConfigError(
@@ -217,6 +246,7 @@ def training_of(config: Config, dataset: str, model: str, variant: Config) -> Co
 
 def trained_on(config: Config) -> dict[str, int]:
     """Return by dataset, model and variant how many GPUs, or processes, a training takes."""
+    config = expand_datasets(config)
     return {
         f"{dataset}/{model}/{name}": training_of(config, dataset, model, variant)["gpus"]
         for dataset, model, name, variant in trained(config)
@@ -255,5 +285,5 @@ def trained(config: Config) -> Iterator[tuple[str, str, str, Config]]:
     """
     for dataset, model in pairs(config):
         for name, variant in config["variants"].items():
-            if chosen(name, variant, config["models"][model]["variants"]):
+            if chosen(config, name, dataset, model):
                 yield dataset, model, name, variant

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rules.cells import pairs  # first: it makes `common` importable
+from rules.cells import pairs, size_words  # first: it makes `common` importable
 from rules.digest import code_params
 from rules.stopping import end_jobs_on_interrupt
 
@@ -93,8 +93,14 @@ def source(section: str):
 def rows(wildcards) -> list[str]:
     """Input: what to read a dataset from: its local path and the files in it, or the download."""
     local = "path" in config["datasets"][wildcards.dataset]["source"]
-    downloaded = [f"resources/datasets/{wildcards.dataset}"]
+    downloaded = [f"resources/datasets/{config['origins'][wildcards.dataset]}"]
     return source("datasets/{dataset}/source")(wildcards) if local else downloaded
+
+
+def seed_of_draw(wildcards) -> list[str]:
+    """Param: the seed of a baseline, where each seed draws the training rows; else no word."""
+    seed = wildcards.draw.removeprefix("/seed")
+    return [f"--seed={seed}"] if seed else []
 
 
 def near_duplicates(wildcards) -> list[str]:
@@ -133,6 +139,11 @@ def published() -> list[str]:
     """Param: the published figures as one JSON word, sorted; no word where there are none."""
     figures = config["published"]
     return ["--published", json.dumps(figures, sort_keys=True)] if figures else []
+
+
+def sizes() -> list[str]:
+    """Param: the datasets that differ in their training rows alone; no word where there are none."""
+    return size_words(config)
 
 
 def configuration() -> str:

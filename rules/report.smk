@@ -20,12 +20,14 @@ rule verdicts:
         cells=config["cells"],
         flags=flags("report/verdicts"),
         metric=config["report"]["metrics"][0],
+        sizes=sizes(),
     shell:
         """
         python {params.script:q} {params.flags:q} \\
             --results results \\
             --baselines {params.baselines:q} \\
             --cells {params.cells:q} \\
+            {params.sizes:q} \\
             --metric {params.metric} \\
             --output {output:q} \\
             &> {log:q}

@@ -19,6 +19,9 @@ from typing import Any, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from common.baselines import OF_MODELS
+from common.cells import OF_DATASET
+
 EVALUATIONS = ("eval_baseline", "eval_embedding", "eval_base", "eval_lora")
 TRAINING = "train_lora"
 TAIL_BYTES = 1 << 14  # of a log, which may be long
@@ -229,7 +232,7 @@ class Brief(logging.Formatter):
         if event == LogEvent.JOB_INFO:
             where = "localrule " if found["local"] and not self.local else ""
             words = {key: f"{key * (key == 'seed')}{v}" for key, v in found["wildcards"].items()}
-            names = "/".join(words.values())
+            names = "/".join(word.strip("/") for word in words.values() if word)
             return f"{time.strftime('%H:%M:%S')} {where}{found['rule_name']} {names}".rstrip()
         if event in HIDDEN_EVENTS or record.msg == HIDDEN_MESSAGE:
             return ""
@@ -257,9 +260,12 @@ def terminals(logger: logging.Logger) -> list[logging.Handler]:
 
 def evaluation_of(cell: Path) -> str:
     """Return the rule that writes the metrics in a directory below results/."""
-    if len(cell.parts) == 4:
-        return "eval_baseline" if cell.parts[2] == "baselines" else "eval_embedding"
-    return "eval_base" if cell.parts[-2] == "base" else "eval_lora"
+    _, _, model, variant, *_ = cell.parts
+    if model == OF_DATASET:
+        return "eval_baseline"
+    if variant in OF_MODELS:
+        return "eval_embedding"
+    return "eval_base" if variant == "base" else "eval_lora"
 
 
 def kinds(rule: str, cell: Path) -> list[tuple[str, ...]]:

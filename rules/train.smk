@@ -30,7 +30,12 @@ rule train_lora:
         checkpoint_seconds=config["execution"]["checkpoint_seconds"],
     params:
         **code("train_lora"),
-        flags=flags(*TRAINING, "variants/{variant}", "models/{model}/head"),
+        flags=flags(
+            *TRAINING,
+            "variants/{variant}",
+            "models/{model}/head",
+            "datasets/{dataset}/draw",
+        ),
     shell:
         """
         python {params.script:q} {params.flags:q} \\

@@ -17,6 +17,7 @@ from typing import Any
 
 from common import cells, cli, files
 from common.baselines import BASELINES, OF_TEXTS, best_candidate
+from common.data import datadict, draws
 from common.model import evaluation
 
 log = logging.getLogger("eval_baseline")
@@ -27,14 +28,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--baseline", choices=OF_TEXTS, required=True, help="which one")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
+    draws.add_option(parser)
+    parser.add_argument("--seed", type=cli.int_at_least(0), help="that draws --train-rows")
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
     args = parser.parse_args(argv)
     cli.go_offline()
-    from common.data import datadict
-
     clock = cells.Clock()
-    splits, source = datadict.load(args.data), files.read_source(args.data)
+    draw = draws.Draw(args.train_rows, args.seed)
+    splits = draws.drawn(datadict.load(args.data), draw)
+    source = files.read_source(args.data)
     names = datadict.class_names(splits)
     positive = cells.class_number(args.positive_label, names)
     classifier, train_info = fit(args.baseline, splits)
@@ -46,9 +49,13 @@ def main(argv: list[str] | None = None) -> None:
 
     results, predictions = evaluation.evaluate(predict, splits, names, positive)
     record = {
-        "run_info": clock.run_info(args.metrics.parent, vars(args), 3) | {"peft_config": None},
+        "run_info": {
+            **clock.run_info(args.metrics.parent, vars(args), seeded=args.seed is not None),
+            "kind": "baseline",
+            "peft_config": None,
+        },
         "train_info": train_info,
-        "meta_info": cells.meta_info(names, dataset=source),
+        "meta_info": cells.meta_info(names, dataset=source, train_rows=len(splits["train"])),
         "metrics": results,
     }
     cells.write_results(record, predictions, args.metrics, args.predictions)
@@ -57,8 +64,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
     """Return a fitted scikit-learn classifier of texts, and what fitting took."""
-    from common.data import datadict
-
     started = time.perf_counter()
     train, validation = splits["train"], splits["validation"]
     candidates = BASELINES[baseline].candidates(datadict.texts(train))

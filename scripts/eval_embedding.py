@@ -8,7 +8,8 @@
 The model reads every text once. Its last hidden states become one vector for each text, pooled as
 the model's files say (sentence-transformers' modules.json); where they do not, by their mean or by
 the first one, of a decoder the last one. Which of the two, and the regularisation, are chosen by
-log loss on the validation rows. Nothing is drawn, so there are no seeds.
+log loss on the validation rows. Nothing is drawn, so there are no seeds;
+but for --train-rows, which a seed draws.
 """
 
 import logging
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common import cells, cli, files
 from common.baselines import BASELINES, best_candidate
 from common.cli import InputError
+from common.data import draws
 from common.model import evaluation, models
 
 if TYPE_CHECKING:
@@ -92,12 +94,15 @@ class Embedded(NamedTuple):
 def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     evaluation.add_options(parser)
+    draws.add_option(parser)
+    parser.add_argument("--seed", type=cli.int_at_least(0), help="that draws --train-rows")
     args = parser.parse_args(argv)
     clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import collator
 
-    source, data = files.read_source(args.model), tokens.load(args.tokens)
+    source = files.read_source(args.model)
+    data = tokens.load(args.tokens, draws.Draw(args.train_rows, args.seed))
     # The head that comes with it is not used: no seed counts.
     classifier = models.load_classifier(args.model, data.labels, data.pad_token_id, seed=0)
     backbone = collator.on_device(classifier.model).base_model
@@ -128,7 +133,11 @@ def main(argv: list[str] | None = None) -> None:
     positive = cells.class_number(args.positive_label, data.labels)
     results, predictions = evaluation.evaluate(predict, data.splits, data.labels, positive)
     record = {
-        "run_info": clock.run_info(args.metrics.parent, vars(args), 3) | {"peft_config": None},
+        "run_info": {
+            **clock.run_info(args.metrics.parent, vars(args), seeded=args.seed is not None),
+            "kind": "baseline",
+            "peft_config": None,
+        },
         "train_info": {
             "train_time": round(train_seconds, 3),
             "peak_memory_bytes": cells.peak_memory_bytes(),
@@ -140,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
             "inverse_regularisation": regression.C,
             "status": cells.NOT_TRAINED,
         },
-        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "meta_info": cells.meta_info(data.labels, source, data.source, len(data.splits["train"])),
         "metrics": results,
     }
     cells.write_results(record, predictions, args.metrics, args.predictions)

@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     from common.model import card
 
     source, training = files.read_source(args.model), cells.read_training(args.training)
-    data = tokens.load(args.tokens)
+    data, rows = tokens.load(args.tokens), training["meta_info"]["dataset_info"]["train_rows"]
     model, padding, passed = load(args, training, data.splits["validation"])
     positive = cells.class_number(args.positive_label, data.labels)
     with evaluation.Predictor(model, padding, args.batch_tokens, args.jobs_per_gpu) as predict:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
             training["run_info"], clock.run_info(args.training.parent, vars(args))
         ),
         "train_info": cells.with_outcome(training["train_info"], results),
-        "meta_info": cells.meta_info(data.labels, source, data.source),
+        "meta_info": cells.meta_info(data.labels, source, data.source, rows),
         "round_trip": passed,
         "metrics": results,
     }
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         args.adapter,
         record,
         options=training["run_info"]["options"],
-        train_rows=len(data.splits["train"]),
+        train_rows=rows,
         max_length=data.max_length,
     )
     cells.write_results(record, predictions, args.metrics, args.predictions)

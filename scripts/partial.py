@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files
-from common.cells import named
+from common.cells import add_sizes_option, named
 from common.cli import InputError
 from common.markdown import shown, table
 from common.report.progress import Standing, standing
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
+    add_sizes_option(parser)
     parser.add_argument(
         "--metrics", action=cli.Collect, nargs="+", default=["macro_f1", "accuracy"], help="to show"
     )
@@ -38,7 +39,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     require_metrics(args.metrics)
     asked = named(args.cells, args.baselines)
-    found = [standing(cell, args.results, args.resources, args.metrics) for cell in asked]
+    origins = {size: name for name, sizes in args.sizes for size in sizes}
+    found = [
+        standing(cell, args.results, args.resources, args.metrics, origins.get(cell.dataset))
+        for cell in asked
+    ]
     with files.atomic_write(args.output) as aside:
         aside.write_text(markdown(found, args.metrics), encoding="utf-8")
     missing = sum(each.record is None for each in found)
@@ -136,7 +141,7 @@ def collapse(there: list[Standing]) -> str:
     """Return a mark for a variant of which seeds answer one class for nearly every row."""
     collapsed = [each for each in there if figure(each, "collapsed")]
     # The majority class answers one class by definition.
-    if not collapsed or collapsed[0].cell.seed is None:
+    if not collapsed or collapsed[0].cell.is_baseline:
         return ""
     return f" (collapsed in {len(collapsed)} of {len(there)} seeds)"
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from common import cli, files
 from common.cli import InputError
-from common.data import passport
+from common.data import draws, passport
 from common.report import vega
 from common.report.vega import Spec, layer
 
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokens", nargs="*", default=[], type=Path, metavar="DIRECTORY",
                         help="of tokenize_data, one for each model")  # fmt: skip
     parser.add_argument("--license", help="of the rows, as you know it; else what the source says")
+    parser.add_argument("--train-rows", type=int, help="that each seed draws anew; else all")
     parser.add_argument("--passport", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--markdown", required=True, type=Path, help="Markdown file to write")
     parser.add_argument("--classes", required=True, type=Path, help="SVG file to write")
@@ -50,7 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     source = files.read_source(args.data)
     preparation = files.read_json(args.data / files.PREPARATION, PREPARED)
+    if args.train_rows is not None:  # before anything is trained on them
+        draws.check(args.train_rows, preparation["splits"]["train"]["rows"])
     made = passport.compose(source, args.license, preparation, read_models(args.tokens))
+    made["drawn_per_seed"] = args.train_rows
     pictures = [os.path.relpath(p, args.markdown.parent) for p in (args.classes, args.lengths)]
     text = passport.markdown(made, *pictures)
     vega.save(draw_classes(made["splits"]), args.classes)

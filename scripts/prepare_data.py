@@ -337,6 +337,11 @@ def drawn(whole: dict, args, actions) -> tuple[dict, Any]:
     from common.data import leakage, splits
 
     wanted = {"train": args.train_rows, "validation": args.validation_rows, "test": args.test_rows}
+    for name, rows in wanted.items():
+        if rows is not None and rows > len(whole[name]):
+            log.warning(
+                "%s_rows is %d, and there are %d: all are used", name, rows, len(whole[name])
+            )
     parts = {
         name: splits.sample(table, wanted[name], args.split_seed, name)
         for name, table in whole.items()

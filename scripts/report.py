@@ -136,7 +136,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
     return {
         **row,
         "split": split,
-        "kind": "baseline" if row["seed"] is None else run.get("kind", "base"),
+        "kind": "baseline" if Cell(**row).is_baseline else run.get("kind", "base"),
         "peft_type": peft.get("peft_type"),
         "rank": peft.get("r"),
         "lora_alpha": peft.get("lora_alpha"),

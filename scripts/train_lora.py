@@ -6,9 +6,10 @@
         --output results/sms-spam/minilm/lora-r4/seed0/adapter \\
         --record results/sms-spam/minilm/lora-r4/seed0/training.json
 
-The seed draws the head, the adapter, the order of the rows and the dropout. The test rows are never
-read. A training that failed is tried again with another seed, up to `--retries` times. One that is
-killed goes on from its last checkpoint when it is run again.
+The seed draws the head, the adapter, the order of the rows and the dropout; with --train-rows, also
+which of the training rows are used. The test rows are never read. A training that failed is tried
+again with another seed, up to `--retries` times. One that is killed goes on from its last
+checkpoint when it is run again.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import cells, cli, files, gpus, parallel, startup
+from common.data import draws
 from common.model import models, variants
 from common.model.quantization import BITS
 
@@ -85,6 +87,7 @@ class Trained:
         train_info: what training took.
         round_trip: what ``eval_lora`` must find again.
         data_source: where the rows came from.
+        train_rows: how many rows it was trained on.
     """
 
     model: Any
@@ -92,6 +95,7 @@ class Trained:
     train_info: dict[str, Any]
     round_trip: dict[str, Any]
     data_source: dict[str, Any]
+    train_rows: int
 
 
 def parse(argv: list[str] | None):
@@ -159,6 +163,7 @@ def parse(argv: list[str] | None):
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
+    draws.add_option(parser)
     parser.add_argument(
         "--checkpoint-seconds", type=cli.int_at_least(0), default=300, help="from one to the next"
     )
@@ -193,7 +198,7 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
 
     torch.set_num_threads(args.threads)
     settings = training.Settings(**settings_of(args))
-    data = tokens.load(args.tokens)
+    data = tokens.load(args.tokens, draws.Draw(args.train_rows, args.seed))
     changed = 0
     if settings.permute_labels:
         data, changed = permute(data, args.seed)
@@ -267,7 +272,8 @@ def attempt(
     record = variants.Record(
         args.kind, head, source, padding.side, data.max_length, held, data.separator, data.types
     )
-    return Trained(model, record, train_info, found, data.source)
+    rows = len(data.splits["train"])
+    return Trained(model, record, train_info, found, data.source, rows)
 
 
 def identity(args) -> dict[str, Any]:
@@ -305,7 +311,9 @@ def training_record(trained: Trained, args, clock) -> dict[str, Any]:
             "peft_config": peft,
         },
         "train_info": trained.train_info,
-        "meta_info": cells.meta_info(labels, trained.record.base_model, trained.data_source),
+        "meta_info": cells.meta_info(
+            labels, trained.record.base_model, trained.data_source, trained.train_rows
+        ),
         "round_trip": trained.round_trip,
     }
 

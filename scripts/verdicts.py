@@ -23,18 +23,20 @@ log = logging.getLogger("verdicts")
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    datasets = {
+        dataset: judged(args, identities)
+        for dataset, identities in by_dataset(args.cells, args.baselines).items()
+    }
     verdicts = {
         "metric": args.metric,
         "level": args.level,
         "alpha": alpha(args),
         "margin": args.margin,
         "resamples": args.resamples,
-        "datasets": {
-            dataset: judged(args, identities)
-            for dataset, identities in by_dataset(args.cells, args.baselines).items()
-        },
+        "sizes": {name: [size for size in sizes if size in datasets] for name, sizes in args.sizes},
+        "datasets": datasets,
     }
-    verdicts["over_datasets"] = over_datasets(verdicts["datasets"], args.level)
+    add_over_several(verdicts)
     files.write_json(verdicts, args.output)
     for dataset, found in verdicts["datasets"].items():
         log.info("%s: %s", dataset, found["verdict"][0])
@@ -49,6 +51,7 @@ def parse(argv: list[str] | None):
     parser.add_argument("--results", required=True, type=Path, help="directory of all results")
     parser.add_argument("--cells", required=True, nargs="+", help="DATASET/MODEL/VARIANTS/SEEDS")
     parser.add_argument("--baselines", nargs="*", default=[], help="of every dataset")
+    cells.add_sizes_option(parser)
     parser.add_argument("--metric", choices=[*METRICS], default="macro_f1", help="to compare by")
     parser.add_argument("--level", type=level, default=0.95, help="of confidence, 0.5 to 0.999")
     parser.add_argument(
@@ -93,22 +96,38 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
     return found
 
 
-def over_datasets(datasets: dict[str, Any], level: float) -> list[dict[str, Any]]:
-    """Return the mean differences over datasets, of those pairs that enough of them have."""
-    from common.statistics import ranking
+def add_over_several(verdicts: dict[str, Any]) -> None:
+    """Add what several datasets say together.
 
-    return ranking.over_datasets(datasets, level)
+    Of the sizes of one, from how many training rows on training pays, to the verdict of the
+    largest; and ``over_datasets``, the mean differences, for which sizes of one are one dataset.
+    """
+    from common.statistics import ranking, verdict
+
+    datasets, smaller = verdicts["datasets"], set()
+    for names in verdicts["sizes"].values():
+        ordered = sorted(names, key=lambda name: datasets[name]["train_rows"] or 0)
+        smaller |= {*ordered[:-1]}
+        for largest in ordered[-1:]:
+            datasets[largest]["verdict"] += verdict.crossings([datasets[name] for name in ordered])
+    own = {name: found for name, found in datasets.items() if name not in smaller}
+    verdicts["over_datasets"] = ranking.over_datasets(own, verdicts["level"])
 
 
 def judged(args, identities: list[dict[str, Any]]) -> dict[str, Any]:
     """Return all that is said of one dataset."""
     from common.statistics import predictions, ranking, verdict
 
-    found = ranking.compare_variants(
-        predictions.read(args.results, identities),
-        args.metric, args.level, args.resamples, args.margin,
-    )  # fmt: skip
+    answers = predictions.read(args.results, identities)
+    found = ranking.compare_variants(answers, args.metric, args.level, args.resamples, args.margin)
+    found |= {"train_rows": train_rows([cell.record for cell in answers.cells])}
     return found | {"verdict": verdict.sentences(found, args.metric)}
+
+
+def train_rows(records: list[dict[str, Any]]) -> int | None:
+    """Return how many rows the cells of a dataset were trained on; None if it is on no record."""
+    counts = (record["meta_info"]["dataset_info"].get("train_rows") for record in records)
+    return next((count for count in counts if count is not None), None)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ class Comparison:
     words: int = 14  # of a text
     extra_texts: list[str] = field(default_factory=list)  # the first texts of every dataset
     metric: str = "macro_f1"
+    # Datasets that differ in their training rows: how many each has, by the name in common.
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def train_rows(self, dataset: str) -> int:
+        """Return how many rows the cells of a dataset were trained on."""
+        return {name: n for own in self.sizes.values() for name, n in own.items()}.get(dataset, 80)
 
 
 def make(root: Path, plan: Comparison) -> Path:
@@ -59,8 +65,10 @@ def judged(results: Path, plan: Comparison) -> str:
         f"{name}/{model}/{variants}/{seeds}" for name in plan.datasets for model in plan.models
     ]
     output = results / "verdicts.json"
+    sizes = [f"{name}={','.join(own)}" for name, own in plan.sizes.items()]
     words = ["--results", results, "--cells", *cells, "--baselines", *BASELINES,
-             "--metric", plan.metric, "--resamples", 200, "--output", output]  # fmt: skip
+             "--sizes", *sizes, "--metric", plan.metric, "--resamples", 200,
+             "--output", output]  # fmt: skip
     verdicts.main([str(word) for word in words])
     return json.dumps(files.read_json(output))
 
@@ -95,9 +103,10 @@ def save_passport(directory: Path, name: str, classes: list[str]) -> None:
 
 def save_cells(directory: Path, plan: Comparison, classes, labels, rng) -> None:
     """Write metrics.json and predictions.parquet of all cells and baselines."""
+    rows = plan.train_rows(directory.name)
     for baseline, chance in BASELINES.items():
         answers = draw(labels, chance, len(classes), rng)
-        save_cell(directory / "baselines" / baseline, "base", classes, labels, answers, {})
+        save_cell(directory / "baselines" / baseline, rows, "base", classes, labels, answers, {})
     for model in plan.models:
         for place, name in enumerate(plan.variants):
             kind = KINDS.get(name, "adapter")
@@ -106,7 +115,7 @@ def save_cells(directory: Path, plan: Comparison, classes, labels, rng) -> None:
                 answers = draw(labels, chance, len(classes), rng)
                 cell = directory / model / name / f"seed{seed}"
                 training = of_training(kind, name, place, seed)
-                save_cell(cell, kind, classes, labels, answers, training)
+                save_cell(cell, rows, kind, classes, labels, answers, training)
 
 
 def draw(labels, chance: float, classes: int, rng):
@@ -132,7 +141,7 @@ def of_training(kind: str, name: str, place: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def save_cell(directory: Path, kind: str, classes, labels, answers, training) -> None:
+def save_cell(directory: Path, rows: int, kind: str, classes, labels, answers, training) -> None:
     """Write one cell."""
     matrix = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(matrix, (labels, answers), 1)
@@ -143,7 +152,7 @@ def save_cell(directory: Path, kind: str, classes, labels, answers, training) ->
         "run_info": {"kind": kind, "peft_config": training.pop("peft_config", None)},
         "train_info": {**training, "status": "success"},
         "meta_info": {
-            "dataset_info": {"labels": classes},
+            "dataset_info": {"labels": classes, "train_rows": rows},
             "package_info": {"python-version": "3.11.7", "torch-version": "2.13.0"},
             "system_info": {"processor": "AMD EPYC", "accelerator": None},
         },

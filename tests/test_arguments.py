@@ -36,6 +36,17 @@ def test_the_words_are_those_that_the_report_takes(record):
     ]
 
 
+def test_sizes_of_a_dataset_are_named(tmp_path):
+    datasets = {"sms": {"source": {"path": "gone.csv"}, "train_rows": [300, 100]}}
+    save(validated(CONFIG | {"datasets": datasets}, load_schema()), tmp_path / "config.yaml")
+    words = arguments.words(arguments.read(tmp_path / "config.yaml"))
+    assert words[:5] == [
+        *("--cells", "sms-n100/bert/base,lora-r4,lora-r8,head/0,1"),
+        "sms-n300/bert/base,lora-r4,lora-r8,head/0,1",
+        *("--sizes", "sms=sms-n100,sms-n300"),
+    ]
+
+
 def test_as_a_command_it_prints_them_on_one_line(record):
     command = [sys.executable, "-m", "rules.arguments", record]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

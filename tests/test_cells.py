@@ -14,10 +14,43 @@ HEADER = "dataset,model,variant,seed,split,published\n"
 
 
 @pytest.mark.parametrize(
-    ("cell", "path"), [(BASE, "sms/bert/base/seed0"), (MAJORITY, "sms/baselines/majority")]
+    ("cell", "path"),
+    [
+        (BASE, "sms/bert/base/seed0"),
+        (MAJORITY, "sms/baselines/majority"),
+        (MAJORITY._replace(seed=3), "sms/baselines/majority/seed3"),
+        (Cell("sms", "bert", "embedding", None), "sms/bert/embedding"),
+        (Cell("sms", "bert", "embedding", 3), "sms/bert/embedding/seed3"),
+    ],
 )
 def test_a_cell_has_a_directory_of_its_own(cell, path):
     assert cell.path == Path(path)
+    assert cells.of_path(Path(path).parts) == cell
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_baseline", "is_trained"),
+    [
+        (MAJORITY, True, False),
+        (MAJORITY._replace(seed=0), True, False),
+        (Cell("sms", "bert", "embedding", 0), True, False),
+        (BASE, False, False),
+        (Cell("sms", "bert", "tfidf", 0), False, True),  # a variant may be called so
+    ],
+)
+def test_what_a_cell_is_does_not_depend_on_its_seed(cell, is_baseline, is_trained):
+    assert (cell.is_baseline, cell.is_trained) == (is_baseline, is_trained)
+
+
+def test_baselines_that_have_seeds_are_named_as_cells_are():
+    words = ["sms/baselines/tfidf/0,1", "sms/bert/embedding,base/0,1", "news/bert/base/0"]
+    found = [str(cell.path) for cell in cells.named(words, ["tfidf", "embedding"])]
+    assert found == [
+        *("sms/baselines/tfidf/seed0", "sms/baselines/tfidf/seed1"),
+        *("sms/bert/embedding/seed0", "sms/bert/embedding/seed1"),
+        *("sms/bert/base/seed0", "sms/bert/base/seed1"),
+        *("news/baselines/tfidf", "news/bert/embedding", "news/bert/base/seed0"),
+    ]
 
 
 def test_cells_are_named_in_order_after_the_baselines_of_their_dataset():
@@ -55,7 +88,7 @@ def test_without_a_table_all_that_was_measured_is_compared(tmp_path):
 
 def test_a_copy_of_a_directory_is_no_cell(tmp_path):
     names = ("bert/base/seed0", "bert/base/seed0.bak", "bert/base/seed", "bert/base/seed-1",
-             "bert/base/seed01", "baselines/majority/seed0")  # fmt: skip
+             "bert/base/seed01", "baselines/majority/seed0.bak")  # fmt: skip
     for name in names:
         (tmp_path / "sms" / name).mkdir(parents=True)
         (tmp_path / "sms" / name / "metrics.json").touch()

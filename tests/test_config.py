@@ -1,5 +1,6 @@
 """A mistake in the configuration ends in one line that says what, where, and what is allowed."""
 
+import copy
 import datetime
 import json
 import math
@@ -15,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
+from common import cells
 from rules import checks, config, expand, explain
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +59,7 @@ REFERENCE = {"dataset": "sms", "variant": "LoRA", "source": "paper", "metrics": 
 HUB = {"hub": "org/name", "revision": "abc"}
 PACKAGE = {"package": "a==1", "sha256": "0" * 64, "member": "a/b"}
 
+SIZED = {"sms": {"source": {"path": "."}, "train_rows": [300, 100]}}  # a dataset of two sizes
 MISTAKES = {
     "unknown key at the top": ("trainig", {}, ["trainig", "did you mean 'training'"]),
     "unknown key": ("training/learning_rte", 1e-3, ["training: unknown", "'learning_rate'"]),
@@ -120,6 +123,30 @@ MISTAKES = {
         "datasets/sms",
         {"source": {"path": "."}, "split_by": "hash", "leakage": "group"},
         ["datasets.sms: `split_by: hash`", "choose one"],
+    ),
+    "a draw for each seed of how many rows": (
+        "datasets/sms",
+        {"source": {"path": "."}, "draw_train_rows": "per_seed"},
+        ["datasets.sms.train_rows: `draw_train_rows: per_seed` draws", "set it"],
+    ),
+    "a size twice": (
+        "datasets/sms/train_rows",
+        [100, 100],
+        ["datasets.sms.train_rows: [100, 100] is not allowed", "different numbers"],
+    ),
+    "one size in a list": (
+        "datasets/sms/train_rows",
+        [100],
+        ["sms.train_rows", "items at least 2"],
+    ),
+    "a size of 1": ("datasets/sms/train_rows", [1, 100], ["sms.train_rows", "at least 2"]),
+    "a size that is the name of a dataset": (
+        "datasets",
+        {
+            "sms": {"source": {"path": "."}, "train_rows": [9, 5]},
+            "sms-n5": {"source": {"path": "."}},
+        },
+        ["datasets: 'sms-n5' stands twice; rename one"],
     ),
     "a model on an unknown dataset": (
         "models/bert/datasets",
@@ -362,6 +389,104 @@ def test_ranks_become_variants():
     assert json.loads(variants["lora-r8"]["peft"]) == {"lora_alpha": 16, "r": 8}
 
 
+def test_numbers_of_training_rows_become_datasets_that_share_a_download():
+    made = minimal() | {"datasets": copy.deepcopy(SIZED), "seeds": [0], "baselines": ["tfidf"]}
+    source = {"package": "news==1.0", "sha256": "a" * 64, "member": "a.csv"}
+    made["datasets"]["news"] = {"source": source, "train_rows": [7, "5"]}
+    made["models"]["gpt2"] = {"source": {"path": "."}, "datasets": ["news-n5", "sms", "sms-n100"]}
+    expanded = expand.expand(config.complete(made, []))
+    assert list(expanded["datasets"]) == ["sms-n100", "sms-n300", "news-n5", "news-n7"]
+    assert [body["train_rows"] for body in expanded["datasets"].values()] == [100, 300, 5, 7]
+    assert expanded["sizes"] == {"sms": ["sms-n100", "sms-n300"], "news": ["news-n5", "news-n7"]}
+    assert list(expanded["downloads"]) == ["sms", "news"]
+    assert expanded["downloads"]["news"]["wheel"] == "resources/packages/news-1.0.whl"
+    assert expanded["origins"]["news-n7"] == "news"
+    assert expanded["cells"] == [
+        *(f"{name}/bert/base,lora-r4,lora-r8/0" for name in expanded["datasets"]),
+        *(f"{name}/gpt2/base,lora-r4,lora-r8/0" for name in ("news-n5", "sms-n100", "sms-n300")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "said"),
+    [
+        (
+            "predictions",
+            {"new": {"input": ".", "dataset": "sms"}},
+            "predictions.new.dataset: 'sms' has several sizes; name one: sms-n100, sms-n300",
+        ),
+        (
+            "published",
+            [REFERENCE],
+            "published.0.dataset: 'sms' has several sizes; name one: sms-n100, sms-n300",
+        ),
+        (
+            "models",
+            {"bert": {"source": {"path": "."}, "datasets": ["sms-n30"]}},
+            "no dataset 'sms-n30', did you mean 'sms-n300'?; known are sms, sms-n100, sms-n300",
+        ),
+    ],
+)
+def test_of_several_sizes_one_is_named(section, content, said):
+    assert said in message(minimal() | {"datasets": SIZED, section: content})
+
+
+def test_a_prediction_may_be_by_one_size():
+    prediction = {"new": {"input": ".", "dataset": "sms-n100", "cell": "bert/lora-r4/seed1"}}
+    made = minimal() | {"datasets": SIZED, "predictions": prediction}
+    paths = expand.expand(config.complete(made, []))["classifiers"]["new"]
+    assert "results/sms-n100/bert/lora-r4/seed1/adapter" in paths
+
+
+def test_baselines_have_seeds_where_each_seed_draws_the_training_rows():
+    made = minimal() | {"baselines": ["tfidf", "embedding"]}
+    made["datasets"]["news"] = {"source": {"path": "."}, "train_rows": [5, 9]}
+    made["datasets"]["news"]["draw_train_rows"] = "per_seed"
+    complete = config.complete(made, [])
+    expanded = expand.expand(complete)
+    assert expanded["cells"] == [
+        "sms/bert/base,lora-r4,lora-r8/0,1",
+        "news-n5/baselines/tfidf/0,1",
+        "news-n5/bert/embedding,base,lora-r4,lora-r8/0,1",
+        "news-n9/baselines/tfidf/0,1",
+        "news-n9/bert/embedding,base,lora-r4,lora-r8/0,1",
+    ]
+    named = cells.named(expanded["cells"], expanded["baselines"])
+    assert {f"results/{cell.path}/metrics.json" for cell in named} == {*expanded["metrics"]}
+    assert "results/sms/baselines/tfidf/metrics.json" in expanded["metrics"]
+    assert "results/news-n9/bert/embedding/seed1/metrics.json" in expanded["metrics"]
+    assert expanded["datasets"]["news-n9"]["draw"] == {"train_rows": 9}
+    assert "train_rows" not in expanded["datasets"]["news-n9"]
+
+
+def test_a_draw_for_each_seed_may_be_without_baselines():
+    made = changed("datasets/sms/draw_train_rows", "per_seed") | {"baselines": []}
+    made["datasets"]["sms"]["train_rows"] = 5
+    assert expand.expand(config.complete(made, []))["cells"] == [
+        "sms/bert/base,lora-r4,lora-r8/0,1"
+    ]
+
+
+@pytest.mark.parametrize("script", ["train_lora", "eval_baseline", "eval_embedding", "passport"])
+def test_the_rows_that_a_seed_draws_are_an_option(script):
+    assert "train-rows" in options_of(script)
+
+
+def test_a_training_on_each_size_takes_its_gpus():
+    made = minimal() | {"datasets": SIZED, "training": {"gpus": 2}}
+    assert checks.trained_on(config.complete(made, [])) == {
+        "sms-n100/bert/lora": 2,
+        "sms-n300/bert/lora": 2,
+    }
+
+
+def test_without_a_list_of_sizes_nothing_is_expanded():
+    complete = config.complete(minimal(), [])
+    expanded = expand.expand(complete)
+    assert expanded["datasets"]["sms"].items() <= complete["datasets"]["sms"].items()
+    assert (expanded["sizes"], expanded["origins"]) == ({}, {"sms": "sms"})
+
+
 def test_every_model_is_trained_with_every_variant_on_every_dataset_unless_told_otherwise():
     made = changed("models/gpt2", {"source": {"path": "."}, "datasets": ["sms"]})
     made["datasets"]["news"] = {"source": {"path": "."}}
@@ -532,6 +657,7 @@ def test_the_defaults_of_prepare_data_are_those_of_the_schema():
     parsed = vars(prepare_data.parse(["--source", "s", "--output", "o"]))
     dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
     expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
+    del expected["draw_train_rows"]  # which says whether it gets `train_rows`
     assert {key: parsed[key] for key in expected} == expected
 
 

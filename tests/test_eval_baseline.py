@@ -233,13 +233,14 @@ def test_three_classes(make_tokens, evaluate, baseline):
     assert {f"probability_{label}" for label in LABELS} < set(frame.columns)
 
 
-def test_record_has_the_three_blocks(evaluate):
+def test_record_has_the_three_blocks(evaluate, data):
     record, frame = evaluate("tfidf")
     blocks = ["run_info", "train_info", "meta_info", "metrics"]
     assert list(record) == [*blocks, checksums.OF_PREDICTIONS, files.DIGEST]
     assert record["meta_info"]["dataset_info"] == {
         "labels": ["ham", "spam"],
         "source": {"kind": "path", "name": "rows.csv"},
+        "train_rows": len(datasets.load_from_disk(data)["train"]),
     }
     assert record["meta_info"]["model_info"] is None
     assert record["train_info"]["train_time"] > 0

@@ -83,6 +83,7 @@ def test_record_tells_of_training_and_evaluation(cell, command, tmp_path):
     assert record["meta_info"]["dataset_info"] == {
         "labels": ["ham", "spam"],
         "source": {"kind": "path", "name": "rows.csv"},
+        "train_rows": 65,
     }
 
 

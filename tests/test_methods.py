@@ -90,6 +90,24 @@ def test_the_figures_of_the_run_stand_there(expected):
     assert expected in methods.text(VERDICTS, {"x": PREPARATION}, RECORDS)
 
 
+def test_rows_that_each_seed_drew_are_told():
+    def text(rows: int) -> str:
+        meta = META | {"dataset_info": {"labels": ["a", "b"], "train_rows": rows}}
+        records = [each | {"meta_info": meta} for each in RECORDS]
+        return methods.text(VERDICTS, {"x": PREPARATION}, records)
+
+    assert (
+        "Of these 1,000 training rows, each seed drew 100, stratified by class; variants and "
+        "baselines of one seed share the draw.\n"
+    ) in text(100)
+    assert "each seed drew" not in text(1000)
+
+
+def test_baselines_that_have_seeds_are_described():
+    text = methods.text(VERDICTS, {"x": PREPARATION}, [record("x", "embedding", 3), *RECORDS])
+    assert "Seeds: 0, 2, 3. Baselines: embedding is logistic regression" in text
+
+
 def test_a_setting_that_seeds_share_stands_once():
     text = methods.text(VERDICTS, {"x": PREPARATION}, RECORDS)
     assert text.count("- On ") == text.count("python 3.11.7") == 1

@@ -73,6 +73,15 @@ def test_each_missing_cell_is_named_with_its_reason(add, run):
     assert text.count("| not started |") == 2 + 2
 
 
+def test_the_download_of_all_sizes_of_a_dataset_is_looked_for_under_its_name(run):
+    log = Path("resources/datasets/reviews.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("error: no way to the index\n")
+    assert "fetch_dataset failed" not in run()
+    text = run("--sizes", "reviews=sms,news")
+    assert text.count(f"fetch_dataset failed: no way to the index ({log})") == 6 + 2
+
+
 def test_a_mean_over_fewer_seeds_says_so_wherever_it_stands(add, run):
     for seed in range(3):
         add(f"sms/bert/base/seed{seed}", 0.5 + seed / 10)

@@ -76,6 +76,19 @@ def write(tmp_path):
     return run
 
 
+def test_training_rows_of_which_each_seed_draws_some_are_called_a_pool(prepare, write):
+    data = prepare()
+    rows = files.read_json(data / "preparation.json")["splits"]["train"]["rows"]
+    found = write(data, more=("--train-rows", 20))
+    assert (
+        f"**The {rows:,} training rows are a pool: each seed draws 20 of them anew**" in found.text
+    )
+    assert found.made["drawn_per_seed"] == 20
+    assert "are a pool" not in write(data, folder="other").text
+    with pytest.raises(InputError, match=f"cannot draw {rows} of {rows} training rows anew"):
+        write(data, folder="third", more=("--train-rows", rows))
+
+
 def tables(text: str) -> list[list[int]]:
     """Return the number of cells in each line of each table."""
     blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
@@ -111,7 +124,7 @@ def test_the_json_holds_every_record(prepare, tokenize, write):
     assert made["source"] == files.read_source(data) | nothing
     recorded = files.read_json(data / "preparation.json")
     assert {key: made[key] for key in recorded} == recorded
-    assert list(made) == ["source", *recorded, "models"]
+    assert list(made) == ["source", *recorded, "models", "drawn_per_seed"]
     assert list(made["models"]) == ["one", "two"]
     for name, tokens in models.items():
         statistics = files.read_json(tokens / "statistics.json")

@@ -318,6 +318,50 @@ def test_no_rank_is_said(drawn, made, tmp_path):
     assert not parts(path)["point"]
 
 
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory) -> Path:
+    """Results of a dataset in three sizes, the one with most rows first, and of another."""
+    sizes = {"sms": {"sms-n1000": 1000, "sms-n40": 40, "sms-n400": 400}}
+    plan = results.Comparison({name: ["a", "b"] for name in (*sizes["sms"], "news")}, sizes=sizes)
+    return results.make(tmp_path_factory.mktemp("sized"), plan)
+
+
+def test_training_rows_are_a_line_per_variant_at_the_smallest_size(drawn, sized):
+    path = drawn("training_rows", directory=sized)
+    count = 7 * 3  # five variants and two baselines
+    assert parts(path) == {
+        "baseline": 2, "spread": 6, "size": 5, "interval": 15, "point": 15,
+    }  # fmt: skip
+    assert {"40", "400", "1,000", "sms", "tfidf", "minilm/lora-r4"} <= texts(path)
+    first, *others = sorted(
+        frame.read(sized / "verdicts.json", sized).datasets, key=lambda part: part.train_rows or 0
+    )
+    assert first.name == "sms-n40"
+    assert [part.sizes for part in others] == [None] * 3
+    header, rows = figures.size_table(first)
+    assert header[1] == "Training rows"
+    assert len(rows) == count
+    assert [row[1] for row in rows if row[0] == "minilm/full"] == ["40", "400", "1,000"]
+
+
+def test_a_size_without_a_figure_has_no_point(drawn, sized):
+    def edit(verdicts):
+        del verdicts["datasets"]["sms-n400"]["variants"][-1]
+
+    whole, less = (parts(drawn("training_rows", change, sized)) for change in (nothing, edit))
+    assert sum(whole.values()) - sum(less.values()) == 2  # a point and its interval
+
+
+def test_of_one_size_there_is_no_line(drawn, sized):
+    assert set(parts(drawn("training_rows"))) == {"empty"}
+
+    def edit(verdicts):
+        for name in ("sms-n40", "sms-n400"):
+            del verdicts["datasets"][name]
+
+    assert set(parts(drawn("training_rows", edit, sized))) == {"empty"}
+
+
 def test_learning_is_a_line_per_seed(drawn):
     path = drawn("learning")
     trained = 2 * 4 * 2  # datasets, variants, seeds
@@ -382,8 +426,8 @@ def test_no_dataset_is_an_empty_figure(drawn, name):
 def test_a_table_has_a_cell_for_every_column(made, name):
     for part in frame.read(made / "verdicts.json", made).datasets:
         header, rows = FIGURES[name].table(part)
-        assert rows
-        assert {len(row) for row in rows} == {len(header)}
+        assert rows or name == "training_rows"  # of a dataset of several sizes
+        assert all(len(row) == len(header) for row in rows)
         assert all(isinstance(cell, str) for row in rows for cell in row)
 
 
@@ -436,9 +480,15 @@ def test_long_names_keep_both_ends():
         ("{", "no whole JSON file"),
         ("3", "not as `verdicts` writes it"),
         ("[]", "has no 'metric'"),
-        ('{"metric": "f1", "level": 0.95, "datasets": []}', "not as `verdicts` writes it"),
-        ('{"metric": "f1", "level": 0.95, "datasets": {"d": {}}}', "KeyError: 'variants'"),
-        ('{"metric": "f1", "level": "x", "datasets": {}}', "'x' is no number"),
+        (
+            '{"metric": "f1", "level": 0.95, "sizes": {}, "datasets": []}',
+            "not as `verdicts` writes it",
+        ),
+        (
+            '{"metric": "f1", "level": 0.95, "sizes": {}, "datasets": {"d": {}}}',
+            "KeyError: 'variants'",
+        ),
+        ('{"metric": "f1", "level": "x", "sizes": {}, "datasets": {}}', "'x' is no number"),
     ],
 )
 def test_verdicts_that_are_none(tmp_path, text, complaint):

@@ -640,6 +640,14 @@ def test_how_quotes_are_read_is_on_record(source, tmp_path):
     assert passport.quoting(None) == []
 
 
+def test_more_rows_than_there_are_is_told(make_rows, tmp_path, caplog):
+    source = tmp_path / "rows.csv"
+    pd.DataFrame(make_rows(60), columns=["text", "label"]).to_csv(source, index=False)
+    made = prepare(source, tmp_path / "out", "--train-rows", 1000, "--test-rows", 10)
+    (said,) = [each for each in caplog.messages if "all are used" in each]
+    assert said == f"train_rows is 1000, and there are {len(made.ids['train'])}: all are used"
+
+
 def test_the_log_has_a_line_for_each_split(make_rows, tmp_path, caplog):
     caplog.set_level("INFO", logger="prepare_data")
     rows = make_rows(60)

@@ -33,7 +33,7 @@ def hub_sources(recipe: dict, kind: str) -> Iterator[dict]:
 
 
 def test_every_published_setup_has_its_recipe():
-    assert PUBLISHED | {"good-settings", "offline"} == set(RECIPES)
+    assert PUBLISHED | {"good-settings", "offline", "rows"} == set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -66,8 +66,10 @@ def trainings(recipe: dict) -> int:
     """Return how many cells a recipe trains."""
     ranks = {name: body.get("r") for name, body in recipe["variants"].items()}
     counts = {name: len(r) if isinstance(r, list) else 1 for name, r in ranks.items()}
+    rows = {name: body.get("train_rows") for name, body in recipe["datasets"].items()}
+    sizes = {name: len(n) if isinstance(n, list) else 1 for name, n in rows.items()}
     pairs = sum(
-        len(model.get("datasets", recipe["datasets"]))
+        sum(sizes[name] for name in model.get("datasets", sizes))
         * sum(counts.get(name, 1) for name in model.get("variants", counts))
         for model in recipe["models"].values()
     )

@@ -31,8 +31,13 @@ def test_run_info_names_cell_and_options():
 
 
 def test_run_info_names_a_baseline():
-    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, parts=3)
+    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf"), {}, seeded=False)
     assert info["experiment_name"] == "sms-spam/baselines/tfidf"
+
+
+def test_run_info_names_a_baseline_of_a_seed():
+    info = cells.Clock().run_info(Path("results/sms-spam/baselines/tfidf/seed3"), {})
+    assert info["experiment_name"] == "sms-spam/baselines/tfidf/seed3"
 
 
 def test_clock_measures_from_its_start():
@@ -46,7 +51,11 @@ def test_clock_measures_from_its_start():
 def test_meta_info_names_classes_model_and_versions():
     model, dataset = {"name": "bert", "revision": "abc"}, {"kind": "path", "name": "rows.csv"}
     meta = cells.meta_info(["ham", "spam"], model, dataset)
-    assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": dataset}
+    assert meta["dataset_info"] == {
+        "labels": ["ham", "spam"],
+        "source": dataset,
+        "train_rows": None,
+    }
     assert meta["model_info"] == {"name": "bert", "revision": "abc"}
     assert meta["package_info"]["torch-version"] == version("torch")
     assert meta["package_info"]["python-version"] == ".".join(map(str, sys.version_info[:3]))

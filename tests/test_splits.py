@@ -209,6 +209,62 @@ def test_too_small_a_subset_names_its_key(numbered):
         splits.sample(numbered(80)["train"], 1, 0, "train")
 
 
+def random_strata(rng: np.random.Generator) -> np.ndarray:
+    """Return the classes of up to 40 rows, two to five of them, some of a single row."""
+    counts = rng.integers(1, 9, rng.integers(2, 6))
+    return rng.permutation(np.repeat(np.arange(len(counts)), counts))
+
+
+def counts_of(strata: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    return np.bincount(strata[positions], minlength=strata.max() + 1)
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_samples_of_all_sizes_are_nested_and_each_is_as_near_to_the_shares_as_can_be(number):
+    """Compared with every other way to share n rows among the classes, each with a row."""
+    strata = random_strata(np.random.default_rng(number))
+    sizes = np.bincount(strata)
+    before: set[int] = set()
+    for rows in range(len(sizes), len(strata) + 1):
+        found = splits.first_rows(strata, rows, number, "train_rows")
+        assert before < set(found)
+        assert list(found) == sorted(set(found))
+        before = set(found)
+        quotas = rows * sizes / len(strata)
+        ways = itertools.product(*(range(1, size + 1) for size in sizes[:-1]))
+        others = np.array([way for way in ways if 1 <= rows - sum(way) <= sizes[-1]])
+        others = np.column_stack([others, rows - others.sum(axis=1)])
+        distances = ((others - quotas) ** 2 / quotas).sum(axis=1)
+        distance = ((counts_of(strata, found) - quotas) ** 2 / quotas).sum()
+        assert distance == pytest.approx(distances.min())
+    assert before == set(range(len(strata)))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3, 0.13, 0.02])
+def test_a_sample_of_two_classes_is_within_a_row_of_the_shares(share):
+    strata = (np.arange(5000) < 5000 * share).astype(int)
+    order = splits.stratified_order(strata, 0)
+    drawn = np.cumsum(strata[order])
+    rows = np.arange(1, 5001)
+    quotas = rows * share
+    assert (np.abs(drawn - quotas)[quotas >= 1] < 1).all()
+
+
+def test_every_row_of_a_class_is_drawn_as_often():
+    strata = np.array([0] * 8 + [1] * 4)
+    times = np.zeros(12)
+    for seed in range(3000):
+        times[splits.first_rows(strata, 6, seed, "train_rows")] += 1
+    assert times / 3000 == pytest.approx(np.full(12, 0.5), abs=0.04)
+
+
+def test_of_even_classes_the_odd_row_is_of_either():
+    strata = np.array([0, 1] * 10)
+    found = {splits.first_rows(strata, 5, seed, "train_rows").tobytes() for seed in range(20)}
+    odd = {tuple(counts_of(strata, np.frombuffer(each, dtype=np.int64))) for each in found}
+    assert odd == {(2, 3), (3, 2)}
+
+
 @pytest.fixture
 def keyed() -> splits.Tables:
     """1,000 rows with keys, in blocks of two."""

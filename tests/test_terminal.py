@@ -219,6 +219,30 @@ def test_the_lines_of_snakemake_are_few_on_a_terminal_and_all_in_its_file(logger
     assert len(file.read_text().splitlines()) == 6
 
 
+@pytest.mark.parametrize(("draw", "line"), [("", "news/tfidf"), ("/seed3", "news/tfidf/seed3")])
+def test_a_baseline_has_a_seed_where_that_draws_its_rows(draw, line):
+    job = {"rule_name": "eval_baseline", "local": False,
+           "wildcards": {"dataset": "news", "baseline": "tfidf", "draw": draw}}  # fmt: skip
+    record = record_of(LogEvent.JOB_INFO, "job", **job)
+    said = terminal.Brief(logging.Formatter(), local=True).format(record)
+    assert said.endswith(f" eval_baseline {line}")
+
+
+@pytest.mark.parametrize(
+    ("cell", "rule"),
+    [
+        ("news/baselines/tfidf", "eval_baseline"),
+        ("news/baselines/tfidf/seed0", "eval_baseline"),
+        ("news/bert/embedding", "eval_embedding"),
+        ("news/bert/embedding/seed0", "eval_embedding"),
+        ("news/bert/base/seed0", "eval_base"),
+        ("news/bert/lora/seed0", "eval_lora"),
+    ],
+)
+def test_the_rule_that_evaluates_a_cell(cell, rule):
+    assert terminal.evaluation_of(Path("results", cell)) == rule
+
+
 def test_what_is_asked_for_is_obeyed(logger, run):
     log, _, _ = logger
     run.progress.obey(log)

@@ -181,7 +181,11 @@ def test_record_has_the_three_blocks(cell):
     file = cell / "adapter" / "adapter_model.safetensors"
     assert train["file_size"] == file.stat().st_size
     source = {"kind": "path", "name": "rows.csv"}
-    assert meta["dataset_info"] == {"labels": ["ham", "spam"], "source": source}
+    assert meta["dataset_info"] == {
+        "labels": ["ham", "spam"],
+        "source": source,
+        "train_rows": 43,
+    }
     assert meta["model_info"]["name"] == "bert"
     assert meta["package_info"]["peft-version"]
 

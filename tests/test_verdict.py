@@ -299,3 +299,29 @@ def test_of_a_loss_less_is_a_gain():
     made = found(variant(*LORA), variant(*TFIDF), metric="loss")
     assert verdict.gain(made["comparisons"][0]) == pytest.approx(-0.2)
     assert verdict.largest_gain(made["comparisons"][0]) == pytest.approx(-0.18)
+
+
+SIZES = {
+    (BETTER, BETTER, BETTER): 100,
+    (OPEN, BETTER, BETTER): 300,
+    (BETTER, OPEN, BETTER): 1000,
+    (BETTER, BETTER, EQUIVALENT): None,
+}
+
+
+@pytest.mark.parametrize(("outcomes", "start"), SIZES.items())
+def test_from_how_many_training_rows_on_training_pays(outcomes, start):
+    sizes = dict(zip((1000, 300, 100), reversed(outcomes), strict=True))
+    assert verdict.better_from(sizes) == start
+    family = [
+        found(variant(*TFIDF), variant(*LORA), outcomes={("m/lora-r4", "tfidf"): each})
+        | {"train_rows": rows}
+        for rows, each in sizes.items()
+    ]
+    (said,) = verdict.crossings(family)
+    if start:
+        expected = f"is better than tfidf from about {start:,} on."
+    else:
+        expected = "is not shown to be better than tfidf with the most."
+    assert said == f"Of 100, 300 and 1,000 training rows, m/lora-r4 {expected}"
+    assert list(verdict.crossings(family[:1])) == []

@@ -94,6 +94,35 @@ def judge(tmp_path):
     return run
 
 
+def test_sizes_of_a_dataset_are_named_with_their_training_rows(make, tmp_path):
+    for dataset, rows in (("sms-n9", 9), ("sms-n20", 20)):
+        path = make(f"{dataset}/baselines/tfidf", np.arange(ROWS) % 3 > 0) / "metrics.json"
+        record = json.loads(path.read_text())
+        record["meta_info"]["dataset_info"]["train_rows"] = rows
+        path.write_text(json.dumps(record))
+        make(f"{dataset}/bert/base/seed0", np.arange(ROWS) % 2 > 0)
+    words = ["--results", tmp_path / "results", "--output", tmp_path / "v.json"]
+    words += ["--cells", "sms-n9/bert/base/0", "sms-n20/bert/base/0", "--baselines", "tfidf"]
+    verdicts.main([*map(str, words), "--sizes", "sms=sms-n9,sms-n20,sms-n99"])
+    made = json.loads((tmp_path / "v.json").read_text())
+    assert made["sizes"] == {"sms": ["sms-n9", "sms-n20"]}  # of sms-n99 there is no cell
+    assert {name: found["train_rows"] for name, found in made["datasets"].items()} == {
+        "sms-n9": 9, "sms-n20": 20,
+    }  # fmt: skip
+
+
+def test_training_rows_that_are_on_no_record_are_none(several, judge):
+    several(seeds=1, base=0.5)
+    assert judge("base", "0", ())["train_rows"] is None
+
+
+@pytest.mark.parametrize("word", ["sms", "=a,b", "sms="])
+def test_sizes_that_are_not_written_so(word, capsys):
+    with pytest.raises(SystemExit):
+        verdicts.parse(["--results", "r", "--output", "o", "--cells", "c", "--sizes", word])
+    assert "is not NAME=DATASET,DATASET" in capsys.readouterr().err
+
+
 def named(found: dict) -> dict[str, dict]:
     return {variant["name"]: variant for variant in found["variants"]}
 

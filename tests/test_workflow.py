@@ -107,6 +107,56 @@ def test_a_licence_in_the_config_is_in_the_passport_and_the_data_stay(work, snak
     assert "- licence: CC BY 4.0 (as configured)\n" in text
 
 
+DRAWN = """
+datasets:
+  news:
+    train_rows: [12, 24]
+    draw_train_rows: per_seed
+  messages:
+    train_rows: [16, 32]
+models: {bert: {datasets: [news, messages-n16]}, gpt2: {datasets: [messages]}}
+seeds: [0, 1]
+"""
+
+
+@pytest.mark.full
+def test_datasets_of_several_sizes_of_which_each_seed_draws_the_rows(work, snakemake):
+    (work / "more.yaml").write_text(DRAWN)
+    files = ("--configfile", "config/config.yaml", "more.yaml")
+    said = snakemake("--cores", "2", *files, cwd=work).stdout
+    assert "fetch_dataset" not in said  # the download is that of the dataset of one size
+    results = work / "results"
+    verdicts = json.loads((results / "verdicts.json").read_text())
+    assert verdicts["sizes"] == {
+        "messages": ["messages-n16", "messages-n32"], "news": ["news-n12", "news-n24"],
+    }  # fmt: skip
+    datasets = verdicts["datasets"]
+    assert {name: found["train_rows"] for name, found in datasets.items()} == {
+        "messages-n16": 16, "messages-n32": 32, "news-n12": 12, "news-n24": 24,
+    }  # fmt: skip
+    seeds = {
+        name: {v["name"]: v["seeds"] for v in found["variants"] if v["kind"] == "baseline"}
+        for name, found in datasets.items()
+    }
+    assert seeds["news-n12"] == {key: [0, 1] for key in ("majority", "tfidf", "bert/embedding")}
+    assert seeds["messages-n32"] == {key: [] for key in ("majority", "tfidf", "gpt2/embedding")}
+    cell = json.loads((results / "news-n12/baselines/tfidf/seed1/metrics.json").read_text())
+    assert cell["run_info"]["experiment_name"] == "news-n12/baselines/tfidf/seed1"
+    passport = (results / "news-n24/passport.md").read_text()
+    assert "rows are a pool: each seed draws 24 of them anew**" in passport
+    assert "are a pool" not in (results / "messages-n32/passport.md").read_text()
+    assert "each seed drew 12, stratified" in (results / "methods.md").read_text()
+    figure = (results / "training_rows.svg").read_text()
+    assert ">news<" in figure
+    assert ">messages<" in figure
+    card = (results / "news-n12/bert/lora-r2/seed1/adapter/README.md").read_text()
+    assert "12 training" in card
+    table = pd.read_csv(results / "comparison.csv", keep_default_na=False)
+    assert set(table.loc[table["variant"] == "tfidf", "kind"]) == {"baseline"}
+    again = snakemake("-n", "--cores", "2", *files, cwd=work).stdout
+    assert "Nothing to be done" in again
+
+
 def test_every_stage_leaves_its_log_and_its_benchmark(finished):
     cell = finished / "results/news/bert/lora-r2/seed0"
     assert {path.name for path in cell.iterdir()} == {

@@ -11,6 +11,7 @@ its outcome the last entry of ``train_info.metrics``, under names with blanks in
 written beside our own. tests/test_formats.py lists what is looked for. Times are seconds.
 """
 
+import argparse
 import csv
 import importlib.metadata
 import json
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
+OF_DATASET = "baselines"  # the directory, beside those of models, of baselines without a model
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 SUM_TOLERANCE = 1e-4  # of the sum of a row of probabilities
 SEED = re.compile(r"seed(0|[1-9][0-9]*)")  # the directory of a seed; no copy of one, as seed0.bak
@@ -42,7 +44,10 @@ WORD = re.compile(r"[^/]+/[^/]+/[^/]+/\d+(,\d+)*")
 
 
 class Cell(NamedTuple):
-    """A cell, or a baseline, which has no seed (None), and most often no model ("")."""
+    """A cell, or a baseline, which most often has no model ("").
+
+    The seed is None of a baseline, unless each seed draws the training rows anew.
+    """
 
     dataset: str
     model: str
@@ -52,17 +57,28 @@ class Cell(NamedTuple):
     @property
     def path(self) -> Path:
         """Return its directory, seen from that of all results."""
-        if self.seed is None:
-            return Path(self.dataset, self.model or "baselines", self.variant)
-        return Path(self.dataset, self.model, self.variant, f"seed{self.seed}")
+        directory = Path(self.dataset, self.model or OF_DATASET, self.variant)
+        return directory if self.seed is None else directory / f"seed{self.seed}"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Return whether it is a baseline: of no model, or of a name kept for those of models."""
+        return not self.model or self.variant in OF_MODELS
+
+    @property
+    def is_trained(self) -> bool:
+        """Return whether a training comes before the evaluation."""
+        return not self.is_baseline and self.variant != "base"
 
 
 def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
     """The cells that a command line names, and for every dataset that has some, the baselines.
 
     Args:
-        words: each ``dataset/model/variant,variant/seed,seed``.
-        baselines: names; they come first in each dataset, those of a model before its cells.
+        words: each ``dataset/model/variant,variant/seed,seed``. Where baselines have seeds, they
+            are named in the same way, those without a model as ``dataset/baselines/tfidf/0,1``.
+        baselines: names, of every dataset of which no word names one; they come first in each
+            dataset, those of a model before its cells.
 
     Raises:
         InputError: a word is not written so.
@@ -72,20 +88,45 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
             raise InputError(f"--cells {word!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
     grid = [word.split("/") for word in words]
     for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
-        for baseline in (name for name in baselines if name not in OF_MODELS):
+        own = [
+            (model, [Cell(dataset, "" if model == OF_DATASET else model, variant, int(seed))
+                     for variant in variants.split(",") for seed in seeds.split(",")])
+            for name, model, variants, seeds in grid if name == dataset
+        ]  # fmt: skip
+        seeded = any(cell.is_baseline for _, found in own for cell in found)
+        unseeded = [] if seeded else baselines
+        for baseline in (name for name in unseeded if name not in OF_MODELS):
             yield Cell(dataset, "", baseline, None)
-        for _, model, variants, seeds in (word for word in grid if word[0] == dataset):
-            for baseline in (name for name in baselines if name in OF_MODELS):
-                yield Cell(dataset, model, baseline, None)
-            for variant in variants.split(","):
-                for seed in map(int, seeds.split(",")):
-                    yield Cell(dataset, model, variant, seed)
+        of_models = [
+            Cell(dataset, model, baseline, None) for model, _ in own
+            for baseline in unseeded if baseline in OF_MODELS
+        ]  # fmt: skip
+        for model, found in own:
+            yield from dict.fromkeys(cell for cell in of_models if cell.model == model)
+            of_models = [cell for cell in of_models if cell.model != model]
+            yield from found
 
 
 def identities(words: list[str], baselines: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the same as rows of a table: dataset, model, variant and seed by name."""
     for cell in named(words, baselines):
         yield cell._asdict()
+
+
+def add_sizes_option(parser: argparse.ArgumentParser) -> None:
+    """Add --sizes: datasets that differ in their training rows alone, by the name in common."""
+    parser.add_argument(
+        "--sizes", nargs="*", type=sizes, default=[], metavar="NAME=DATASET,DATASET",
+        help="datasets that differ in their training rows alone",
+    )  # fmt: skip
+
+
+def sizes(text: str) -> tuple[str, list[str]]:
+    """Return a value of --sizes: the name that some datasets have in common, and their own."""
+    name, equals, datasets = text.partition("=")
+    if not (name and equals and datasets):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DATASET,DATASET")
+    return name, datasets.split(",")
 
 
 def directory(results: Path, row: dict[str, Any]) -> Path:
@@ -161,11 +202,11 @@ def on_disk(results: Path) -> list[Cell]:
 def of_path(parts: tuple[str, ...]) -> Cell | None:
     """Return the cell or baseline whose directory it is; None where it is none's."""
     dataset, model, variant, *seed = parts
+    model = "" if model == OF_DATASET else model
     if not seed:
-        return Cell(dataset, "" if model == "baselines" else model, variant, None)
-    if model == "baselines" or not (found := SEED.fullmatch(seed[0])):
-        return None
-    return Cell(dataset, model, variant, int(found[1]))
+        return Cell(dataset, model, variant, None)
+    found = SEED.fullmatch(seed[0])
+    return Cell(dataset, model, variant, int(found[1])) if found else None
 
 
 def class_number(name: str | None, names: list[str]) -> int:
@@ -265,18 +306,19 @@ class Clock:
         self.created_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._started = time.perf_counter()
 
-    def run_info(self, cell: Path, options: dict[str, Any], parts: int = 4) -> dict[str, Any]:
+    def run_info(self, cell: Path, options: dict[str, Any], seeded: bool = True) -> dict[str, Any]:
         """Return which cell was made when, how long the whole job took, and with which options.
 
         Args:
             cell: the directory of the cell; its last parts are the name of the experiment.
             options: the command line's.
-            parts: how many: dataset, model, variant, seed; or dataset, "baselines", baseline.
+            seeded: whether the last of them is a seed, after dataset, model or "baselines", and
+                variant.
         """
         return {
             "created_at": self.created_at,
             "total_time": round(time.perf_counter() - self._started, 3),
-            "experiment_name": "/".join(cell.parts[-parts:]),
+            "experiment_name": "/".join(cell.parts[-4 if seeded else -3 :]),
             "peft_branch": installed_branch("peft"),
             "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
             "error_msg": "",
@@ -284,7 +326,10 @@ class Clock:
 
 
 def meta_info(
-    labels: list[str], model: dict[str, Any] | None = None, dataset: dict[str, Any] | None = None
+    labels: list[str],
+    model: dict[str, Any] | None = None,
+    dataset: dict[str, Any] | None = None,
+    train_rows: int | None = None,
 ) -> dict[str, Any]:
     """Return what a result was made of, and where.
 
@@ -292,11 +337,12 @@ def meta_info(
         labels: class names in order.
         model: where the pretrained model came from; None for a baseline.
         dataset: where the rows came from.
+        train_rows: how many of them were trained on; None where nothing was fitted to them.
     """
     versions = {f"{name}-version": installed_version(name) for name in PACKAGES}
     return {
         "model_info": model,
-        "dataset_info": {"labels": labels, "source": dataset},
+        "dataset_info": {"labels": labels, "source": dataset, "train_rows": train_rows},
         "package_info": {"python-version": platform.python_version(), **versions},
         "system_info": {
             "system": platform.system(),
@@ -412,9 +458,16 @@ def read_training(path: Path) -> Record:
     """Return the content of a training.json.
 
     Raises:
-        InputError: it is missing, cut off, or lacks a block.
+        InputError: it is missing, cut off, or lacks a block or the number of training rows.
     """
-    return files.read_json(path, OF_TRAINING, RENAMED)
+    record = files.read_json(path, OF_TRAINING, RENAMED)
+    try:
+        number(record["meta_info"]["dataset_info"]["train_rows"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} has no number of training rows ({cli.one_line(error)}): {files.remedy(path)}"
+        ) from error
+    return record
 
 
 def read_metrics(path: Path, figures: Iterable[str] = ()) -> Record:
@@ -513,6 +566,8 @@ def check_made_with(meta: Record, dataset: Record) -> None:
     """Refuse versions, hardware and sources of another shape."""
     mapping(meta.get("model_info") or {}, "model_info")
     mapping(dataset.get("source") or {}, "source")
+    if dataset.get("train_rows") is not None:
+        number(dataset["train_rows"], "train_rows")
     for name in ("package_info", "system_info"):
         for key, value in mapping(meta.get(name, {}), name).items():
             if not isinstance(value, str | None):

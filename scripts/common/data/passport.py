@@ -74,6 +74,7 @@ def markdown(passport: Passport, classes: str, lengths: str) -> str:
         ),
         "## Rows out",
         "What models are trained and measured on.",
+        *pool(passport),
         rows_table(passport["splits"]),
         f"![Rows of each class, by split]({quote(classes)})",
         table(["split", "SHA-256"], [[s, b["sha256"]] for s, b in passport["splits"].items()]),
@@ -81,6 +82,17 @@ def markdown(passport: Passport, classes: str, lengths: str) -> str:
         *tokens_parts(passport["models"], lengths),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def pool(passport: Passport) -> list[str]:
+    """Return a paragraph on training rows that are a pool, from which each seed draws its own."""
+    if passport["drawn_per_seed"] is None:
+        return []
+    rows, drawn = passport["splits"]["train"]["rows"], passport["drawn_per_seed"]
+    return [
+        f"**The {rows:,} training rows are a pool: each seed draws {drawn:,} of them anew**, "
+        "stratified by class. All variants and baselines of one seed are trained on the same draw."
+    ]
 
 
 def source_lines(source: Passport) -> str:

@@ -1,6 +1,6 @@
 """Splits of tables (see ``common.data.corpus``); nothing here reads a file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -127,7 +127,58 @@ def draw_blocks(table: Table, count: int, seed: int) -> tuple[Table, Table]:
 
 
 def sample(table: Table, rows: int | None, seed: int, purpose: str) -> Table:
-    """Return at most ``rows`` rows, stratified by label; all of them when ``rows`` is None."""
+    """Return at most ``rows`` rows, stratified by label; all of them when ``rows`` is None.
+
+    Samples of one seed are nested: see ``stratified_order``.
+
+    Raises:
+        InputError: a class would have no row.
+    """
     if rows is None or rows >= len(table):
         return table
-    return draw(table.drop(columns=BLOCK, errors="ignore"), rows, seed, f"{purpose}_rows")[0]
+    strata = SINGLE_LABEL.strata(table["label"]).to_numpy()
+    return table.iloc[first_rows(strata, rows, seed, f"{purpose}_rows")]
+
+
+def first_rows(
+    strata: np.ndarray, rows: int, seed: int | Sequence[int], purpose: str
+) -> np.ndarray:
+    """Return the positions of a sample in ascending order: the first rows of a stratified order.
+
+    Args:
+        strata: a value for each row, its class.
+        rows: of the sample.
+        seed: of the order.
+        purpose: the key that the number of rows comes from, for the complaint.
+
+    Raises:
+        InputError: a class would have no row, or there are fewer rows.
+    """
+    classes = len(np.unique(strata))
+    if not classes <= rows <= len(strata):
+        raise InputError(
+            f"cannot draw {rows} rows for {purpose} out of {len(strata)} rows of {classes} "
+            f"classes: each class needs a row; change `{purpose}` or bring more rows"
+        )
+    return np.sort(stratified_order(strata, seed)[:rows])
+
+
+def stratified_order(strata: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
+    """Return all positions in one random order of which every beginning is a stratified sample.
+
+    So samples of several sizes are nested. First comes a row of each class; then the k-th row of a
+    class with the share p stands at (k - 1/2) / p. The classes of the first n rows are thereby the
+    seats that Sainte-Laguë's method gives to parties: of all samples of n rows with a row of each
+    class they have the least sum of (count - n p)^2 / (n p), for every n.
+
+    Args:
+        strata: a value for each row, its class; shape (rows,).
+        seed: of the order of the rows within a class, and of classes that are even.
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(strata))
+    _, classes, counts = np.unique(strata[shuffled], return_inverse=True, return_counts=True)
+    by_class = np.argsort(classes, kind="stable")
+    number = np.empty(len(strata), dtype=np.int64)  # of a row within its class, from 0
+    number[by_class] = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.where(number == 0, 0.0, (number + 0.5) / counts[classes])
+    return shuffled[np.argsort(place, kind="stable")]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.data import datadict
+from common.data import datadict, draws
 from common.data.encoding import TYPES
 
 
@@ -36,13 +36,13 @@ class Tokens:
         return TYPES in self.splits["train"].column_names
 
 
-def load(directory: Path) -> Tokens:
-    """Return what ``tokenize_data`` wrote.
+def load(directory: Path, draw: draws.Draw = draws.ALL) -> Tokens:
+    """Return what ``tokenize_data`` wrote, of the training rows those that a seed draws.
 
     Raises:
-        InputError: the directory holds no such thing.
+        InputError: the directory holds no such thing, or the rows cannot be drawn.
     """
-    splits = datadict.load(directory)
+    splits = draws.drawn(datadict.load(directory), draw)
     names = ("pad_token_id", "max_length", "separator", "source")
     statistics = files.read_json(directory / files.STATISTICS, names)
     return Tokens(

@@ -39,6 +39,7 @@ class Figure:
         across: panels beside each other.
         one_at_a_time: whether the page offers the panels in a list and shows the one chosen.
         page: whether the page shows it; those that it does not, it has as HTML.
+        of_sizes: whether a panel is of all sizes of a dataset: then its file has these alone.
     """
 
     title: str
@@ -49,11 +50,15 @@ class Figure:
     across: int = 1
     one_at_a_time: bool = False
     page: bool = True
+    of_sizes: bool = False
 
 
 def drawing(figure: Figure, comparison: Comparison) -> Spec:
     """Return a figure of all datasets as one specification."""
-    parts = [of_dataset(figure, comparison, part) for part in comparison.datasets]
+    datasets = comparison.datasets
+    if figure.of_sizes:
+        datasets = [part for part in datasets if part.sizes] or datasets
+    parts = [of_dataset(figure, comparison, part) for part in datasets]
     layers = [each for part in parts for own in part.get("concat", [part])
               for each in own.get("layer", [own])]  # fmt: skip
     # Vega-Lite takes the rows of two layers of one name for the same.
@@ -72,7 +77,8 @@ def of_dataset(figure: Figure, comparison: Comparison, part: Dataset) -> Spec:
 
     Panels that the page shows one at a time differ in their axis across alone: they share a legend.
     """
-    title = {"text": short(part.name), "fontSize": 15}
+    name = part.sizes.name if figure.of_sizes and part.sizes else part.name
+    title = {"text": short(name), "fontSize": 15}
     panels = figure.panels(comparison, part)
     if not panels:
         return vega.nothing({**title, "subtitle": figure.empty})
@@ -530,6 +536,100 @@ def rank_table(part: Dataset) -> Table:
     ]  # fmt: skip
 
 
+def size_panels(comparison: Comparison, part: Dataset) -> list[Spec]:
+    """Return a panel with a line per variant over the sizes of a dataset, at the first of them."""
+    if part.sizes is None:
+        return []
+    return [panel("", (420, 280), size_layers(comparison, part))]
+
+
+def size_layers(comparison: Comparison, part: Dataset) -> list[Spec]:
+    """Return the layers of all sizes; lines beside each other, so that no interval is hidden."""
+    sizes = part.sizes.datasets if part.sizes else []
+    rows = [size.train_rows for size in sizes if size.train_rows]
+    across = vega.number(
+        "place", "training rows",
+        scale={"type": "log", "domain": [rows[0] / RANK_ROOM, rows[-1] * RANK_ROOM],
+               "nice": False},
+        axis={"grid": False, **vega.ticks(rows, [f"{count:,}" for count in rows])},
+    )  # fmt: skip
+    up = vega.number("value", part.metric)
+    lines = sized_variants(sizes)
+    shown, looked = looks(comparison), {}
+    own: list[Spec] = []
+    baselines: list[Spec] = []
+    for line, points in enumerate(lines.values()):
+        aside = 2 ** (APART * (line - (len(lines) - 1) / 2))
+        variant = points[0].variant
+        name = short(variant.name)
+        marks = [
+            row(point.variant, point.measure, place=point.rows * aside, rows=f"{point.rows:,}")
+            | {"name": name}
+            for point in points
+        ]
+        if variant.kind == "baseline":
+            baselines += marks
+        else:
+            own += marks
+            looked[name] = shown[variant.name]
+    look, hover = (
+        vega.by_look("name", looked),
+        tooltip(name="variant", rows="training rows", shown=part.metric),
+    )
+    return [
+        *(reference_layers(baselines, across, up, hover) if baselines else []),
+        layer("size", "line", own, x=across, y=up, color=look["color"]),
+        *upright(own, across, up, look, 60, hover),
+    ]
+
+
+def reference_layers(rows: list[Spec], x: Spec, y: Spec, hover: list[Spec]) -> list[Spec]:
+    """Return the layers of baselines: a dashed line each, with its intervals.
+
+    Args:
+        rows: with ``low`` and ``high`` beside ``name`` and what x and y name.
+        x: the encoding across.
+        y: the encoding of the metric.
+        hover: the encoding of the tooltip.
+    """
+    names = dict.fromkeys(each["name"] for each in rows)
+    dashes = {name: DASHES[place % len(DASHES)] for place, name in enumerate(names)}
+    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
+    return [
+        layer("spread", {"type": "rule", "opacity": 0.5}, rows, x=x, **ends),
+        layer("baseline", {"type": "line", "color": MUTED}, rows, x=x, y=y,
+              strokeDash=vega.by_dash("name", dashes), tooltip=hover),
+    ]  # fmt: skip
+
+
+class Sized(NamedTuple):
+    """A variant at one size of a dataset: how many rows it was trained on, and its figure."""
+
+    variant: Variant
+    rows: int
+    measure: Measure
+
+
+def sized_variants(datasets: list[Dataset]) -> dict[str, list[Sized]]:
+    """Return each variant that has a figure, at every size of a dataset, by its name."""
+    found: dict[str, list[Sized]] = {}
+    for part in datasets:
+        for variant in part.variants:
+            if variant.measure and part.train_rows is not None:
+                sized = Sized(variant, part.train_rows, variant.measure)
+                found.setdefault(variant.name, []).append(sized)
+    return found
+
+
+def size_table(part: Dataset) -> Table:
+    """Return every variant at every size."""
+    lines = sized_variants(part.sizes.datasets) if part.sizes else {}
+    return ["Variant", "Training rows", part.metric], [
+        [variant.name, f"{rows:,}", measure.shown]
+        for own in lines.values() for variant, rows, measure in own
+    ]  # fmt: skip
+
+
 def by_model(part: Dataset, has: Callable[[Variant], Any]) -> Iterator[tuple[str, list[Variant]]]:
     """Yield title and variants of the panels of a dataset: of one model each, and not too many."""
     found = [variant for variant in part.variants if has(variant)]
@@ -695,6 +795,15 @@ FIGURES = {
         "fine-tuning of the same model as lines.",
         "No adapter of this dataset has a single rank.",
         rank_panels, rank_table, across=2,
+    ),
+    "training_rows": Figure(
+        "How many labels",
+        "Figures with their intervals by number of training rows; dashed lines are baselines. The "
+        "rows of a smaller size are among those of a larger one, and all are measured on the same "
+        "test rows.",
+        "The figure stands at the smallest of several sizes of a dataset (a list of train_rows); "
+        "this is none.",
+        size_panels, size_table, of_sizes=True,
     ),
     "learning": Figure(
         "Learning curves",

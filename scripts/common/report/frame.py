@@ -95,15 +95,34 @@ class Variant:
     confusion: list[list[int]]
 
 
+class Sizes(NamedTuple):
+    """Datasets that differ in their training rows alone, those with the fewest first."""
+
+    name: str  # that they have in common
+    datasets: "list[Dataset]"
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset: its metric in words, its classes, and its variants in order."""
+    """One dataset.
+
+    Attributes:
+        name: its own.
+        metric: in words.
+        lower_is_better: whether a low figure is a good one.
+        classes: their names.
+        variants: in order.
+        train_rows: that its cells were trained on; None where that is not on record.
+        sizes: of the first of several sizes, all of these; None of every other dataset.
+    """
 
     name: str
     metric: str
     lower_is_better: bool
     classes: list[str]
     variants: list[Variant]
+    train_rows: int | None = None
+    sizes: Sizes | None = None
 
 
 @dataclass(frozen=True)
@@ -125,12 +144,28 @@ def read(verdicts: Path, results: Path) -> Comparison:
         InputError: a file is missing, damaged, or of another version.
     """
     with written_by("verdicts", verdicts):
-        found = files.read_json(verdicts, ("metric", "level", "datasets"))
+        found = files.read_json(verdicts, ("metric", "level", "sizes", "datasets"))
         datasets = [
             read_dataset(name, part, found["metric"], results)
             for name, part in found["datasets"].items()
         ]
-        return Comparison(number(found["level"]), datasets)
+        return Comparison(number(found["level"]), with_sizes(datasets, found["sizes"]))
+
+
+def with_sizes(datasets: list[Dataset], sizes: dict[str, list[str]]) -> list[Dataset]:
+    """Return the datasets, the first of several sizes with all of them.
+
+    Args:
+        datasets: all.
+        sizes: names of those that differ in their training rows alone, by the name in common.
+    """
+    first = {}
+    for name, names in sizes.items():
+        own = [part for part in datasets if part.name in names and part.train_rows is not None]
+        if len(own) > 1:
+            own.sort(key=lambda part: part.train_rows or 0)
+            first[own[0].name] = Sizes(str(name), own)
+    return [replace(part, sizes=first.get(part.name)) for part in datasets]
 
 
 @contextmanager
@@ -162,12 +197,13 @@ def read_dataset(name: str, part: Found, wanted: str, results: Path) -> Dataset:
     words = metric if metric == wanted else f"{metric} in place of {wanted}"
     lower = metric in LOWER_IS_BETTER
     words += " (lower is better)" if lower else ""
-    return Dataset(name, words, lower, [str(each) for each in part["classes"]], variants)
+    rows = None if part["train_rows"] is None else int(number(part["train_rows"]))
+    return Dataset(name, words, lower, [str(each) for each in part["classes"]], variants, rows)
 
 
 def read_records(dataset: str, found: Found, results: Path) -> Iterator[Found]:
     """Yield the metrics.json of each seed of a variant, or of a baseline."""
-    for seed in [None] if found["kind"] == "baseline" else found["seeds"]:
+    for seed in [*found["seeds"]] or [None]:  # most baselines have none
         cell = cells.Cell(dataset, found["model"] or "", found["variant"], seed)
         yield cells.read_metrics(results / cell.path / cells.METRICS)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.baselines import BASELINES
-from common.cells import full_name
+from common.cells import Cell, full_name
 from common.markdown import shown
 from common.source import pinned
 
@@ -74,7 +74,19 @@ def data(dataset: str, found: Record, records: list[Record]) -> str:
         f"{counted(found['rows_marked'])} marked; {POLICIES[settings['leakage']]} ({similar}), "
         f"rows of equal texts with contradicting labels: {settings['conflicting_labels']}. Splits "
         f"that the source lacks were drawn by {settings['split_by']} sampling with seed "
-        f"{settings['split_seed']}{by_group}: {sizes}."
+        f"{settings['split_seed']}{by_group}: {sizes}.{redrawn(dataset, found, records)}"
+    )
+
+
+def redrawn(dataset: str, found: Record, records: list[Record]) -> str:
+    """Return a sentence on training rows that each seed draws; "" where they are drawn once."""
+    own = (each for each in records if each["cell"]["dataset"] == dataset)
+    rows = {each["meta_info"]["dataset_info"].get("train_rows") for each in own} - {None}
+    if not rows or max(rows) == (pool := found["splits"]["train"]["rows"]):
+        return ""
+    return (
+        f" Of these {pool:,} training rows, each seed drew {max(rows):,}, stratified by class; "
+        "variants and baselines of one seed share the draw."
     )
 
 
@@ -151,7 +163,8 @@ def plain(value: Any) -> str:
 def seeds(records: list[Record]) -> str:
     """Return which seeds, and what the baselines are."""
     numbers = sorted({r["cell"]["seed"] for r in records if r["cell"]["seed"] is not None})
-    named = list(dict.fromkeys(r["cell"]["variant"] for r in records if r["cell"]["seed"] is None))
+    cells = [Cell(**record["cell"]) for record in records]
+    named = list(dict.fromkeys(cell.variant for cell in cells if cell.is_baseline))
     said = f"Seeds: {', '.join(map(str, numbers))}."
     about = "; ".join(BASELINES[name].about for name in named)
     return shown(f"{said} Baselines: {about}." if named else said)

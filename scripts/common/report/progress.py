@@ -57,7 +57,13 @@ class Standing:
     reason: str = ""
 
 
-def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] = ()) -> Standing:
+def standing(
+    cell: Cell,
+    results: Path,
+    resources: Path,
+    metrics: Iterable[str] = (),
+    origin: str | None = None,
+) -> Standing:
     """Return how far a cell or baseline is.
 
     Figures that tell of an earlier training than the one on the disk do not count, nor do those in
@@ -68,8 +74,10 @@ def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] 
         results: the directory of all results.
         resources: that of what was fetched.
         metrics: that it must have.
+        origin: the dataset that was fetched, where the cell's is one size of it.
     """
-    waiting = [stage for stage in stages(cell, results, resources) if not stage.output.exists()]
+    before = stages(cell, results, resources, origin or cell.dataset)
+    waiting = [stage for stage in before if not stage.output.exists()]
     if waiting:
         return Standing(cell, None, *why(waiting))
     directory = results / cell.path
@@ -77,7 +85,7 @@ def standing(cell: Cell, results: Path, resources: Path, metrics: Iterable[str] 
         record = cells.read_metrics(directory / METRICS, (*SHOWN, *metrics))
         if (directory / PREDICTIONS).exists():
             cells.check_predictions(directory, record)
-        trained_anew = is_trained(cell) and (
+        trained_anew = cell.is_trained and (
             train_time(directory / RECORD) != train_time(directory / METRICS)
         )
     except InputError as error:
@@ -102,7 +110,7 @@ def train_time(path: Path) -> float:
         ) from error
 
 
-def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
+def stages(cell: Cell, results: Path, resources: Path, origin: str) -> list[Stage]:
     """Return the stages of a cell, one after the other.
 
     Before its first result, also those it waits for.
@@ -110,8 +118,8 @@ def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
     A dataset that is read from a local path is never fetched: there is no log of it either.
     """
     dataset, directory = results / cell.dataset, results / cell.path
-    trained = is_trained(cell)
-    if cell.seed is None:
+    trained = cell.is_trained
+    if cell.is_baseline:
         last = "eval_embedding" if cell.model else "eval_baseline"
     else:
         last = "eval_lora" if trained else "eval_base"
@@ -123,7 +131,7 @@ def stages(cell: Cell, results: Path, resources: Path) -> list[Stage]:
     shared = []
     if not (dataset / "data").exists():
         shared = [
-            fetching("dataset", resources, cell.dataset),
+            fetching("dataset", resources, origin),
             Stage("prepare_data", dataset / "data", dataset / "prepare_data.log"),
         ]
     if cell.model:
@@ -139,11 +147,6 @@ def fetching(what: str, resources: Path, name: str) -> Stage:
     """Return the stage that fetches a dataset or a model."""
     directory = resources / f"{what}s"
     return Stage(f"fetch_{what}", directory / name, directory / f"{name}.log")
-
-
-def is_trained(cell: Cell) -> bool:
-    """Return whether a training comes before the evaluation."""
-    return cell.seed is not None and cell.variant != "base"
 
 
 def why(waiting: list[Stage]) -> tuple[str, str]:

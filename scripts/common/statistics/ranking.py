@@ -426,8 +426,9 @@ def as_variant(name: str, group: list[Cell]) -> Variant:
     """
     probabilities = np.stack([cell.probabilities for cell in group])
     fixed = group[0].identity["seed"] is None
-    # A head that came with the model: seeds have nothing to draw.
-    fixed |= kind(group) == "base" and own_head(group)
+    # A head that came with the model: seeds have nothing to draw. An untrained one that was drawn
+    # once stands for itself, since no seed of it would be chosen.
+    fixed |= kind(group) == "base" and (own_head(group) or len(group) == 1)
     if fixed and (probabilities == probabilities[:1]).all():
         return Variant(name, probabilities[:1], trained=False)
     return Variant(name, probabilities, seeds=tuple(cell.identity["seed"] for cell in group))

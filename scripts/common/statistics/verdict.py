@@ -462,6 +462,54 @@ def plan(found: Found) -> Iterator[str]:
         yield f"{asked}: {needed['why']}."
 
 
+def crossings(sizes: list[Found]) -> Iterator[str]:
+    """Yield from how many training rows on the best trained variant beats each free baseline.
+
+    Args:
+        sizes: one dataset with several numbers of training rows, each as in verdicts.json.
+    """
+    by_rows = {found["train_rows"]: found for found in sizes if found["train_rows"]}
+    train = best_trained(candidates(by_rows[max(by_rows)])) if len(by_rows) > 1 else None
+    if train is None:
+        return
+    numbers = listed([f"{rows:,}" for rows in sorted(by_rows)])
+    for other in (v["name"] for v in by_rows[max(by_rows)]["variants"] if is_useful_baseline(v)):
+        outcomes = {
+            rows: outcome(pair(found, train["name"], other)) for rows, found in by_rows.items()
+        }
+        start = better_from(outcomes)
+        if start is None:
+            yield (
+                f"Of {numbers} training rows, {train['name']} is not shown to be better than "
+                f"{other} with the most."
+            )
+        else:
+            yield (
+                f"Of {numbers} training rows, {train['name']} is better than {other} from about "
+                f"{start:,} on."
+            )
+
+
+def better_from(outcomes: dict[int, str]) -> int | None:
+    """Return the fewest training rows from which on a variant is better than another.
+
+    It is better with so many and with all larger numbers that were compared; of those between them
+    nothing is known.
+
+    Args:
+        outcomes: of the comparison of two variants, by number of training rows, in any order.
+
+    Returns:
+        One of these numbers; None where it is not better with the most.
+    """
+    found = None
+    for rows in sorted(outcomes, reverse=True):
+        if outcomes[rows] != BETTER:
+            break
+        found = rows
+    return found
+
+
 def round_up(number: int) -> int:
     """Return a number with two digits that count, rounded up: an estimate has no more."""
     unit = 10 ** max(0, len(str(number)) - 2)
