@@ -526,6 +526,25 @@ def test_a_model_is_trained_with_the_variants_that_it_names(chosen, trained):
     ]
 
 
+def test_a_dataset_may_leave_out_variants_and_base_may_have_few_seeds():
+    made = changed("datasets/sms/variants", ["lora-r8", "full"])
+    made["variants"]["full"] = {"kind": "full"}
+    made["datasets"]["news"] = {"source": {"path": "."}}
+    made["models"]["bert"]["variants"] = ["lora"]
+    made |= {"seeds": [3, 5], "base_seeds": 1, "baselines": ["tfidf", "embedding"]}
+    expanded = expand.expand(config.complete(made, []))
+    assert expanded["cells"] == [
+        *("sms/bert/base/3", "sms/bert/lora-r8/3,5"),
+        *("news/bert/base/3", "news/bert/lora-r4,lora-r8/3,5"),
+    ]
+    assert len(expanded["metrics"]) == 2 + 2 + 3 + 5
+    named = [str(cell.path) for cell in cells.named(expanded["cells"], made["baselines"])]
+    assert sorted(f"results/{path}/metrics.json" for path in named) == sorted(expanded["metrics"])
+    assert "variants" not in expanded["datasets"]["sms"]
+    made["datasets"]["sms"]["variants"] = ["lora-r16"]
+    assert "datasets.sms.variants: no variant 'lora-r16'" in message(made)
+
+
 def test_a_prediction_by_a_cell_reads_that_cell():
     cell = {"input": ".", "dataset": "sms", "cell": "bert/lora-r8/seed1", "best": "loss"}
     expanded = expand.expand(config.complete(changed("predictions/new", cell), []))
@@ -658,6 +677,7 @@ def test_the_defaults_of_prepare_data_are_those_of_the_schema():
     dataset = config.load_schema()["properties"]["datasets"]["additionalProperties"]["properties"]
     expected = {key: schema["default"] for key, schema in dataset.items() if "default" in schema}
     del expected["draw_train_rows"]  # which says whether it gets `train_rows`
+    del expected["variants"]  # which the cells are made of
     assert {key: parsed[key] for key in expected} == expected
 
 

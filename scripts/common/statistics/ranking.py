@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from common.baselines import BASELINES, TRIVIAL
+from common import cells
+from common.baselines import TRIVIAL
 from common.cells import full_name
 from common.metrics import LOWER_IS_BETTER, METRICS
 from common.statistics import calibration, intervals, planning, significance, verdict
@@ -410,10 +411,10 @@ def beats_all_free(found: Found, alpha: float) -> dict[str, Found]:
             for name, p in zip(trained, corrected, strict=True)}  # fmt: skip
 
 
-def grouped(cells: list[Cell]) -> dict[str, list[Cell]]:
+def grouped(every: list[Cell]) -> dict[str, list[Cell]]:
     """Return the cells of each variant, by its full name."""
     groups: dict[str, list[Cell]] = {}
-    for cell in cells:
+    for cell in every:
         name = full_name(cell.identity["model"], cell.identity["variant"])
         groups.setdefault(name, []).append(cell)
     return groups
@@ -436,7 +437,7 @@ def as_variant(name: str, group: list[Cell]) -> Variant:
 
 def kind(group: list[Cell]) -> str:
     """Return baseline, base, adapter, head or full."""
-    if group[0].identity["variant"] in BASELINES:
+    if cells.Cell(**group[0].identity).is_baseline:
         return "baseline"
     return group[0].record["run_info"].get("kind", "base")
 

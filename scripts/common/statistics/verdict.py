@@ -42,7 +42,7 @@ def is_trivial(variant: Found) -> bool:
 
     It is a trivial baseline, an untrained head, or a control with permuted labels.
     """
-    return variant["variant"] in TRIVIAL or variant["untrained_head"] or variant["control"]
+    return variant["name"] in TRIVIAL or variant["untrained_head"] or variant["control"]
 
 
 def is_useful_baseline(variant: Found) -> bool:
@@ -410,7 +410,7 @@ def seeds(numbers: list[int]) -> str:
 
 def controls(found: Found) -> Iterator[str]:
     """Yield whether variants trained on permuted labels are as bad as they should be."""
-    dull = next((v for v in found["variants"] if v["variant"] in TRIVIAL), None)
+    dull = next((v for v in found["variants"] if v["name"] in TRIVIAL), None)
     for variant in found["variants"]:
         if not variant["control"] or dull is None:
             continue
