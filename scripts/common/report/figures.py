@@ -554,33 +554,32 @@ def size_layers(comparison: Comparison, part: Dataset) -> list[Spec]:
         axis={"grid": False, **vega.ticks(rows, [f"{count:,}" for count in rows])},
     )  # fmt: skip
     up = vega.number("value", part.metric)
-    lines = sized_variants(sizes)
-    shown, looked = looks(comparison), {}
-    own: list[Spec] = []
-    baselines: list[Spec] = []
-    for line, points in enumerate(lines.values()):
-        aside = 2 ** (APART * (line - (len(lines) - 1) / 2))
-        variant = points[0].variant
-        name = short(variant.name)
-        marks = [
-            row(point.variant, point.measure, place=point.rows * aside, rows=f"{point.rows:,}")
-            | {"name": name}
-            for point in points
-        ]
-        if variant.kind == "baseline":
-            baselines += marks
-        else:
-            own += marks
-            looked[name] = shown[variant.name]
-    look, hover = (
-        vega.by_look("name", looked),
-        tooltip(name="variant", rows="training rows", shown=part.metric),
-    )
+    marks = size_marks(sizes)
+    kinds = {variant.name: variant.kind for variant, _ in marks}
+    shown = {name: look for name, look in looks(comparison).items()
+             if kinds.get(name, "baseline") != "baseline"}  # fmt: skip
+    own = [each for variant, rows in marks if variant.name in shown for each in rows]
+    baselines = [each for variant, rows in marks if variant.name not in shown for each in rows]
+    look = vega.by_look("name", {short(name): each for name, each in shown.items()})
+    hover = tooltip(name="variant", rows="training rows", shown=part.metric)
     return [
         *(reference_layers(baselines, across, up, hover) if baselines else []),
         layer("size", "line", own, x=across, y=up, color=look["color"]),
         *upright(own, across, up, look, 60, hover),
     ]
+
+
+def size_marks(sizes: list[Dataset]) -> list[tuple[Variant, list[Spec]]]:
+    """Return the rows of marks of each variant, one for every size, side by side."""
+    lines = sized_variants(sizes).values()
+    return [
+        (points[0].variant, [
+            row(variant, measure, rows=f"{count:,}", place=count * 2 ** (APART * shift))
+            | {"name": short(variant.name)}
+            for variant, count, measure in points
+        ])
+        for shift, points in enumerate(lines, -(len(lines) // 2))
+    ]  # fmt: skip
 
 
 def reference_layers(rows: list[Spec], x: Spec, y: Spec, hover: list[Spec]) -> list[Spec]:

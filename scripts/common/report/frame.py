@@ -203,8 +203,8 @@ def read_dataset(name: str, part: Found, wanted: str, results: Path) -> Dataset:
 
 def read_records(dataset: str, found: Found, results: Path) -> Iterator[Found]:
     """Yield the metrics.json of each seed of a variant, or of a baseline."""
-    unseeded = [None] if found["kind"] == "baseline" else []
-    for seed in [*found["seeds"]] or unseeded:
+    unseeded = found["kind"] == "baseline" and not found["seeds"]
+    for seed in [None] if unseeded else found["seeds"]:
         cell = cells.Cell(dataset, found["model"] or "", found["variant"], seed)
         yield cells.read_metrics(results / cell.path / cells.METRICS)
 
