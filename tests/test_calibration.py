@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from common.statistics.calibration import brier_score, expected_calibration_error, reliability
+from common.statistics.calibration import (
+    brier_score,
+    calibrated_error,
+    expected_calibration_error,
+    reliability,
+)
 
 # Confidence 0.9, 0.9, 0.6, 0.6, 0.6; of the sure ones half are right, of the others two thirds.
 PROBABILITIES = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.4, 0.6], [0.6, 0.4]])
@@ -79,3 +84,22 @@ def test_there_are_fifteen_bins_unless_told_otherwise():
     by_default = expected_calibration_error(labels, answers)
     assert by_default == expected_calibration_error(labels, answers, bins=15)
     assert by_default != expected_calibration_error(labels, answers, bins=16)
+
+
+@pytest.mark.parametrize("rows", [300, 3000])
+def test_a_calibrated_model_has_the_error_that_is_expected_of_it(rows):
+    """Labels drawn with the chance of the confidence: the mean of their errors, by definition."""
+    generator = np.random.default_rng(3)
+    confidence = generator.uniform(0.5, 1, rows)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    errors = [
+        expected_calibration_error((generator.random(rows) > confidence).astype(int), probabilities)
+        for _ in range(200)
+    ]
+    floor = calibrated_error(probabilities)
+    assert floor == pytest.approx(np.mean(errors), rel=0.06)
+    assert calibrated_error(probabilities) == floor  # seeded
+
+
+def test_certainty_has_no_error():
+    assert calibrated_error(np.eye(2)[[0, 1, 1]]) == 0

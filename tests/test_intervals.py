@@ -1,5 +1,7 @@
 """Intervals against published ones, and how often they hold the truth."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,6 +14,7 @@ from common.statistics.intervals import (
     percentile_interval,
     rounded,
     wilson,
+    within,
 )
 from common.statistics.resampling import Variant, scores
 
@@ -137,3 +140,30 @@ def test_a_value_has_the_digits_of_its_interval():
     assert rounded(0.87342, Interval(0.8312, 0.9111)) == "0.87 (0.83 to 0.91)"
     assert rounded(0.87342, Interval(0.8581, 0.8899)) == "0.873 (0.858 to 0.890)"
     assert rounded(-0.0004, Interval(-0.03, 0.03)) == "0.000 (-0.030 to 0.030)"
+
+
+def test_an_interval_stays_within_the_range_of_the_metric():
+    """On the logit scale, by hand: 0.03 / (0.97 x 0.03) about log(0.97 / 0.03)."""
+    found = within(0.97, 0.03, 0.0, 1.0)
+    center, half = math.log(0.97 / 0.03), 0.03 / (0.97 * 0.03)
+    assert found.low == pytest.approx(1 / (1 + math.exp(half - center)))
+    assert found.high == pytest.approx(1 / (1 + math.exp(-half - center)))
+    assert 0 < found.low < 0.97 < found.high < 1
+    narrow = within(0.5, 0.001, 0.0, 1.0)
+    assert (narrow.low, narrow.high) == pytest.approx((0.499, 0.501))
+
+
+def test_an_interval_of_a_metric_of_another_range():
+    whole, half = within(0.5, 0.1, -1.0, 1.0), within(0.75, 0.05, 0.0, 1.0)
+    assert (whole.low, whole.high) == pytest.approx((2 * half.low - 1, 2 * half.high - 1))
+    loss = within(0.4, 0.1, 0.0, math.inf)
+    assert (loss.low, loss.high) == pytest.approx((0.4 * math.exp(-0.25), 0.4 * math.exp(0.25)))
+
+
+@pytest.mark.parametrize(("value", "most"), [(0.0, 1.0), (1.0, 1.0), (0.0, math.inf)])
+def test_at_an_end_of_the_range_a_value_stands_alone(value, most):
+    assert within(value, 0.1, 0.0, most) == Interval(value, value)
+
+
+def test_an_interval_without_width_is_not_shown():
+    assert rounded(0.46875, Interval(0.46875, 0.46875)) == "0.469"
