@@ -85,10 +85,11 @@ def test_the_interval_of_a_mean_by_hand():
 def test_degrees_of_freedom_by_hand():
     """Two equal parts of 4 are 8, as Welch has it; half of a variance known for sure: 4 times.
 
-    With fewer than five seeds the share counts with a power of a quarter of them.
+    With fewer than eight seeds the share counts with a power of a quarter of them.
     """
     assert freedom(2.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(8)
-    assert freedom(4.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(32)
+    assert freedom(4.0, [(1.0, 8), (1.0, 8)]) == pytest.approx(16 * 4)
+    assert freedom(4.0, [(1.0, 4), (1.0, 4)]) == pytest.approx(8 * 2**1.25)
     assert freedom(4.0, [(1.0, 3)]) == pytest.approx(3 * 4)
     assert freedom(4.0, [(1.0, 2)]) == pytest.approx(2 * 4**0.75)
     assert freedom(4.0, [(1.0, 1)]) == pytest.approx(2)

@@ -26,7 +26,7 @@ bootstrap of the test rows ({resamples:,} resamples, stratified by class; Rubin 
 accuracy Wilson's (1927). Differences in {metrics} were tested on the same test rows with \
 Student's t of the difference of means, paired by seed, whose variance is that over {resamples:,} \
 paired, stratified bootstrap resamples of the rows and that over seeds; its degrees of freedom are \
-Satterthwaite's (1946), and with fewer than five seeds smaller ones. No p-value is smaller than \
+Satterthwaite's (1946), and with fewer than eight seeds smaller ones. No p-value is smaller than \
 that of a sign test of the rows on which two variants disagree. {single}P-values were corrected \
 by Holm's (1979) method within each question ({counts}) at {alpha:g} %; "better than every \
 baseline" is an intersection-union test (Berger 1982). Equivalence is within {margin:g}, by \

@@ -20,8 +20,6 @@ from common.metrics import METRICS
 from common.statistics.intervals import Interval, within
 from common.statistics.resampling import Measured
 
-ENOUGH_SEEDS = 5  # from here on Satterthwaite's degrees of freedom keep the level
-
 
 @dataclass(frozen=True)
 class SeedSpread:
@@ -199,12 +197,11 @@ def freedom(variance, parts: Sequence[tuple]) -> np.ndarray:
     """Return degrees of freedom of a variance of which some parts have few.
 
     Of these parts together they are Satterthwaite's (1946, Biometrics Bulletin 2, 110-114), who
-    divides by the square of their share in the whole. From five seeds on that keeps the level. The
-    share, too, is a guess from few seeds: where it comes out too low, his formula finds freedom
-    that is not there, and a test at 5 % beside a baseline rejects in up to 12 of 100 with two seeds
-    and 8 with three. So with k seeds, fewer than five, the share is raised to k / 4 in place of 2.
-    That is a convention, the largest such powers of which the simulations of docs/statistics.md
-    find the level kept.
+    divides by the square of their share in the whole. The share, too, is a guess from few seeds:
+    where it comes out too low, his formula finds freedom that is not there, and a test at 5 %
+    beside a baseline rejects in up to 12 of 100 with two seeds, 8 with three and 7 with five. So
+    with k seeds, fewer than eight, the share is raised to k / 4 in place of 2. That is a
+    convention, with which the simulations of docs/statistics.md find the level kept.
 
     Args:
         variance: the whole, of any shape.
@@ -221,7 +218,7 @@ def freedom(variance, parts: Sequence[tuple]) -> np.ndarray:
     fewest = np.asarray(parts[0][1]) + 1
     for _, df in parts:
         fewest = np.minimum(fewest, np.asarray(df) + 1)
-    power = np.where(fewest < ENOUGH_SEEDS, fewest / 4, 2.0)
+    power = np.minimum(fewest / 4, 2.0)
     # A part may exceed the whole, where s^2 is below what the rows make of it.
     return own / np.minimum(1.0, seen / variance) ** power
 
