@@ -56,6 +56,12 @@ def test_the_power_is_that_of_a_simulation():
     )
 
 
+def test_a_difference_of_many_errors_is_always_found():
+    errors = np.linspace(30, 400, 741)
+    for df in (5, 8, 30, 100, 1e6):
+        assert power(errors, 1.0, np.full(len(errors), df), 0.0125) == pytest.approx(1, abs=1e-6)
+
+
 def test_two_that_never_disagree_tell_nothing():
     assert detectable_difference(comparison(0.0, 0.0)) is None
     assert needed(comparison(0.0, 0.0), 0.02).rows is None

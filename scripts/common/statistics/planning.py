@@ -47,8 +47,9 @@ def power(difference, error, df, alpha: float):
     shift = np.asarray(difference / error, dtype=float)
     limit = stats.t.ppf(1 - alpha / 2, df)
     finite = np.where(np.isinf(df), 1.0, df)
-    # Of scipy.special, since stats.nct takes a thousand times as long.
-    below = special.nctdtr(finite, shift, limit)
+    # Of scipy.special, since stats.nct takes several times as long. Where next to nothing is below,
+    # at 36 standard errors and more, it may underflow to no number.
+    below = np.nan_to_num(special.nctdtr(finite, shift, limit), nan=0.0)
     return np.where(np.isinf(df), stats.norm.sf(limit - shift), 1 - below)
 
 
