@@ -162,6 +162,20 @@ def test_a_paired_bootstrap_of_equals_finds_nothing():
     assert (interval.low, interval.high, p) == (0, 0, 1)
 
 
+def test_two_that_lack_different_seeds_are_compared_on_those_that_both_have():
+    generator, draws = np.random.default_rng(0), np.zeros((4, 20))
+    values = generator.uniform(size=(2, 5))
+    a = Measured("a", "f1", 100, values[0, :4], draws, True, (0, 1, 2, 3))
+    b = Measured("b", "f1", 100, values[1, 1:], draws, True, (1, 2, 3, 4))
+    found = compare(a, b).contrast
+    apart = values[0, 1:4] - values[1, 1:4]
+    assert found.value == pytest.approx(apart.mean())
+    assert found.seeds_variance == pytest.approx(apart.var(ddof=1) / 3)
+    assert [block.seeds for block in found.blocks] == [3]
+    one = compare(a.of_seeds([0]), b).contrast  # none in common: as they are
+    assert one.value == pytest.approx(values[0, 0] - values[1, 1:].mean())
+
+
 def test_the_least_loss_is_first():
     draws = np.zeros((1, 2))
     measured = {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 log = logging.getLogger("eval_baseline")
 
 INVERSE_REGULARISATION = (0.1, 1.0, 10.0, 100.0, 1000.0)
-EMBEDDING_REGULARISATION = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
+EMBEDDING_REGULARISATION = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
 WORD = r"\w+"  # one letter is a word, too: a text of such words has features
 
 

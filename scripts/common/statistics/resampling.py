@@ -6,7 +6,7 @@ all resamples are one matrix product; scikit-learn, called once per resample, wo
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,12 @@ class Measured:
     def mean(self) -> float:
         """Return the mean over seeds."""
         return float(self.values.mean())
+
+    def of_seeds(self, seeds: Sequence[int]) -> "Measured":
+        """Return the same of some of its seeds."""
+        places = [self.seeds.index(seed) for seed in seeds]
+        return replace(self, values=self.values[places], replicates=self.replicates[places],
+                       seeds=tuple(seeds))  # fmt: skip
 
 
 def bounds(metric: str) -> tuple[float, float]:

@@ -84,7 +84,9 @@ def compare(a: Measured, b: Measured, *, least_p: float = 0.0, margin: float = 0
     """Return the tests between two variants that account for rows and seeds.
 
     Student's t of the difference of means, see ``variance.contrast``; how often it is wrong:
-    docs/statistics.md. Of two trained models, without regard to seeds, ``mcnemar`` is exact.
+    docs/statistics.md. Of two trained models, without regard to seeds, ``mcnemar`` is exact. Where
+    the two lack different seeds, as after failed trainings, they are compared on those that both
+    have, so that they are paired.
 
     Args:
         a: measured together with b: ``resampling.measure``.
@@ -97,6 +99,9 @@ def compare(a: Measured, b: Measured, *, least_p: float = 0.0, margin: float = 0
     """
     if (a.metric, a.rows, a.replicates.shape[1]) != (b.metric, b.rows, b.replicates.shape[1]):
         raise ValueError(f"{a.name} and {b.name} were not measured together")
+    common = [seed for seed in a.seeds if seed in b.seeds]
+    if len(common) > 1:
+        a, b = a.of_seeds(common), b.of_seeds(common)
     found = contrast([(a, 1.0), (b, -1.0)])
     error = found.standard_error
     if abs(found.value) < 1e-12:
