@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from common import cli, files
-from common.cells import add_sizes_option, named
+from common.cells import add_sizes_option, is_baseline, named
 from common.cli import InputError
 from common.markdown import shown, table
 from common.report.progress import Standing, standing
@@ -141,7 +141,7 @@ def collapse(there: list[Standing]) -> str:
     """Return a mark for a variant of which seeds answer one class for nearly every row."""
     collapsed = [each for each in there if figure(each, "collapsed")]
     # The majority class answers one class by definition.
-    if not collapsed or collapsed[0].cell.is_baseline:
+    if not collapsed or is_baseline(collapsed[0].cell):
         return ""
     return f" (collapsed in {len(collapsed)} of {len(there)} seeds)"
 

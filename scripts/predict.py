@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from common import checksums, cli, files, gpus, startup
-from common.cells import Cell
+from common.cells import Cell, is_trained
 from common.cli import InputError
 from common.data import reading
 from common.data.encoding import TYPES, UNUSUAL_UNKNOWN_SHARE
@@ -194,7 +194,7 @@ def best_cell(comparison: Path, dataset: str, metric: str) -> tuple[str, str, st
 
 def is_candidate(row: dict[str, str], dataset: str, metric: str) -> bool:
     """Return whether a row of the comparison is the validation of a trained cell."""
-    trained = Cell(row["dataset"], row["model"], row["variant"], None).is_trained
+    trained = is_trained(Cell(row["dataset"], row["model"], row["variant"], None))
     of_seed = row["seed"] != "" and row["split"] == "validation"  # published rows have neither
     return trained and of_seed and row["dataset"] == dataset and bool(row[metric])
 

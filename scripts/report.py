@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import checksums, cli, files
-from common.cells import Cell, directory, identities, read_metrics
+from common.cells import Cell, directory, identities, is_baseline, read_metrics
 from common.cli import InputError
 from common.metrics import METRICS
 from common.report.references import Reference, references
@@ -136,7 +136,7 @@ def flatten(row: dict[str, Any], split: str, record: dict[str, Any]) -> dict[str
     return {
         **row,
         "split": split,
-        "kind": "baseline" if Cell(**row).is_baseline else run.get("kind", "base"),
+        "kind": "baseline" if is_baseline(Cell(**row)) else run.get("kind", "base"),
         "peft_type": peft.get("peft_type"),
         "rank": peft.get("r"),
         "lora_alpha": peft.get("lora_alpha"),

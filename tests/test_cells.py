@@ -39,7 +39,7 @@ def test_a_cell_has_a_directory_of_its_own(cell, path):
     ],
 )
 def test_what_a_cell_is_does_not_depend_on_its_seed(cell, is_baseline, is_trained):
-    assert (cell.is_baseline, cell.is_trained) == (is_baseline, is_trained)
+    assert (cells.is_baseline(cell), cells.is_trained(cell)) == (is_baseline, is_trained)
 
 
 def test_baselines_that_have_seeds_are_named_as_cells_are():

@@ -459,3 +459,19 @@ def test_whatever_a_stage_calls_is_in_its_digest(work, snakemake, warm, tmp_path
             if path not in counted or (name in alone and name not in counted[path]):
                 missed.add((script, path, name))
     assert missed == set()
+
+
+@pytest.mark.parametrize(
+    ("stage", "path"),
+    [
+        ("train_lora", "common/baselines.py"),
+        ("train_lora", "common/metrics.py"),
+        ("train_lora", "common/statistics/verdict.py"),
+        ("tokenize_data", "common/baselines.py"),
+        ("eval_lora", "common/baselines.py"),
+    ],
+)
+def test_what_is_edited_often_is_far_from_what_is_dear(stage, path):
+    """An edit of a baseline, a metric or a verdict trains nothing."""
+    reached = syntax.Reach(SCRIPTS / f"{stage}.py", SCRIPTS)
+    assert path not in {place for place, *_ in reached.found()}

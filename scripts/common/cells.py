@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common import checksums, cli, files
-from common.baselines import OF_MODELS
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -60,15 +59,21 @@ class Cell(NamedTuple):
         directory = Path(self.dataset, self.model or OF_DATASET, self.variant)
         return directory if self.seed is None else directory / f"seed{self.seed}"
 
-    @property
-    def is_baseline(self) -> bool:
-        """Return whether it is a baseline: of no model, or of a name kept for those of models."""
-        return not self.model or self.variant in OF_MODELS
 
-    @property
-    def is_trained(self) -> bool:
-        """Return whether a training comes before the evaluation."""
-        return not self.is_baseline and self.variant != "base"
+# No methods of a cell, and no import above: trainings use cells, and would run anew with every edit
+# of a baseline.
+
+
+def is_baseline(cell: Cell) -> bool:
+    """Return whether it is a baseline: of no model, or of a name kept for those of models."""
+    from common.baselines import OF_MODELS
+
+    return not cell.model or cell.variant in OF_MODELS
+
+
+def is_trained(cell: Cell) -> bool:
+    """Return whether a training comes before the evaluation."""
+    return not is_baseline(cell) and cell.variant != "base"
 
 
 def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
@@ -83,6 +88,8 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
     Raises:
         InputError: a word is not written so.
     """
+    from common.baselines import OF_MODELS
+
     for word in words:
         if not WORD.fullmatch(word):
             raise InputError(f"--cells {word!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
@@ -93,7 +100,7 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
                      for variant in variants.split(",") for seed in seeds.split(",")])
             for name, model, variants, seeds in grid if name == dataset
         ]  # fmt: skip
-        seeded = any(cell.is_baseline for _, found in own for cell in found)
+        seeded = any(is_baseline(cell) for _, found in own for cell in found)
         unseeded = [] if seeded else baselines
         for baseline in (name for name in unseeded if name not in OF_MODELS):
             yield Cell(dataset, "", baseline, None)

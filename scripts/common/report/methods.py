@@ -3,7 +3,7 @@
 from typing import Any
 
 from common.baselines import BASELINES
-from common.cells import Cell, full_name
+from common.cells import Cell, full_name, is_baseline
 from common.markdown import shown
 from common.source import pinned
 
@@ -164,7 +164,7 @@ def seeds(records: list[Record]) -> str:
     """Return which seeds, and what the baselines are."""
     numbers = sorted({r["cell"]["seed"] for r in records if r["cell"]["seed"] is not None})
     cells = [Cell(**record["cell"]) for record in records]
-    named = list(dict.fromkeys(cell.variant for cell in cells if cell.is_baseline))
+    named = list(dict.fromkeys(cell.variant for cell in cells if is_baseline(cell)))
     said = f"Seeds: {', '.join(map(str, numbers))}."
     about = "; ".join(BASELINES[name].about for name in named)
     return shown(f"{said} Baselines: {about}." if named else said)

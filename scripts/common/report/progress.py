@@ -85,7 +85,7 @@ def standing(
         record = cells.read_metrics(directory / METRICS, (*SHOWN, *metrics))
         if (directory / PREDICTIONS).exists():
             cells.check_predictions(directory, record)
-        trained_anew = cell.is_trained and (
+        trained_anew = cells.is_trained(cell) and (
             train_time(directory / RECORD) != train_time(directory / METRICS)
         )
     except InputError as error:
@@ -118,8 +118,8 @@ def stages(cell: Cell, results: Path, resources: Path, origin: str) -> list[Stag
     A dataset that is read from a local path is never fetched: there is no log of it either.
     """
     dataset, directory = results / cell.dataset, results / cell.path
-    trained = cell.is_trained
-    if cell.is_baseline:
+    trained = cells.is_trained(cell)
+    if cells.is_baseline(cell):
         last = "eval_embedding" if cell.model else "eval_baseline"
     else:
         last = "eval_lora" if trained else "eval_base"

@@ -437,7 +437,7 @@ def as_variant(name: str, group: list[Cell]) -> Variant:
 
 def kind(group: list[Cell]) -> str:
     """Return baseline, base, adapter, head or full."""
-    if cells.Cell(**group[0].identity).is_baseline:
+    if cells.is_baseline(cells.Cell(**group[0].identity)):
         return "baseline"
     return group[0].record["run_info"].get("kind", "base")
 
