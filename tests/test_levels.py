@@ -95,10 +95,10 @@ def test_the_tests_keep_their_level_where_seeds_differ_most(setting):
 
 @pytest.mark.parametrize("column", WRONG)
 def test_the_table_of_the_documentation_shows_no_test_above_its_level(column):
-    """Of the committed file alone: a true 5 % is above 6.4 in 2 of 1,000 rows of 2,000 families."""
+    """Of the committed file alone: of 150 shares of 2,000 runs, a true 5.2 % may well reach 6.6."""
     table = [row for row in read(ROOT / "docs" / "levels.csv") if row["difference"] == "0"]
     assert len(table) > 40
-    assert max(float(row[column]) for row in table) <= 6.4
+    assert max(float(row[column]) for row in table) <= 6.6
 
 
 def test_five_points_are_found_of_1000_rows_and_5_seeds():
@@ -107,4 +107,4 @@ def test_five_points_are_found_of_1000_rows_and_5_seeds():
     found = [float(row["better_than_a_baseline"]) for row in read(ROOT / "docs" / "levels.csv")
              if {key: row[key] for key in wanted} == wanted]  # fmt: skip
     assert len(found) == 3
-    assert min(found) >= 80
+    assert min(found) >= 85
