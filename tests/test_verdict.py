@@ -148,8 +148,13 @@ def test_what_is_trained_is_chosen_by_validation_and_price():
     assert verdict.best_trained([dear, cheap]) is cheap  # within one standard error
     cheap["validation"] = far
     assert verdict.best_trained([dear, cheap]) is dear
+    dear["failed"] = [1]  # with one seed; the other with none, then with two, then with all
+    assert verdict.best_trained([dear, cheap]) is cheap
+    cheap["failed"] = [0, 2]
+    assert verdict.best_trained([dear, cheap]) is dear
     dear["failed"] = dear["seeds"]
     assert verdict.best_trained([dear, cheap]) is cheap
+    cheap["failed"] = dear["failed"] = []
     assert verdict.best_trained([]) is None
     for each in (cheap, dear):
         each["validation"] = []

@@ -76,9 +76,10 @@ def best_trained(variants: list[Found]) -> Found | None:
 
     Near: the loss is larger by at most one standard error of the difference over seeds (Breiman,
     Friedman, Olshen and Stone 1984, "Classification and regression trees", section 3.4.3). Variants
-    that failed with every seed come last.
+    that failed with some seed are out where others did not; those that failed with all come last.
     """
-    working = [v for v in variants if len(v["failed"]) < len(v["seeds"])] or variants
+    stable = [v for v in variants if not v["failed"]]
+    working = stable or [v for v in variants if len(v["failed"]) < len(v["seeds"])] or variants
     if not working:
         return None
     best = min(working, key=lambda v: (validation_loss(v), *cost(v)))
