@@ -99,7 +99,7 @@ def rows(wildcards) -> list[str]:
 
 def seed_of_draw(wildcards) -> list[str]:
     """Param: the seed of a baseline, where each seed draws the training rows; else no word."""
-    seed = wildcards.draw.removeprefix("/seed")
+    seed = Path(wildcards.draw).name.removeprefix("seed")
     return [f"--seed={seed}"] if seed else []
 
 
