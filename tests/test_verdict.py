@@ -116,9 +116,9 @@ def test_an_advantage_below_the_margin_is_told():
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        (WORSE, "Do not train: m/lora-r4 is worse, +0.200 (+0.180 to +0.220)."),
-        (EQUIVALENT, "Training does not pay: m/lora-r4 is equivalent within 0.02, +0.200 "),
-        (AT_MOST, "Training does not pay: m/lora-r4 is not better by 0.02, +0.200 "),
+        (WORSE, "Do not train: m/lora-r4 is worse: +0.200 (+0.180 to +0.220)."),
+        (EQUIVALENT, "Training does not pay: m/lora-r4 is equivalent within 0.02: +0.200 "),
+        (AT_MOST, "Training does not pay: m/lora-r4 is not better by 0.02 or more: +0.200 "),
         (AT_LEAST, "Not decided: m/lora-r4 is at least as good, +0.200 "),
         (OPEN, "Not decided: m/lora-r4 may differ by anything between +0.180 and +0.220."),
     ],

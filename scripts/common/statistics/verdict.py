@@ -239,10 +239,10 @@ def decision(found: Found) -> str:
     name, margin = train["name"], found["margin"]
     low, high = ends(beside)
     said = {
-        WORSE: f"Do not train: {name} is worse, {measured_apart(beside)}",
-        EQUIVALENT: f"Training does not pay: {name} is equivalent within {margin:g}, "
+        WORSE: f"Do not train: {name} is worse: {measured_apart(beside)}",
+        EQUIVALENT: f"Training does not pay: {name} is equivalent within {margin:g}: "
         f"{measured_apart(beside)}",
-        AT_MOST: f"Training does not pay: {name} is not better by {margin:g}, "
+        AT_MOST: f"Training does not pay: {name} is not better by {margin:g} or more: "
         f"{measured_apart(beside)}",
         AT_LEAST: f"Not decided: {name} is at least as good, {measured_apart(beside)}, but not "
         "shown to be better",
