@@ -429,7 +429,8 @@ def test_the_policy_stops_what_would_get_past_the_escaping(chromium, made):
 
 @pytest.mark.full
 def test_where_lower_is_better_the_words_say_so(tmp_path, visit):
-    tab = visit(write(tmp_path, Comparison({"d": ["a", "b"]}, metric="loss", rows=600)))
+    plan = Comparison({"d": ["a", "b"]}, metric="loss", rows=600, seeds=(0, 1, 2, 3, 4))
+    tab = visit(write(tmp_path, plan))
     verdicts = json.loads((tmp_path / "results/verdicts.json").read_text())["datasets"]["d"]
     losses = {v["variant"]: v["metrics"]["loss"]["value"] for v in verdicts["variants"]}
     assert "by loss; lower is better" in tab.locator("#verdicts article header").inner_text()
@@ -437,7 +438,7 @@ def test_where_lower_is_better_the_words_say_so(tmp_path, visit):
     words = dict(zip(names, column(tab, "Difference"), strict=True))
     assert losses["lora-r16"] < losses["tfidf"] < losses["majority"]
     assert words["majority"].startswith("worse +")
-    assert words["full"].startswith(("better −", "tie"))
+    assert words["full"].startswith("better −")
     tab.select_option("#reference", "majority")
     tab.locator("#table tbody tr", has_text="majority").get_by_text("itself").wait_for()
     words = dict(zip(names, column(tab, "Difference"), strict=True))
@@ -513,10 +514,10 @@ def test_a_verdict_stands_beside_both_p_values(tmp_path, visit):
     assert "Caution: few seeds." in tab.locator("#table-notes").inner_text()
     told = tab.locator("#comparison").inner_text()
     assert "95 % interval and its p are of this comparison alone" in told
-    assert "corrected (Holm) for all comparisons of the dataset but those with" in told
+    assert "corrected (Holm) for all comparisons that answer the same question" in told
     tab.select_option("#reference", "minilm/full")
     row = tab.locator("#table tbody tr", has_text=re.compile("^tfidf")).locator("td").nth(4)
-    row.filter(has_text="tie; behind with every seed −0.031").wait_for()
+    row.filter(has_text="open −0.031").wait_for()
 
 
 @pytest.mark.full
@@ -545,6 +546,9 @@ def test_a_metric_that_stands_in_is_used_and_named(tmp_path, visit):
 def test_the_front_is_of_baselines_too_and_not_of_untrained_heads(tmp_path, visit):
     def change(datasets):
         variants = {variant["name"]: variant for variant in datasets["d"]["variants"]}
+        for variant in variants.values():  # few seeds have intervals as wide as the range
+            figure = variant["metrics"]["macro_f1"]
+            figure.update(low=figure["value"] - 0.01, high=figure["value"] + 0.01)
         low = {"value": 0.88, "low": 0.8, "high": 0.9, "shown": "0.88 (0.80 to 0.90)"}
         variants["minilm/head"]["metrics"]["macro_f1"].update(low)
         variants["tfidf"]["metrics"]["macro_f1"].update(low | {"value": 0.89})
@@ -823,8 +827,7 @@ def test_what_was_not_measured_is_shown_as_such(tmp_path, visit):
         assert tab.locator(f"#figure-{name} .absent").count() == 1
     base = tab.locator("#table tbody tr", has_text="collapsed in 1 of 1 seeds")
     assert base.locator("td", has_text="not on record").count() == 4
-    assert "†" in base.inner_text()
-    assert "one seed" in tab.locator("#table-notes").inner_text()
+    assert "†" not in base.inner_text()  # an untrained head that was drawn once stands for itself
 
 
 @pytest.mark.full
