@@ -352,7 +352,7 @@ def test_a_difference_of_nearly_three_points_is_found(rows, seeds, least):
 @pytest.mark.full
 def test_of_five_equal_variants_few_families_have_any_difference():
     generator, labels, runs = np.random.default_rng(9), labels_of(300, 0.13), 600
-    families = draw(generator, labels, runs, [2] * 5, [0.1] * 5, [1.5] * 5)
+    families = draw(generator, labels, runs, [5] * 5, [0.1] * 5, [1.5] * 5)
     flat = [each for family in families for each in family]
     found = measure(labels, flat, "macro_f1", resamples=300)
     wrong = [

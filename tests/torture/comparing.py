@@ -16,6 +16,7 @@ OF_TIME_AND_HOST = {
     "total_time",
     "train_time",
     "train_seconds",
+    "seconds",
     "train_samples_per_second",
     "train_tokens_per_second",
     "eval_seconds",
