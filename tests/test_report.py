@@ -13,6 +13,7 @@ import report
 import verdicts
 from common import files
 from common.cli import InputError
+from common.report import comparison
 
 IDENTITY = ["dataset", "model", "variant", "seed", "split"]
 
@@ -731,3 +732,9 @@ def test_a_dataset_whose_clean_rows_lack_a_class(run, tmp_path):
     assert "**15 of these rows" in text
     assert "There are no figures named *clean*: the other 5 lack a class." in text
     assert {line[3] for line in tables(text)[1][2:]} == {""}
+
+
+@pytest.mark.parametrize(("failed", "mark"), [([], ""), ([0, 2], " (failed in 2 of 3 seeds)")])
+def test_failed_seeds_are_marked_as_the_verdicts_count_them(failed, mark):
+    """Not by the record of the training: a control that learns nothing has not failed."""
+    assert comparison.failure({"failed": failed, "seeds": [0, 1, 2]}) == mark

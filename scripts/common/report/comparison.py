@@ -268,7 +268,7 @@ def main_table(
     lines = [
         {
             "model": variant["model"] or "",
-            "variant": variant["variant"] + marks(of[variant["name"]]),
+            "variant": variant["variant"] + marks(of[variant["name"]]) + failure(variant),
             "seeds": str(len(variant["seeds"]) or ""),
             column: figure(variant["metrics"][metric]),
             "to base": difference(found, variant, base_of(found, variant)),
@@ -367,21 +367,19 @@ def clean_line(rows: "pd.DataFrame") -> list[str]:
 def marks(group: "pd.DataFrame") -> str:
     """Return notes beside the name of a variant.
 
-    A base with its own head, and seeds that collapsed.
+    A base with its own head, one that could not be used, and seeds that collapsed.
     """
     own = group["kind"].eq("base") & group["pretrained_head"].eq(True)
     redrawn = group["kind"].ne("baseline") & group["head_origin"].eq("redrawn")
     said = " (head of the model)" if own.all() else ""
     said += " (new head: the model's own is for other classes)" if redrawn.all() else ""
-    return said + collapse(group) + failure(group)
+    return said + collapse(group)
 
 
-def failure(group: "pd.DataFrame") -> str:
-    """Return a mark for a variant of which seeds ended at the training loss of guessing."""
-    failed = int(group["learned_nothing"].eq(True).sum())
-    if not failed:
-        return ""
-    return f" (failed in {failed} of {len(group)} seeds)"
+def failure(variant: Found) -> str:
+    """Return a mark for a variant of which seeds failed to train; of a control none counts."""
+    failed = len(variant["failed"])
+    return f" (failed in {failed} of {len(variant['seeds'])} seeds)" if failed else ""
 
 
 def collapse(group: "pd.DataFrame") -> str:
