@@ -137,9 +137,8 @@ def rate(setting: Setting, runs: int, level: float) -> dict[str, Any]:
         found += findings(labels, [fail(family, setting, generator) for family in families],
                           setting.metric, level)  # fmt: skip
     shares = [f"{100 * each / runs:.1f}" for each in found]
-    shown = ", ".join(f"{sd:g}" for sd in dict.fromkeys(setting.spreads))
-    if len(set(setting.spreads)) > 1:
-        shown = ", ".join(f"{sd:g}" for sd in setting.spreads)
+    one_for_all = len(set(setting.spreads)) == 1
+    shown = ", ".join(f"{sd:g}" for sd in setting.spreads[: 1 if one_for_all else None])
     known = (setting.rows, setting.metric, setting.seeds, shown, setting.shared, setting.failing,
              setting.difference)  # fmt: skip
     return dict(zip(COLUMNS, (*known, *shares), strict=True))

@@ -6,11 +6,12 @@ Cells are made of a config whose datasets are expanded.
 import copy
 import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from common.baselines import OF_MODELS
-from common.cells import METRICS, OF_DATASET, Cell
+from common.cells import METRICS, OF_DATASET, named
 from rules.explain import ConfigError
 
 Config = dict[str, Any]
@@ -103,20 +104,16 @@ def in_short(config: Config) -> list[str]:
 
     With them the baselines that have seeds, in the order of ``common.cells.named``.
     """
-    seeds = config["seeds"]
     words: dict[str, None] = {}
-    for dataset, model, (base, *trained) in compared(config):
+    for dataset, model, variants in compared(config):
         of_texts, of_model = seeded_baselines(config, dataset)
-        few, same = seeds_of(config, base), seeds_of(config, base) == seeds
-        parts = [
-            (OF_DATASET, of_texts, seeds),
-            (model, of_model if not same else [], seeds),
-            (model, [base] if not same else [*of_model, base, *trained], few),
-            (model, trained if not same else [], seeds),
-        ]
-        for place, names, numbers in parts:
-            if names:
-                words[f"{dataset}/{place}/{','.join(names)}/{','.join(map(str, numbers))}"] = None
+        names = [*((OF_DATASET, name) for name in of_texts),
+                 *((model, name) for name in (*of_model, *variants))]  # fmt: skip
+        for (place, seeds), group in groupby(
+            names, lambda each: (each[0], seeds_of(config, each[1]))
+        ):
+            own, numbers = (name for _, name in group), map(str, seeds)
+            words[f"{dataset}/{place}/{','.join(own)}/{','.join(numbers)}"] = None
     return list(words)
 
 
@@ -151,31 +148,7 @@ def size_words(config: Config) -> list[str]:
 
 def locate_metrics(config: Config) -> list[str]:
     """Return the metrics of every baseline and of every cell, by path."""
-    of_texts, of_model = baselines(config)
-    seeds: dict[str, list[int | None]] = {
-        name: [*config["seeds"]] if drawn_per_seed(body) else [None]
-        for name, body in config["datasets"].items()
-    }
-    measured = [
-        *(
-            Cell(dataset, "", name, seed)
-            for dataset in config["datasets"]
-            for name in of_texts
-            for seed in seeds[dataset]
-        ),
-        *(
-            Cell(dataset, model, name, seed)
-            for dataset, model in pairs(config)
-            for name in of_model
-            for seed in seeds[dataset]
-        ),
-        *(
-            Cell(dataset, model, variant, seed)
-            for dataset, model, variants in compared(config)
-            for variant in variants
-            for seed in seeds_of(config, variant)
-        ),
-    ]
+    measured = named(in_short(config), config["baselines"])
     return [str(Path("results", cell.path, METRICS)) for cell in measured]
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rules.cells import pairs, size_words  # first: it makes `common` importable
+from rules.cells import pairs  # first: it makes `common` importable
 from rules.digest import code_params
 from rules.stopping import end_jobs_on_interrupt
 
@@ -139,11 +139,6 @@ def published() -> list[str]:
     """Param: the published figures as one JSON word, sorted; no word where there are none."""
     figures = config["published"]
     return ["--published", json.dumps(figures, sort_keys=True)] if figures else []
-
-
-def sizes() -> list[str]:
-    """Param: the datasets that differ in their training rows alone; no word where there are none."""
-    return size_words(config)
 
 
 def configuration() -> str:

@@ -1,3 +1,5 @@
+from rules.cells import size_words
+
 from common.report.figures import FIGURES
 
 
@@ -20,7 +22,7 @@ rule verdicts:
         cells=config["cells"],
         flags=flags("report/verdicts"),
         metric=config["report"]["metrics"][0],
-        sizes=sizes(),
+        sizes=size_words(config),
     shell:
         """
         python {params.script:q} {params.flags:q} \\

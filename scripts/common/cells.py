@@ -95,22 +95,20 @@ def named(words: list[str], baselines: list[str]) -> Iterator[Cell]:
             raise InputError(f"--cells {word!r} is not DATASET/MODEL/VARIANT,VARIANT/SEED,SEED")
     grid = [word.split("/") for word in words]
     for dataset in dict.fromkeys(dataset for dataset, *_ in grid):
-        own = [
-            (model, [Cell(dataset, "" if model == OF_DATASET else model, variant, int(seed))
-                     for variant in variants.split(",") for seed in seeds.split(",")])
-            for name, model, variants, seeds in grid if name == dataset
-        ]  # fmt: skip
-        seeded = any(is_baseline(cell) for _, found in own for cell in found)
+        own: dict[str, list[Cell]] = {}  # by model
+        for _, place, variants, seeds in (word for word in grid if word[0] == dataset):
+            model = "" if place == OF_DATASET else place
+            own.setdefault(model, []).extend(
+                Cell(dataset, model, variant, int(seed))
+                for variant in variants.split(",") for seed in seeds.split(",")
+            )  # fmt: skip
+        seeded = any(is_baseline(cell) for found in own.values() for cell in found)
         unseeded = [] if seeded else baselines
         for baseline in (name for name in unseeded if name not in OF_MODELS):
             yield Cell(dataset, "", baseline, None)
-        of_models = [
-            Cell(dataset, model, baseline, None) for model, _ in own
-            for baseline in unseeded if baseline in OF_MODELS
-        ]  # fmt: skip
-        for model, found in own:
-            yield from dict.fromkeys(cell for cell in of_models if cell.model == model)
-            of_models = [cell for cell in of_models if cell.model != model]
+        for model, found in own.items():
+            for baseline in (name for name in unseeded if name in OF_MODELS):
+                yield Cell(dataset, model, baseline, None)
             yield from found
 
 

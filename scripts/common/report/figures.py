@@ -126,12 +126,23 @@ def upright(
         size: of a point, in square pixels.
         hover: the encoding of its tooltip.
     """
-    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
     point = {"type": "point", "size": size, "opacity": 1}
     return [
-        layer("interval", {"type": "rule", "opacity": 0.7}, rows, x=x, color=look["color"], **ends),
+        layer(
+            "interval",
+            {"type": "rule", "opacity": 0.7},
+            rows,
+            x=x,
+            color=look["color"],
+            **low_to_high(y),
+        ),
         layer("point", point, rows, x=x, y=y, tooltip=hover, **look),
     ]
+
+
+def low_to_high(y: Spec) -> Spec:
+    """Return the encoding of an interval, upright, from that of the metric."""
+    return {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
 
 
 def looks(comparison: Comparison) -> dict[str, vega.Look]:
@@ -593,9 +604,8 @@ def reference_layers(rows: list[Spec], x: Spec, y: Spec, hover: list[Spec]) -> l
     """
     names = dict.fromkeys(each["name"] for each in rows)
     dashes = {name: DASHES[place % len(DASHES)] for place, name in enumerate(names)}
-    ends = {"y": {**y, "field": "low"}, "y2": {"field": "high"}}
     return [
-        layer("spread", {"type": "rule", "opacity": 0.5}, rows, x=x, **ends),
+        layer("spread", {"type": "rule", "opacity": 0.5}, rows, x=x, **low_to_high(y)),
         layer("baseline", {"type": "line", "color": MUTED}, rows, x=x, y=y,
               strokeDash=vega.by_dash("name", dashes), tooltip=hover),
     ]  # fmt: skip

@@ -16,7 +16,6 @@ import numpy as np
 from scipy import stats
 
 from common import cells
-from common.baselines import TRIVIAL
 from common.cells import full_name
 from common.metrics import LOWER_IS_BETTER, METRICS
 from common.statistics import calibration, intervals, planning, significance, verdict
@@ -241,29 +240,26 @@ def compare_variants(
         margin: a difference that does not matter, in units of the metric.
     """
     groups = grouped(answers.cells)
+    identities = {name: identity_of(name, group) for name, group in groups.items()}
     block = answers.cells[0].record["metrics"]["test"]
     metrics = [name for name in METRICS if block.get(name) is not None]
     metric = metric if metric in metrics else STAND_IN
-    every = [as_variant(name, group) for name, group in groups.items()]
-    variants = [as_variant(name, succeeded(group)) for name, group in groups.items()]
-    measured, ranges = statistics_of(answers, every, metrics, level, resamples)
-    if any(len(succeeded(group)) < len(group) for group in groups.values()):
-        without, means = statistics_of(answers, variants, metrics, level, resamples)
-        ranges = {
-            each: {name: Intervals(own.cells, means[each][name].mean)
-                   for name, own in ranges[each].items()}
-            for each in metrics
-        }  # fmt: skip
-    else:
-        without = measured
-    answered = {v.name: SINGLE_LABEL.decode(v.probabilities) for v in variants}
+    variants = [as_variant(name, group) for name, group in groups.items()]
+    kept = [as_variant(name, succeeded(group)) for name, group in groups.items()]
+    measured = measure_all(answers.labels, variants, metrics, answers.positive, resamples=resamples)
+    without = {
+        each: {v.name: own[v.name].of_seeds(v.seeds) if v.trained else own[v.name] for v in kept}
+        for each, own in measured.items()
+    }
+    ranges = ranges_of(answers, variants, kept, metrics, level, resamples)
+    answered = {v.name: SINGLE_LABEL.decode(v.probabilities) for v in kept}
     exact = exact_limits(answered, answers.labels, metric)
     comparisons = significance.compare_all(
-        without[metric], question_of(groups), exact, margin=margin
+        without[metric], question_of(identities), exact, margin=margin
     )
     shown = [
         {
-            **identity_of(name, group),
+            **identities[name],
             "metrics": {
                 each: figures(measured[each][name], without[each][name], ranges[each][name],
                               group, level)
@@ -287,7 +283,9 @@ def compare_variants(
         "classes": answers.classes,
         "positive_label": None if answers.positive is None else answers.classes[answers.positive],
         "variants": shown,
-        "trainings": failure_rates(groups, level),
+        "trainings": failure_rates(
+            [groups[v["name"]] for v in shown if verdict.is_candidate(v)], level
+        ),
         "comparisons": [
             described(pair, shown, sides(without[metric], pair), right, level, margin)
             for pair in comparisons
@@ -328,15 +326,36 @@ def over_datasets(datasets: dict[str, Found], level: float) -> list[Found]:
     return rounded_floats(said)
 
 
-def statistics_of(
-    answers: Predictions, variants: list[Variant], metrics: list[str], level: float, resamples: int
-) -> tuple[dict[str, dict[str, Measured]], dict[str, dict[str, Intervals]]]:
-    """Return the metrics of all variants on resamples, and the intervals of the rows alone."""
-    known = (answers.labels, variants, metrics, answers.positive)
-    return (
-        measure_all(*known, resamples=resamples),
-        intervals.bootstrap_intervals(*known, level=level, resamples=resamples),
-    )
+def ranges_of(
+    answers: Predictions,
+    variants: list[Variant],
+    kept: list[Variant],
+    metrics: list[str],
+    level: float,
+    resamples: int,
+) -> dict[str, dict[str, Intervals]]:
+    """Return the intervals of the rows alone: of every seed, and of the mean over those kept.
+
+    Args:
+        answers: on the test rows.
+        variants: with all seeds.
+        kept: the same, each with the seeds whose training did not fail.
+        metrics: of METRICS.
+        level: of confidence.
+        resamples: of the test rows; they are the same whatever is measured.
+    """
+
+    def found(those: list[Variant]) -> dict[str, dict[str, Intervals]]:
+        return intervals.bootstrap_intervals(
+            answers.labels, those, metrics, answers.positive, level=level, resamples=resamples
+        )
+
+    ranges = found(variants)
+    fewer = [one for one, every in zip(kept, variants, strict=True) if one.seeds != every.seeds]
+    for metric, own in found(fewer).items() if fewer else ():
+        for name, each in own.items():
+            ranges[metric][name] = Intervals(ranges[metric][name].cells, each.mean)
+    return ranges
 
 
 def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Measured]:
@@ -347,41 +366,28 @@ def sides(measured: dict[str, Measured], pair: Comparison) -> tuple[Measured, Me
 FREE, FULL, RANKS = "free baselines", "full fine-tuning and the head", "ranks and models"
 
 
-def question_of(groups: dict[str, list[Cell]]) -> Callable[[str, str], str | None]:
+def question_of(identities: dict[str, Found]) -> Callable[[str, str], str | None]:
     """Return what tells the question that a pair of variants answers.
 
     Whether training pays is asked beside each baseline that trains no model, so that each is a
     family; whether an adapter does as well as full fine-tuning or the head alone, of all models
     together; and so which rank or model is best. A pair with what nobody would choose stands for
     itself.
+
+    Args:
+        identities: of ``identity_of``, by name.
     """
-    trivial = {name for name, group in groups.items() if is_trivial(name, group)}
-    free = {name for name, group in groups.items() if is_free(group)} - trivial
 
     def question(a: str, b: str) -> str | None:
-        if {a, b} & trivial:
+        both = identities[a], identities[b]
+        if any(map(verdict.is_trivial, both)):
             return None
-        if both := [name for name in (a, b) if name in free]:
-            return FREE if len(both) == 2 else f"{FREE}: {both[0]}"
-        one, other = (groups[name][0] for name in (a, b))
-        same = one.identity["model"] == other.identity["model"]
-        kinds = {kind(groups[name]) for name in (a, b)}
-        return FULL if same and kinds & {"full", "head"} else RANKS
+        if free := [v["name"] for v in both if verdict.is_useful_baseline(v)]:
+            return FREE if len(free) == 2 else f"{FREE}: {free[0]}"
+        same = both[0]["model"] == both[1]["model"]
+        return FULL if same and {v["kind"] for v in both} & {"full", "head"} else RANKS
 
     return question
-
-
-def is_trivial(name: str, group: list[Cell]) -> bool:
-    """Return whether nobody would choose it.
-
-    It is a trivial baseline, a head that was never trained, or one trained on permuted labels.
-    """
-    return name in TRIVIAL or untrained(group) or is_control(group)
-
-
-def is_free(group: list[Cell]) -> bool:
-    """Return whether no model is trained for it."""
-    return kind(group) in ("baseline", "base")
 
 
 def is_control(group: list[Cell]) -> bool:
@@ -397,7 +403,7 @@ def beats_all_free(found: Found, alpha: float) -> dict[str, Found]:
     (Berger 1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24,
     295-300); where one is the wrong way, 1. Over the trained variants Holm's correction.
     """
-    free = [v["name"] for v in found["variants"] if verdict.is_useful_baseline(v)]
+    free = [v["name"] for v in verdict.free_baselines(found)]
     trained = [v["name"] for v in verdict.candidates(found)]
     if not free:
         return {}
@@ -603,20 +609,21 @@ def failed(record: Record) -> object:
     return record["train_info"].get("learned_nothing")
 
 
-def failure_rates(groups: dict[str, list[Cell]], level: float) -> list[Found]:
-    """Return how many trainings failed of each model, over all its variants but controls.
+def failure_rates(groups: list[list[Cell]], level: float) -> list[Found]:
+    """Return how many trainings failed of each model, over all of its variants.
 
     The share has its exact interval: Clopper and Pearson 1934, Biometrika 26, 404-413. Few seeds of
-    one variant tell next to nothing of it: of five that trained, up to 45 % may fail.
+    one variant tell next to nothing of it: of five that trained, up to 52 % may fail.
+
+    Args:
+        groups: the cells of each variant that was trained, but for controls.
+        level: of confidence.
     """
     counted: dict[str, list[bool]] = {}
-    for group in groups.values():
-        if is_free(group) or is_control(group):
-            continue
-        for cell in group:
-            info = cell.record["train_info"]
-            each = [bool(one.get("learned_nothing")) for one in info.get("attempts") or [info]]
-            counted.setdefault(cell.identity["model"], []).extend(each)
+    for cell in (cell for group in groups for cell in group):
+        info = cell.record["train_info"]
+        each = [bool(one.get("learned_nothing")) for one in info.get("attempts") or [info]]
+        counted.setdefault(cell.identity["model"], []).extend(each)
     found = []
     for model, each in counted.items():
         test = stats.binomtest(sum(each), len(each))

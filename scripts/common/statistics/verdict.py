@@ -28,6 +28,10 @@ UNTRAINED = ("baseline", "base")  # kinds
 FAR = 100  # times what there is, beyond which a number of rows or seeds says nothing
 ENOUGH = 5  # seeds
 MOST_NAMED = 6  # variants of one outcome that a sentence names
+BESIDE = {  # how a sentence says what is shown of one variant beside another, which it names next
+    BETTER: "better than", EQUIVALENT: "equivalent to", AT_LEAST: "at least as good as",
+    AT_MOST: "at most as good as", WORSE: "worse than", OPEN: "undecided beside",
+}  # fmt: skip
 
 Found = dict[str, Any]
 
@@ -50,10 +54,19 @@ def is_useful_baseline(variant: Found) -> bool:
     return variant["kind"] in UNTRAINED and not is_trivial(variant)
 
 
+def free_baselines(found: Found) -> list[Found]:
+    """Return what somebody might use without training a model."""
+    return [variant for variant in found["variants"] if is_useful_baseline(variant)]
+
+
+def is_candidate(variant: Found) -> bool:
+    """Return whether it was trained, and is no control."""
+    return variant["kind"] not in UNTRAINED and not variant["control"]
+
+
 def candidates(found: Found) -> list[Found]:
     """Return the variants that were trained, but for controls."""
-    those = found["variants"]
-    return [v for v in those if v["kind"] not in UNTRAINED and not v["control"]]
+    return [variant for variant in found["variants"] if is_candidate(variant)]
 
 
 def cost(variant: Found) -> tuple:
@@ -95,9 +108,14 @@ def is_near(variant: Found, best: Found) -> bool:
     return fmean(apart) <= stdev(apart) / math.sqrt(len(apart))
 
 
+def best_to_train(found: Found) -> Found | None:
+    """Return the best trained variant of all; None where nothing was trained."""
+    return best_trained(candidates(found))
+
+
 def best_free(found: Found) -> Found | None:
     """Return the baseline with the least validation loss of those that somebody might use."""
-    free = [variant for variant in found["variants"] if is_useful_baseline(variant)]
+    free = free_baselines(found)
     return min(free, key=lambda v: (validation_loss(v), v["position"]), default=None)
 
 
@@ -114,7 +132,7 @@ def recommend(found: Found) -> None:
 
 def recommended_of(found: Found) -> Found:
     """Return the variant to recommend."""
-    train, free = best_trained(candidates(found)), best_free(found)
+    train, free = best_to_train(found), best_free(found)
     if train and learned(found, train) and (free is None or pays(found, train)):
         return train
     return free or by_position(found)[0]
@@ -224,7 +242,7 @@ def headline(found: Found) -> str:
 
 def decision(found: Found) -> str:
     """Return the recommendation with its reason."""
-    train, free = best_trained(candidates(found)), best_free(found)
+    train, free = best_to_train(found), best_free(found)
     if train and not learned(found, train):
         return nothing_learned(found, train, free)
     if train is None:
@@ -272,14 +290,13 @@ def shown(found: Found, variant: Found) -> str:
 
 def every_free(found: Found) -> str:
     """Return what to call the free baselines."""
-    free = [v["name"] for v in found["variants"] if is_useful_baseline(v)]
+    free = [variant["name"] for variant in free_baselines(found)]
     return f"every baseline that trains no model ({', '.join(free)})" if free[1:] else free[0]
 
 
 def barely(found: Found, train: Found) -> str:
     """Return, as the rest of a sentence, a warning that the advantage is below the margin."""
-    free = [v for v in found["variants"] if is_useful_baseline(v)]
-    small = [v["name"] for v in free
+    small = [v["name"] for v in free_baselines(found)
              if largest_gain(pair(found, train["name"], v["name"])) < found["margin"]]  # fmt: skip
     return f", though by less than {found['margin']:g} over {listed(small)}" if small else ""
 
@@ -292,8 +309,7 @@ def largest_gain(comparison: Found) -> float:
 
 def beside_free(found: Found) -> Iterator[str]:
     """Yield how the best trained variant stands beside each free baseline."""
-    train = best_trained(candidates(found))
-    free = [variant for variant in found["variants"] if is_useful_baseline(variant)]
+    train, free = best_to_train(found), free_baselines(found)
     if train and free:
         said = [compared(pair(found, train["name"], v["name"]), v["name"]) for v in free]
         yield f"{train['name']}, chosen by validation loss, is {listed(said)}."
@@ -301,15 +317,7 @@ def beside_free(found: Found) -> Iterator[str]:
 
 def compared(comparison: Found, name: str) -> str:
     """Return one comparison as part of a sentence."""
-    words = {
-        BETTER: f"better than {name}",
-        WORSE: f"worse than {name}",
-        EQUIVALENT: f"equivalent to {name}",
-        AT_LEAST: f"at least as good as {name}",
-        AT_MOST: f"at most as good as {name}",
-        OPEN: f"undecided beside {name}",
-    }
-    return f"{words[outcome(comparison)]}, {measured_apart(comparison)}"
+    return f"{BESIDE[outcome(comparison)]} {name}, {measured_apart(comparison)}"
 
 
 def beside_full(found: Found) -> Iterator[str]:
@@ -358,10 +366,7 @@ def ranks_and_models(found: Found) -> Iterator[str]:
         groups.setdefault(outcome(comparison), []).append(
             f"{variant['name']} ({measured_apart(comparison)})"
         )
-    words = {BETTER: "better than", EQUIVALENT: "equivalent to", AT_LEAST: "at least as good as",
-             AT_MOST: "at most as good as", WORSE: "worse than",
-             OPEN: "undecided beside"}  # fmt: skip
-    said = [f"{words[each]} {named(groups[each])}" for each in words if each in groups]
+    said = [f"{BESIDE[each]} {named(groups[each])}" for each in BESIDE if each in groups]
     if said:
         yield f"Ranks and models: {best['name']} is {'; '.join(said)}."
 
@@ -416,16 +421,10 @@ def controls(found: Found) -> Iterator[str]:
         if not variant["control"] or dull is None:
             continue
         comparison = pair(found, variant["name"], dull["name"])
+        said = f"not better than {dull['name']}, as it should be"
         if outcome(comparison) == BETTER:
-            yield (
-                f"The control {variant['name']}, trained on permuted labels, is better than "
-                f"{dull['name']}, {measured_apart(comparison)}: look for a leak."
-            )
-        else:
-            yield (
-                f"The control {variant['name']}, trained on permuted labels, is not better than "
-                f"{dull['name']}, as it should be."
-            )
+            said = f"{compared(comparison, dull['name'])}: look for a leak"
+        yield f"The control {variant['name']}, trained on permuted labels, is {said}."
 
 
 def plan(found: Found) -> Iterator[str]:
@@ -433,11 +432,10 @@ def plan(found: Found) -> Iterator[str]:
 
     Of the baseline that is hardest to decide about; nothing where all is decided.
     """
-    train = best_trained(candidates(found))
-    free = [variant for variant in found["variants"] if is_useful_baseline(variant)]
+    train = best_to_train(found)
     if train is None:
         return
-    pairs = [pair(found, train["name"], v["name"]) for v in free]
+    pairs = [pair(found, train["name"], v["name"]) for v in free_baselines(found)]
     undecided = [each for each in pairs if outcome(each) in (OPEN, AT_LEAST, AT_MOST)]
     if not undecided:
         return
@@ -470,25 +468,17 @@ def crossings(sizes: list[Found]) -> Iterator[str]:
         sizes: one dataset with several numbers of training rows, each as in verdicts.json.
     """
     by_rows = {found["train_rows"]: found for found in sizes if found["train_rows"]}
-    train = best_trained(candidates(by_rows[max(by_rows)])) if len(by_rows) > 1 else None
-    if train is None:
+    if len(by_rows) < 2 or not (train := best_to_train(most := by_rows[max(by_rows)])):
         return
     numbers = listed([f"{rows:,}" for rows in sorted(by_rows)])
-    for other in (v["name"] for v in by_rows[max(by_rows)]["variants"] if is_useful_baseline(v)):
-        outcomes = {
+    for other in (variant["name"] for variant in free_baselines(most)):
+        start = better_from({
             rows: outcome(pair(found, train["name"], other)) for rows, found in by_rows.items()
-        }
-        start = better_from(outcomes)
-        if start is None:
-            yield (
-                f"Of {numbers} training rows, {train['name']} is not shown to be better than "
-                f"{other} with the most."
-            )
-        else:
-            yield (
-                f"Of {numbers} training rows, {train['name']} is better than {other} from about "
-                f"{start:,} on."
-            )
+        })  # fmt: skip
+        said = f"not shown to be better than {other} with the most"
+        if start is not None:
+            said = f"better than {other} from about {start:,} on"
+        yield f"Of {numbers} training rows, {train['name']} is {said}."
 
 
 def better_from(outcomes: dict[int, str]) -> int | None:
