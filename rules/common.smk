@@ -11,7 +11,7 @@ from rules.cells import pairs  # first: it makes `common` importable
 from rules.digest import code_params
 from rules.stopping import end_jobs_on_interrupt
 
-from common import cli
+from common import cli, warm
 from common.source import of_config
 
 SCRIPTS = Path(os.path.relpath(workflow.basedir)) / "scripts"
@@ -23,6 +23,7 @@ os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 # Jobs end with this process, if it is killed too: see cli.end_with_workflow. The Snakemake of a job
 # of Slurm comes here again, and names itself.
 os.environ[cli.WORKFLOW] = cli.process_name(os.getpid())
+os.environ[warm.ENABLED] = "yes" if config["execution"]["warm"] else ""
 end_jobs_on_interrupt()
 
 

@@ -92,8 +92,6 @@ rule prepare_data:
         csv="results/{dataset}/leakage.csv",
     log:
         "results/{dataset}/prepare_data.log",
-    benchmark:
-        "results/{dataset}/prepare_data.benchmark.tsv"
     priority: 2
     conda:
         "../envs/workflow.yaml"
@@ -123,8 +121,6 @@ rule tokenize:
         digest="results/{dataset}/{model}/tokens.sha256",
     log:
         "results/{dataset}/{model}/tokenize.log",
-    benchmark:
-        "results/{dataset}/{model}/tokenize.benchmark.tsv"
     priority: 1
     conda:
         "../envs/workflow.yaml"
@@ -170,8 +166,6 @@ rule passport:
         ),
     log:
         "results/{dataset}/passport.log",
-    benchmark:
-        "results/{dataset}/passport.benchmark.tsv"
     priority: 2
     conda:
         "../envs/workflow.yaml"

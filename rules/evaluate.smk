@@ -11,8 +11,6 @@ rule eval_baseline:
         predictions="results/{dataset}/baselines/{baseline}{draw}/predictions.parquet",
     log:
         "results/{dataset}/baselines/{baseline}{draw}/eval_baseline.log",
-    benchmark:
-        "results/{dataset}/baselines/{baseline}{draw}/eval_baseline.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
@@ -40,8 +38,6 @@ rule eval_embedding:
         predictions="results/{dataset}/{model}/embedding{draw}/predictions.parquet",
     log:
         "results/{dataset}/{model}/embedding{draw}/eval_embedding.log",
-    benchmark:
-        "results/{dataset}/{model}/embedding{draw}/eval_embedding.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
@@ -79,8 +75,6 @@ rule eval_base:
         predictions="results/{dataset}/{model}/base/seed{seed}/predictions.parquet",
     log:
         "results/{dataset}/{model}/base/seed{seed}/eval_base.log",
-    benchmark:
-        "results/{dataset}/{model}/base/seed{seed}/eval_base.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
@@ -124,8 +118,6 @@ rule eval_lora:
         predictions="results/{dataset}/{model}/{variant}/seed{seed}/predictions.parquet",
     log:
         "results/{dataset}/{model}/{variant}/seed{seed}/eval_lora.log",
-    benchmark:
-        "results/{dataset}/{model}/{variant}/seed{seed}/eval_lora.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]

@@ -10,8 +10,6 @@ rule predict:
         "results/{dataset}/predictions/{name}.csv",
     log:
         "results/{dataset}/predictions/{name}.log",
-    benchmark:
-        "results/{dataset}/predictions/{name}.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]

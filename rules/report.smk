@@ -12,8 +12,6 @@ rule verdicts:
         "results/verdicts.json",
     log:
         "results/verdicts.log",
-    benchmark:
-        "results/verdicts.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
@@ -76,8 +74,6 @@ rule report:
         digests="results/comparison.digests.json",
     log:
         "results/report.log",
-    benchmark:
-        "results/report.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
@@ -120,8 +116,6 @@ rule plot:
         ],
     log:
         "results/plot.log",
-    benchmark:
-        "results/plot.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     params:
@@ -154,8 +148,6 @@ rule page:
         ),
     log:
         "results/page.log",
-    benchmark:
-        "results/page.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     params:

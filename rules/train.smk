@@ -17,8 +17,6 @@ rule train_lora:
         record="results/{dataset}/{model}/{variant}/seed{seed}/training.json",
     log:
         "results/{dataset}/{model}/{variant}/seed{seed}/train_lora.log",
-    benchmark:
-        "results/{dataset}/{model}/{variant}/seed{seed}/train_lora.benchmark.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]

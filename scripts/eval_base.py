@@ -12,7 +12,7 @@ head that came with the model is used if its classes are those of the dataset, b
 
 import logging
 
-from common import cells, cli, files
+from common import cells, cli, files, warm
 from common.model import evaluation, models
 
 log = logging.getLogger("eval_base")
@@ -60,4 +60,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "transformers", "peft", "datasets", "evaluate", "sklearn.metrics")

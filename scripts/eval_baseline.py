@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import cells, cli, files
+from common import cells, cli, files, warm
 from common.baselines import BASELINES, OF_TEXTS, best_candidate
 from common.data import datadict, draws
 from common.model import evaluation
@@ -77,4 +77,6 @@ def fit(baseline: str, splits) -> tuple[Any, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(
+        main, "datasets", "evaluate", "sklearn.linear_model", "sklearn.feature_extraction.text"
+    )

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from common import cells, cli, files
+from common import cells, cli, files, warm
 from common.baselines import BASELINES, best_candidate
 from common.cli import InputError
 from common.data import draws
@@ -298,4 +298,4 @@ def reason(own: Pooling | None, losses: dict[Pooling, float]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "transformers", "peft", "datasets", "evaluate", "sklearn.linear_model")

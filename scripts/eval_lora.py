@@ -19,7 +19,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from common import cells, cli, files
+from common import cells, cli, files, warm
 from common.model import evaluation
 
 log = logging.getLogger("eval_lora")
@@ -93,4 +93,4 @@ def same_program(training: dict[str, Any], threads: int) -> bool:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "transformers", "peft", "datasets", "evaluate", "sklearn.metrics")

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cli, files
+from common import cli, files, warm
 from common.baselines import REFERENCE
 from common.cells import Cell, full_name
 from common.cli import InputError
@@ -427,4 +427,4 @@ def digest(script: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "pandas", "pyarrow.parquet", "scipy.stats", "jinja2", "vl_convert")

@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import cli, files
+from common import cli, files, warm
 from common.cli import InputError
 from common.data import draws, passport
 from common.report import vega
@@ -169,4 +169,4 @@ def histogram(
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "vl_convert")

@@ -12,7 +12,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from common import cli
+from common import cli, warm
 from common.report import figures, frame, vega
 
 log = logging.getLogger("plot")
@@ -46,4 +46,4 @@ def figure_file(word: str) -> Path:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "pandas", "vl_convert")

@@ -26,7 +26,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from common import checksums, cli, files, gpus, startup
+from common import checksums, cli, files, gpus, startup, warm
 from common.cells import Cell, is_trained
 from common.cli import InputError
 from common.data import reading
@@ -368,4 +368,4 @@ def without_formula(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "transformers", "peft")

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import checksums, cli, files
+from common import checksums, cli, files, warm
 from common.data.reading import QUOTING
 from common.source import KINDS
 from common.task import SINGLE_LABEL
@@ -357,4 +357,4 @@ def write_actions(actions, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "datasets", "pandas", "sklearn.model_selection")

@@ -20,7 +20,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import checksums, cli, files
+from common import checksums, cli, files, warm
 from common.cells import Cell, directory, identities, is_baseline, read_metrics
 from common.cli import InputError
 from common.metrics import METRICS
@@ -244,4 +244,4 @@ def preparations(results: Path, rows: list[dict[str, Any]]) -> dict[str, Record]
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "pandas")

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from common import checksums, cli, files, startup
+from common import checksums, cli, files, startup, warm
 from common.cli import InputError
 from common.data import encoding, lengths
 
@@ -180,4 +180,4 @@ def column(rows, name: str):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "datasets", "transformers")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, files, gpus, parallel, startup
+from common import cells, cli, files, gpus, parallel, startup, warm
 from common.data import draws
 from common.model import models, variants
 from common.model.quantization import BITS
@@ -328,4 +328,4 @@ def plain(config: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "transformers.trainer", "peft", "datasets")

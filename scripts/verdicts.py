@@ -15,7 +15,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from common import cells, cli, files
+from common import cells, cli, files, warm
 from common.metrics import METRICS
 
 log = logging.getLogger("verdicts")
@@ -131,4 +131,4 @@ def train_rows(records: list[dict[str, Any]]) -> int | None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    warm.run(main, "pandas", "pyarrow.parquet", "scipy.stats")

@@ -5,13 +5,14 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from common import gpus
+from common import files, gpus
 from common.cli import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,7 @@ def machine(tmp_path, monkeypatch):
         monkeypatch.setenv(gpus.VISIBLE, ",".join(names))
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
-        monkeypatch.setattr(gpus.tempfile, "tempdir", str(tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     yield make
     for lock in gpus._held:
@@ -241,7 +242,7 @@ def test_a_directory_of_locks_that_others_may_change_is_refused(machine, tmp_pat
 
 def test_a_directory_of_locks_of_another_user_is_refused(machine, monkeypatch):
     machine("a")
-    place = gpus.place()
+    place = files.private_directory("gpus")
     monkeypatch.setattr(gpus.os, "getuid", lambda: 12345)
     place.rename(place.with_name("lora-bench-gpus-12345"))
     with pytest.raises(InputError, match="no directory of yours alone"):

@@ -405,5 +405,4 @@ def test_the_workflow_classifies_what_the_config_asks_for(work, snakemake):
     assert list(chosen) == ["id", "prediction", "probability_ham", "probability_other"]
     assert list(best["id"]) == ["a", "b"]
     assert "line 3: 1 fields under 2 columns" in (home / "best.of.all.log").read_text()
-    assert (home / "chosen.benchmark.tsv").exists()
     assert "Nothing to be done" in snakemake("-n", cwd=work).stdout

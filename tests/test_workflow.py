@@ -157,11 +157,11 @@ def test_datasets_of_several_sizes_of_which_each_seed_draws_the_rows(work, snake
     assert "Nothing to be done" in again
 
 
-def test_every_stage_leaves_its_log_and_its_benchmark(finished):
+def test_every_stage_leaves_its_log(finished):
     cell = finished / "results/news/bert/lora-r2/seed0"
     assert {path.name for path in cell.iterdir()} == {
         "adapter", "training.json", "metrics.json", "predictions.parquet",
-        "train_lora.log", "train_lora.benchmark.tsv", "eval_lora.log", "eval_lora.benchmark.tsv",
+        "train_lora.log", "eval_lora.log",
     }  # fmt: skip
 
 

@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What a system refuses, and what to do about it.
@@ -72,10 +72,26 @@ def run(main: Callable[[], None]) -> None:
     What the system refuses (a full disk, say) and a missing package are such mistakes too; the
     latter nearly always means that another Python than the workflow's came first on PATH.
     """
+    begin()
+    with reported():
+        main()
+
+
+def begin() -> None:
+    """Begin to log, and end with the workflow."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     end_with_workflow()
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what is raised within a ``with`` block into one line and a status, as ``run`` says.
+
+    Raises:
+        SystemExit: with them.
+    """
     try:
-        main()
+        yield
     except InputError as error:
         sys.exit(f"error: {error}")
     except StoppedError as stopped:

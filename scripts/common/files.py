@@ -8,6 +8,7 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -95,6 +96,30 @@ def workspace(beside: Path | None = None) -> Iterator[Path]:
         yield place
     finally:
         remove(place)
+
+
+def private_directory(name: str) -> Path:
+    """Return a directory of this machine and this user, for locks and sockets.
+
+    Not below XDG_RUNTIME_DIR, which not every session of a user has, as those of cron and Slurm.
+
+    Raises:
+        InputError: another user made it, or may write there.
+    """
+    directory = Path(tempfile.gettempdir()) / f"lora-bench-{name}-{os.getuid()}"
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    status = directory.lstat()
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or status.st_uid != os.getuid()
+        or stat.S_IMODE(status.st_mode) & 0o077
+    ):
+        raise InputError(
+            f"{directory} is shared by your jobs, and no directory of yours alone (mode 0700): "
+            "have it removed, or set TMPDIR to another place for all of your runs"
+        )
+    return directory
 
 
 def own_name(name: str, kind: str) -> str:

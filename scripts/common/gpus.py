@@ -8,18 +8,16 @@ heavy is imported: CUDA looks at what is visible when torch is first asked for a
 import logging
 import os
 import re
-import stat
 import subprocess
 import sys
-import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import cli
+from common import cli, files
 from common.cli import InputError
 
 if TYPE_CHECKING:
@@ -63,8 +61,8 @@ def lease(count: int = 1, jobs_per_gpu: int = 1) -> list[str]:
         InputError: there are not so many.
     """
     devices = visible()
-    if not devices:
-        return []
+    if not devices or _held:  # jobs that are done together share what the first of them got
+        return devices
     if count > len(devices):
         raise InputError(
             f"`gpus` is {count}, and {len(devices)} can be seen here: lower it, or run this where "
@@ -113,7 +111,7 @@ def lock_all(device: str, shares: Sequence[int]) -> list["FileLock"]:
 
     locks: list[FileLock] = []
     for share in shares:
-        lock = FileLock(place() / f"{lock_name(device)}.{share}", timeout=0)
+        lock = FileLock(files.private_directory("gpus") / f"{lock_name(device)}.{share}", timeout=0)
         try:
             lock.acquire()
         except Timeout:
@@ -136,7 +134,7 @@ def doors(devices: Sequence[str]) -> Iterator[None]:
 
     with ExitStack() as stack:
         for device in sorted(set(devices)):
-            lock = FileLock(place() / f"{lock_name(device)}.door")
+            lock = FileLock(files.private_directory("gpus") / f"{lock_name(device)}.door")
             stack.enter_context(lock.acquire(poll_interval=POLL_SECONDS))
         yield
 
@@ -144,30 +142,6 @@ def doors(devices: Sequence[str]) -> Iterator[None]:
 def lock_name(device: str) -> str:
     """Return the name of a device as part of a file name."""
     return re.sub(r"[^A-Za-z0-9-]", "_", device)
-
-
-def place() -> Path:
-    """Return the directory of the locks: of this machine and this user.
-
-    Not below XDG_RUNTIME_DIR, which not every session of a user has, as those of cron and Slurm.
-
-    Raises:
-        InputError: another user made it, or may write there.
-    """
-    directory = Path(tempfile.gettempdir()) / f"lora-bench-gpus-{os.getuid()}"
-    with suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    status = directory.lstat()
-    if (
-        not stat.S_ISDIR(status.st_mode)
-        or status.st_uid != os.getuid()
-        or stat.S_IMODE(status.st_mode) & 0o077
-    ):
-        raise InputError(
-            f"{directory} holds the locks of GPUs, and is no directory of yours alone (mode 0700): "
-            "have it removed, or set TMPDIR to another place for all of your runs"
-        )
-    return directory
 
 
 def visible() -> list[str]:

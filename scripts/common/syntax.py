@@ -33,15 +33,16 @@ DIGITS = 12
 NEUTRAL: dict[str, frozenset[str] | None] = {
     "common/startup.py": None,
     "common/gpus.py": None,
+    "common/warm.py": None,
     "common/cli.py": frozenset(
         {"END_SECONDS", "InputError", "REFUSALS", "SIGNALLED", "StoppedError", "WATCH_SECONDS",
-         "WORKFLOW", "children", "end_with_workflow", "namespace", "is_interactive",
-         "os_error_hint", "process_name", "run", "wait_for_end"}
+         "WORKFLOW", "begin", "children", "end_with_workflow", "namespace", "is_interactive",
+         "os_error_hint", "process_name", "reported", "run", "wait_for_end"}
     ),
     "common/files.py": frozenset(
         {"LEFT", "LEFT_SECONDS", "PARTIAL", "PUT_ATTEMPTS", "WORK", "is_left", "machine",
-         "own_name", "put", "remove", "remove_leftovers", "require_directory", "share", "sync",
-         "workspace", "atomic_write"}
+         "own_name", "private_directory", "put", "remove", "remove_leftovers",
+         "require_directory", "share", "sync", "workspace", "atomic_write"}
     ),
     "common/checksums.py": frozenset({"verify", "damaged"}),
     "common/parallel.py": frozenset(
