@@ -45,7 +45,8 @@ rule eval_embedding:
         gpu=1,
         mem_mb=memory,
         runtime=runtime,
-        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        jobs_per_gpu=JOBS_PER_GPU,
+        cells_per_process=CELLS_PER_PROCESS,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_embedding"),
@@ -59,6 +60,7 @@ rule eval_embedding:
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --jobs-per-gpu {resources.jobs_per_gpu} \\
+            --cells-per-process {resources.cells_per_process} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
             &> {log:q}
@@ -82,7 +84,8 @@ rule eval_base:
         gpu=1,
         mem_mb=memory,
         runtime=runtime,
-        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        jobs_per_gpu=JOBS_PER_GPU,
+        cells_per_process=CELLS_PER_PROCESS,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_base"),
@@ -100,6 +103,7 @@ rule eval_base:
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --jobs-per-gpu {resources.jobs_per_gpu} \\
+            --cells-per-process {resources.cells_per_process} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
             &> {log:q}
@@ -125,7 +129,8 @@ rule eval_lora:
         gpu=1,
         mem_mb=memory,
         runtime=runtime,
-        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        jobs_per_gpu=JOBS_PER_GPU,
+        cells_per_process=CELLS_PER_PROCESS,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("eval_lora"),
@@ -140,6 +145,7 @@ rule eval_lora:
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --jobs-per-gpu {resources.jobs_per_gpu} \\
+            --cells-per-process {resources.cells_per_process} \\
             --metrics {output.metrics:q} \\
             --predictions {output.predictions:q} \\
             &> {log:q}

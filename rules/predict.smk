@@ -17,7 +17,7 @@ rule predict:
         gpu=1,
         mem_mb=prediction_memory,
         runtime=prediction_runtime,
-        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        jobs_per_gpu=JOBS_PER_GPU,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
         **code("predict"),

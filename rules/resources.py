@@ -17,6 +17,7 @@ MB = 1_000_000
 # Generous, as measured (docs/scaling.md): the libraries; the weights, read twice and perhaps
 # trained, with gradients and two moments; what a batch needs, which grows with the weights.
 LIBRARIES_MB, PER_WEIGHTS_MB = 2_000, 8
+CELLS_ON_GPU = 32  # in one process: 96 small ones are no faster each (docs/performance.md)
 START_MINUTES, MB_PER_MINUTE = 30, 5
 
 
@@ -81,11 +82,22 @@ def gpus_here() -> int:
     return len(gpus.visible())
 
 
-def gpu_share(count: int, jobs_per_gpu: int) -> int:
-    """Return what a training asks of the scheduler's pool of GPUs, one for each job on each GPU.
+def cells_per_process(execution: Config) -> int:
+    """Return how many cells one process may do; 1 without a server that brings them together.
+
+    Args:
+        execution: section of the config.
+    """
+    if not execution["warm"]:
+        return 1
+    return execution["cells_per_process"] or (CELLS_ON_GPU if gpus_here() else 1)
+
+
+def gpu_share(count: int, parts: int) -> int:
+    """Return what a training asks of the scheduler's pool of parts of GPUs.
 
     Args:
         count: GPUs of the training; of several, it has each for itself.
-        jobs_per_gpu: that may compute on one.
+        parts: of one, as many as jobs that may compute on it or wait for it.
     """
-    return 1 if count == 1 else count * jobs_per_gpu
+    return 1 if count == 1 else count * parts

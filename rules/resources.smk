@@ -1,15 +1,17 @@
 """What jobs ask for, beside cores: nothing of it is a param, so a change reruns nothing."""
 
 from rules.checks import trained_on
-from rules.resources import check_gpus, gpu_share, gpus_here, memory_mb, minutes
+from rules.resources import cells_per_process, check_gpus, gpu_share, gpus_here, memory_mb, minutes
 
 JOBS_PER_GPU = config["execution"]["jobs_per_gpu"]
-# Where the jobs are done on this machine, no more of them compute on GPUs than GPUs have room for:
+CELLS_PER_PROCESS = cells_per_process(config["execution"])
+# Where the jobs are done on this machine, no more of them compute on GPUs or wait for one than can:
 # the pool is of parts of GPUs. Without a GPU there is no limit: the cores are one.
+PARTS = JOBS_PER_GPU * CELLS_PER_PROCESS
 POOLED = workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources
 
 if POOLED and (found := gpus_here()):
-    workflow.register_resource("gpu", found * JOBS_PER_GPU)
+    workflow.register_resource("gpu", found * PARTS)
 
 
 if workflow.is_main_process and workflow.local_exec:
@@ -19,7 +21,7 @@ if workflow.is_main_process and workflow.local_exec:
 def gpus(wildcards) -> int:
     """Resource: the GPUs of a training; as parts of them where there is a pool of parts."""
     count = merged(TRAINING, wildcards)["gpus"]
-    return gpu_share(count, JOBS_PER_GPU) if POOLED else count
+    return gpu_share(count, PARTS) if POOLED else count
 
 
 def memory(wildcards, input, attempt) -> int:

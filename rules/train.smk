@@ -24,7 +24,8 @@ rule train_lora:
         gpu=gpus,
         mem_mb=memory,
         runtime=runtime,
-        jobs_per_gpu=config["execution"]["jobs_per_gpu"],
+        jobs_per_gpu=JOBS_PER_GPU,
+        cells_per_process=CELLS_PER_PROCESS,
         checkpoint_seconds=config["execution"]["checkpoint_seconds"],
     params:
         **code("train_lora"),
@@ -42,6 +43,7 @@ rule train_lora:
             --seed {wildcards.seed} \\
             --threads {threads} \\
             --jobs-per-gpu {resources.jobs_per_gpu} \\
+            --cells-per-process {resources.cells_per_process} \\
             --checkpoint-seconds {resources.checkpoint_seconds} \\
             --output {output.adapter:q} \\
             --record {output.record:q} \\

@@ -11,6 +11,8 @@ head that came with the model is used if its classes are those of the dataset, b
 """
 
 import logging
+from argparse import Namespace
+from collections.abc import Sequence
 
 from common import cells, cli, files, warm
 from common.model import evaluation, models
@@ -19,11 +21,7 @@ log = logging.getLogger("eval_base")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = cli.parser(__doc__)
-    evaluation.add_options(parser)
-    models.add_head_options(parser)
-    parser.add_argument("--seed", type=cli.int_at_least(0), default=0, help="of the head")
-    args = parser.parse_args(argv)
+    args = parse(argv)
     clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import roundtrip
@@ -59,5 +57,14 @@ def main(argv: list[str] | None = None) -> None:
     log.info("test accuracy %.4f", results["test"]["accuracy"])
 
 
+def parse(argv: Sequence[str] | None) -> Namespace:
+    """Return the command line."""
+    parser = cli.parser(__doc__)
+    evaluation.add_options(parser)
+    models.add_head_options(parser)
+    parser.add_argument("--seed", type=cli.int_at_least(0), default=0, help="of the head")
+    return parser.parse_args(argv)
+
+
 if __name__ == "__main__":
-    warm.run(main, "transformers", "peft", "datasets", "evaluate", "sklearn.metrics")
+    warm.run(main, *evaluation.LIBRARIES, key=lambda argv: evaluation.key(parse(argv)))

@@ -14,6 +14,7 @@ but for --train-rows, which a seed draws.
 
 import logging
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -92,11 +93,7 @@ class Embedded(NamedTuple):
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = cli.parser(__doc__)
-    evaluation.add_options(parser)
-    draws.add_option(parser)
-    parser.add_argument("--seed", type=cli.int_at_least(0), help="that draws --train-rows")
-    args = parser.parse_args(argv)
+    args = parse(argv)
     clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import collator
@@ -154,6 +151,15 @@ def main(argv: list[str] | None = None) -> None:
     }
     cells.write_results(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+def parse(argv: Sequence[str] | None) -> Namespace:
+    """Return the command line."""
+    parser = cli.parser(__doc__)
+    evaluation.add_options(parser)
+    draws.add_option(parser)
+    parser.add_argument("--seed", type=cli.int_at_least(0), help="that draws --train-rows")
+    return parser.parse_args(argv)
 
 
 def own_pooling(directory: Path) -> Pooling | None:
@@ -298,4 +304,9 @@ def reason(own: Pooling | None, losses: dict[Pooling, float]) -> str:
 
 
 if __name__ == "__main__":
-    warm.run(main, "transformers", "peft", "datasets", "evaluate", "sklearn.linear_model")
+    warm.run(
+        main,
+        *evaluation.LIBRARIES,
+        "sklearn.linear_model",
+        key=lambda argv: evaluation.key(parse(argv)),
+    )

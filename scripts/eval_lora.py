@@ -16,6 +16,7 @@ are known only now, and only a cell that passed the check has a card.
 
 import logging
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,7 @@ log = logging.getLogger("eval_lora")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = cli.parser(__doc__)
-    evaluation.add_options(parser)
-    parser.add_argument("--adapter", required=True, type=Path, help="adapter directory")
-    parser.add_argument("--training", required=True, type=Path, help="JSON file of the training")
-    args = parser.parse_args(argv)
+    args = parse(argv)
     clock = evaluation.begin(args)
     from common.data import tokens
     from common.model import card
@@ -59,6 +56,15 @@ def main(argv: list[str] | None = None) -> None:
     )
     cells.write_results(record, predictions, args.metrics, args.predictions)
     log.info("test accuracy %.4f", results["test"]["accuracy"])
+
+
+def parse(argv: Sequence[str] | None) -> Namespace:
+    """Return the command line."""
+    parser = cli.parser(__doc__)
+    evaluation.add_options(parser)
+    parser.add_argument("--adapter", required=True, type=Path, help="adapter directory")
+    parser.add_argument("--training", required=True, type=Path, help="JSON file of the training")
+    return parser.parse_args(argv)
 
 
 def load(args: Namespace, training: dict[str, Any], split: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -93,4 +99,4 @@ def same_program(training: dict[str, Any], threads: int) -> bool:
 
 
 if __name__ == "__main__":
-    warm.run(main, "transformers", "peft", "datasets", "evaluate", "sklearn.metrics")
+    warm.run(main, *evaluation.LIBRARIES, key=lambda argv: evaluation.key(parse(argv)))

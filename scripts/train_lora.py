@@ -36,7 +36,8 @@ log = logging.getLogger("train_lora")
 
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the learning rate
 # Options that change no result; what is in the inputs counts, and not where they are.
-WITHOUT_EFFECT = {"model", "tokens", "output", "record", "checkpoint_seconds", "jobs_per_gpu"}
+WITHOUT_EFFECT = {"model", "tokens", "output", "record", "checkpoint_seconds", "jobs_per_gpu",
+                  "cells_per_process"}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -163,6 +164,7 @@ def parse(argv: list[str] | None):
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
+    warm.add_option(parser)
     draws.add_option(parser)
     parser.add_argument(
         "--checkpoint-seconds", type=cli.int_at_least(0), default=300, help="from one to the next"

@@ -303,6 +303,8 @@ EDITS = [
     setting("`execution`: `threads`", "execution: {threads: 2}\n", PAGE),
     setting("`execution`: `checkpoint_seconds`", "execution: {checkpoint_seconds: 0}\n", PAGE),
     setting("`execution`: `jobs_per_gpu`", "execution: {jobs_per_gpu: 2}\n", PAGE),
+    setting("`execution`: `cells_per_process`", "execution: {cells_per_process: 2}\n", PAGE),
+    setting("`execution`: `warm`", "execution: {warm: false}\n", PAGE),
     config_edit(
         "one model's `resources`", "tiny/gpt2}", "tiny/gpt2}\n    resources: {mem_mb: 9000}", PAGE
     ),

@@ -102,18 +102,22 @@ def test_a_prediction_asks_for_what_its_model_needs(work, snakemake, cell, megab
 
 def test_several_gpus_are_asked_for_as_parts_of_the_pool(work, snakemake, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
-    (work / "config/config.yaml").open("a").write("  gpus: 2\nexecution: {jobs_per_gpu: 3}\n")
+    (work / "config/config.yaml").open("a").write(
+        "  gpus: 2\nexecution: {jobs_per_gpu: 3, cells_per_process: 4}\n"
+    )
     plan = snakemake("-n", cwd=work).stdout
     asked = re.findall(r"^rule train_lora:.*?gpu=(\d+)", plan, re.MULTILINE | re.DOTALL)
-    assert set(asked) == {"6"}
+    assert set(asked) == {"24"}
 
 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("visible", "words", "provided"),
     [
-        ("a,b", [], ["2"]),
-        ("a,b", ["--config", "execution={jobs_per_gpu: 3}"], ["6"]),
+        ("a,b", [], ["64"]),
+        ("a,b", ["--config", "execution={jobs_per_gpu: 3}"], ["192"]),
+        ("a,b", ["--config", "execution={warm: false}"], ["2"]),
+        ("a,b", ["--config", "execution={cells_per_process: 4}"], ["8"]),
         ("a,b", ["--resources", "gpu=1"], ["1"]),
         ("", [], []),
     ],

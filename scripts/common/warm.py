@@ -31,6 +31,7 @@ import sys
 import threading
 import time
 import traceback
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -98,6 +99,26 @@ def run(
         cli.run(main)
     else:
         sys.exit(status)
+
+
+def add_option(parser: ArgumentParser) -> None:
+    """Add the option of the stages of which one process may do several jobs."""
+    parser.add_argument(
+        "--cells-per-process",
+        type=cli.int_at_least(1),
+        default=1,
+        help="that wait for the same device and are done together",
+    )
+
+
+def key(same: str, limit: int) -> tuple[str, int] | None:
+    """Return what ``run`` wants to know of a job; None where it is done alone.
+
+    Args:
+        same: what is equal in jobs that may be done together.
+        limit: how many may.
+    """
+    return (f"{Path(sys.argv[0]).stem} {same}", limit) if limit > 1 else None
 
 
 def enabled() -> bool:
@@ -179,11 +200,22 @@ def connected(address: Path) -> socket.socket:
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.connect(str(address))
+        with short(address) as path:
+            connection.connect(path)
     except OSError:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def short(address: Path) -> Iterator[str]:
+    """Yield another path of a file: that of a socket must be of 107 bytes at most."""
+    directory = os.open(address.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{directory}/{address.name}"
+    finally:
+        os.close(directory)
 
 
 def place() -> Path:
@@ -205,7 +237,8 @@ def start(address: Path) -> None:
     """
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(address))
+        with short(address) as path:
+            listener.bind(path)
         listener.listen(BACKLOG)
         with address.with_suffix(".log").open("wb") as said:
             subprocess.Popen(
@@ -260,6 +293,7 @@ class Server:
         waiting: jobs that may be done together, in the order of their arrival.
         since: when the last of them came.
         running: of each child, by its descriptor: its number and its jobs.
+        devices: groups that may run at the same time.
     """
 
     listener: socket.socket
@@ -267,6 +301,7 @@ class Server:
     waiting: list[Job] = field(default_factory=list)
     since: float = 0.0
     running: dict[int, tuple[int, list[Job]]] = field(default_factory=dict)
+    devices: int = field(default_factory=lambda: max(1, len(gpus.visible())))
 
     def serve(self) -> list[Job]:
         """Return the jobs of this process, in a child; [] in the server, when the run is over."""
@@ -310,7 +345,7 @@ class Server:
         """
         quiet = time.monotonic() - self.since >= GATHER_SECONDS
         groups = sum(jobs[0].key is not None for _, jobs in self.running.values())
-        ready = quiet and groups < max(1, len(gpus.visible()))
+        ready = quiet and groups < self.devices
         first = next((job for job in self.waiting if job.key is None or ready), None)
         if first is None:
             return []

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import cells, cli, gpus, startup, task
+from common import cells, cli, gpus, startup, task, warm
 from common.cli import InputError
 from common.model import collator, roundtrip, scoring
 from common.model.collator import Padding
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("evaluation")
 
 
+# What a stage that evaluates a model imports, and what takes long of it.
+LIBRARIES = ("transformers", "peft", "datasets", "evaluate", "sklearn.metrics")
 CPU_TOKENS = 4096  # per pass: enough for full speed; more only takes memory
 
 GPU_BYTES_PER_VALUE = 64  # of a hidden state in one pass without gradients, measured generously
@@ -209,6 +211,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--tokens", required=True, type=Path, help="Arrow directory of the splits")
     parser.add_argument("--positive-label", help="class of F1, precision, recall; else the last")
     add_device_options(parser)
+    warm.add_option(parser)
     parser.add_argument("--metrics", required=True, type=Path, help="JSON file to write")
     parser.add_argument("--predictions", required=True, type=Path, help="Parquet file to write")
 
@@ -223,6 +226,16 @@ def add_device_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=cli.int_at_least(1), default=1, help="of the CPU")
     gpus.add_option(parser)
+
+
+def key(args: Namespace) -> tuple[str, int] | None:
+    """Return which evaluations one process may do in turn, as ``warm.run`` wants it.
+
+    Args:
+        args: the options of ``add_options``.
+    """
+    same = (args.model, args.tokens, args.threads, args.batch_tokens)
+    return warm.key(" ".join(map(str, same)), args.cells_per_process)
 
 
 def begin(args: Namespace) -> cells.Clock:
