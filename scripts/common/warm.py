@@ -233,6 +233,8 @@ def place() -> Path:
 def start(address: Path) -> None:
     """Start the server; it can be connected to at once, and answers when it is ready.
 
+    Its standard input is the socket that it listens to, as inetd does it.
+
     It has a session of its own: Ctrl-C reaches the scripts, which pass it on.
     """
     address.unlink(missing_ok=True)
@@ -242,11 +244,10 @@ def start(address: Path) -> None:
         listener.listen(BACKLOG)
         with address.with_suffix(".log").open("wb") as said:
             subprocess.Popen(
-                [sys.executable, "-m", "common.warm", str(listener.fileno()), str(address)],
+                [sys.executable, "-m", "common.warm", str(address)],
                 cwd=Path(__file__).parents[1],
                 env=os.environ | WITHOUT_CUDA,
-                pass_fds=[listener.fileno()],
-                stdin=subprocess.DEVNULL,
+                stdin=listener.fileno(),
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
@@ -524,19 +525,19 @@ def main(words: Sequence[str]) -> None:
     """Serve a workflow; in a child, do its jobs.
 
     Args:
-        words: descriptor of the socket that scripts connect to, and its path.
+        words: path of the socket that scripts connect to, which is the standard input.
     """
     groups: list[Group] = []
     # Registered before all others, it is called after them: what they clean up is clean by then.
     atexit.register(end, groups)
     gc.disable()
     cli.go_offline()
-    if jobs := Server(socket.socket(fileno=int(words[0])), os.environ[cli.WORKFLOW]).serve():
+    if jobs := Server(socket.socket(fileno=STREAMS[0]), os.environ[cli.WORKFLOW]).serve():
         groups.append(Group(jobs))
         groups[0].work()
         return
     for ending in ("", ".lock", ".log"):
-        Path(words[1] + ending).unlink(missing_ok=True)
+        Path(words[0] + ending).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
     code = f"import sys; sys.executable = {warm.python!r}; from snakemake.cli import main; main()"
     monkeypatch.setattr(torture, "SNAKEMAKE", (sys.executable, "-c", code))
     monkeypatch.setattr(torture, "LONGEST_WAIT_SECONDS", 6)
+    # The jobs of tests are forked by a process of theirs; tests/test_warm.py kills servers.
+    monkeypatch.setattr(torture, "KINDS", [torture.TREE, torture.JOB, torture.ASKED])
 
     def make(place: Path) -> Path:
         return torture.make_tiny(tiny_workflow(place))

@@ -2,14 +2,15 @@
 
     python tests/torture/torture.py --kills 100
 
-A third of the kills take the whole tree of processes, as a power failure does; a third one job, as
-a system does that is short of memory; a third ask one job to end, as a scheduler does before it
-takes a node away. After each, the run is continued as README.md says. When it has ended, its
-results must be those of the run that was left alone, file by file, but for times; then it begins
-anew, until there were so many kills. Exit status 1 and a list of files if there is a difference.
+Kills take the whole tree of processes, as a power failure does; or one job that waits, its process
+in the warm server, or that server, as a system does that is short of memory; or they ask one job to
+end, as a scheduler does before it takes a node away. After each, the run is continued as README.md
+says. When it has ended, its results must be those of the run that was left alone, file by file, but
+for times; then it begins anew, until there were so many kills. Exit status 1 and a list of files if there is a difference.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -28,15 +29,22 @@ import psutil
 import yaml
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
+from common import cli  # noqa: E402
 from tests.torture.comparing import differences, rendered_otherwise  # noqa: E402
 
 # Trainings long enough to be hit, with a checkpoint after every step.
-CHANGES = {"execution": {"checkpoint_seconds": 0}, "training": {"epochs": 12}}
+CHANGES = {
+    # Results of a pack depend on who else was killed, by rounding.
+    "execution": {"checkpoint_seconds": 0, "cells_per_process": 1},
+    "training": {"epochs": 12},
+}
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
 IGNORED = shutil.ignore_patterns("results", "resources", ".snakemake", ".git", ".venv*", "*_cache")
 TREE, JOB, ASKED = "whole tree", "one job", "one job, asked to end"
+SERVER, CHILD = "the warm server", "one job's process in the warm server"
+KINDS = [TREE, JOB, ASKED, SERVER, CHILD]
 LONGEST_WAIT_SECONDS = 12.0
 ENDS_WITHIN_SECONDS = 600
 
@@ -149,7 +157,7 @@ def until_done(place: Path, draw: random.Random, told: Told, kills: int) -> None
                 command(), cwd=place, env=environment(), stdout=file, stderr=file,
                 start_new_session=True,
             )  # fmt: skip
-        kind = draw.choice([TREE, JOB, ASKED])
+        kind = draw.choice(KINDS)
         if sum(told.kills.values()) >= kills or not kill_later(run, kind, draw):
             status = run.wait(ENDS_WITHIN_SECONDS)
             if status:
@@ -178,8 +186,9 @@ def kill_later(run: subprocess.Popen, kind: str, draw: random.Random) -> bool:
         return True
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while time.monotonic() < deadline and run.poll() is None:
-        if found := jobs(run):
-            return send(draw.choice(found), signal.SIGKILL if kind == JOB else signal.SIGTERM)
+        found = {SERVER: servers, CHILD: children}.get(kind, jobs)(run)
+        if found:
+            return send(draw.choice(found), signal.SIGTERM if kind == ASKED else signal.SIGKILL)
         time.sleep(0.02)
     return False
 
@@ -195,6 +204,32 @@ def jobs(run: subprocess.Popen) -> list[psutil.Process]:
         if any(word.startswith("scripts/") for word in words[1:3]):
             found.append(process)
     return found
+
+
+def servers(run: subprocess.Popen) -> list[psutil.Process]:
+    """Return the warm servers of a run."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            of_run = process.environ().get(cli.WORKFLOW, "").startswith(f"{run.pid} ")
+            parent = process.parent()
+            if of_run and is_warm(process) and not (parent and is_warm(parent)):
+                found.append(process)
+    return found
+
+
+def children(run: subprocess.Popen) -> list[psutil.Process]:
+    """Return the processes of jobs in the warm servers of a run."""
+    found = []
+    for server in servers(run):
+        with contextlib.suppress(psutil.Error):
+            found += server.children()
+    return found
+
+
+def is_warm(process: psutil.Process) -> bool:
+    """Return whether a process is a warm server, or a job in one."""
+    return "common.warm" in process.cmdline()
 
 
 def send(process: psutil.Process, number: signal.Signals) -> bool:
