@@ -6,7 +6,8 @@ Kills take the whole tree of processes, as a power failure does; or one job that
 in the warm server, or that server, as a system does that is short of memory; or they ask one job to
 end, as a scheduler does before it takes a node away. After each, the run is continued as README.md
 says. When it has ended, its results must be those of the run that was left alone, file by file, but
-for times; then it begins anew, until there were so many kills. Exit status 1 and a list of files if there is a difference.
+for times; then it begins anew, until there were so many kills. Exit status 1 and a list of files if
+there is a difference.
 """
 
 import argparse
