@@ -223,7 +223,8 @@ def train(
         trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
         for callback in (*callbacks, RequireFiniteLoss()):
             trainer.add_callback(callback)
-        with accelerated(model, roundtrip.probe(splits["train"]), padding) as used, work:
+        pair = roundtrip.probe(splits["train"])
+        with accelerated(model, pair, padding, settings.precision) as used, work:
             taken = trainer.run()
     work.load_state(trainer.summed(work.state()))
     # Else the model would go on computing in the precision of its training, as no saved one does.
@@ -469,7 +470,7 @@ def arguments(settings: Settings, seed: int, folder: str):
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         activation_checkpointing=settings.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
-        bf16=settings.precision == "bf16",
+        bf16=settings.precision == "bf16" and torch.cuda.is_available(),  # CPU: ``accelerated``
         fp16=settings.precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         # Not by length: where length tells the class (spam is long), batches of one length are
