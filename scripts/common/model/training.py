@@ -116,12 +116,14 @@ def is_packed(classifier: Any) -> bool:
 
 LAST_LINES = 3  # of the log, at least, that tell how a training ended
 
+VALIDATED = 32  # rows of a batch, at least: without gradients they take less memory than 8 with
+
 MAX_RETRIES = 5
 # Seeds of a config end below it (config/schema.yaml), those of numpy at 2**32 - 1.
 FIRST_RETRY_SEED = 2**31 - 1
 RETRY_SEEDS = 2**31
 
-OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
+OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
 
 
 @dataclass(frozen=True)
@@ -268,10 +270,17 @@ def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings
         words,
         data_collator=padding,
         train_dataset=splits["train"],
-        eval_dataset=splits["validation"],
+        eval_dataset=by_length(splits["validation"]),
         compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
         optimizers=(optimizer(model, settings), None),
     )
+
+
+def by_length(rows: Any) -> Any:
+    """Return rows in order of length, so that those of a batch need little padding."""
+    import numpy as np
+
+    return rows.select(np.argsort(rows["length"], kind="stable"), keep_in_memory=True)
 
 
 def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
@@ -392,7 +401,10 @@ def of_attempts(attempts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def without_speed(entry: dict[str, float]) -> dict[str, float]:
-    """A line of the Trainer's log without its speed, which leaves out the time before a stop."""
+    """A line of the Trainer's log without its speed, which leaves out the time before a stop.
+
+    And without its operations, which are not counted.
+    """
     return {name: value for name, value in entry.items() if name not in OF_LAST_RUN}
 
 
@@ -462,7 +474,7 @@ def arguments(settings: Settings, seed: int, folder: str):
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         per_device_train_batch_size=settings.batch_size // settings.gpus,
-        per_device_eval_batch_size=settings.batch_size // settings.gpus,
+        per_device_eval_batch_size=max(VALIDATED, settings.batch_size // settings.gpus),
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup,  # below 1: a share of all steps
         lr_scheduler_type=settings.scheduler,
