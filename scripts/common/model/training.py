@@ -408,6 +408,19 @@ def without_speed(entry: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in entry.items() if name not in OF_LAST_RUN}
 
 
+def resolved_precision(precision: str) -> str:
+    """Return the precision that ``auto`` stands for: bf16 on a GPU that has it, else fp32.
+
+    On the CPU it is fp32 whatever units the processor has: results do not depend on its generation.
+    """
+    if precision != "auto":
+        return precision
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
 def require_precision(precision: str) -> None:
     """Refuse a precision that this machine has no arithmetic for.
 
@@ -418,7 +431,7 @@ def require_precision(precision: str) -> None:
 
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
-        raise InputError("`precision: fp16` needs a GPU: use fp32, or bf16 to save memory")
+        raise InputError("`precision: fp16` needs a GPU: use fp32 or bf16")
     if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError("`precision: bf16` is beyond this GPU: use fp16 or fp32")
 
