@@ -5,11 +5,17 @@
   elementwise operations take a third of the time, and products a tenth less.
 - Dropout draws four elements at a time; torch draws its mask element by element, on one thread, in
   five times the time.
-- Linear layers use the fastest matrix product that torch has on this processor. torch's own
-  ``linear`` goes to MKL, which leaves a fifth of an AMD processor's speed unused; oneDNN, which
-  comes with torch, does not. torch offers it to compiled models alone, as
-  ``torch.ops.mkldnn._linear_pointwise``, without a gradient; here is one. Where torch comes without
-  it (macOS), and on a GPU, the product is torch's own.
+- Matrix products take the fastest way that torch has on this processor. torch's own ``linear`` goes
+  to MKL, which is as fast as oneDNN on an Intel, and leaves a fifth of an AMD's speed unused. Large
+  products go to oneDNN there, which torch offers to compiled models alone, as
+  ``torch.ops.mkldnn._linear_pointwise``, without a gradient; here is one. oneDNN compiles for each
+  new number of tokens, a millisecond long: thin products, which take a tenth of that, are MKL's.
+  Where torch comes without oneDNN (macOS), and on a GPU, the product is torch's own.
+- A LoRA layer is one operation, its sums made in place; without gradients, its matrices are added
+  to the weight first.
+- With `precision: bf16`, frozen weights are rounded once, and products with them computed in bf16
+  where that is faster (``bf16_pays``). Activations between them, adapters, head, norms, attention
+  and the optimizer stay in fp32.
 - Rows that nobody reads are not computed: behind the last layer, one token of each text is looked
   at. Which layers compute for it alone is not known by their names but measured: where the gradient
   of the logits does not reach the output of a layer, nobody reads it.
@@ -89,7 +95,7 @@ def mask(bits: torch.Tensor, dropped: int, dtype: torch.dtype) -> torch.Tensor:
     return kept.mul_(LEVELS / (LEVELS - dropped))
 
 
-ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 THIN = 64  # a matrix with fewer rows or columns, as those of an adapter, makes a thin product
 
@@ -122,9 +128,9 @@ def product(
         A tensor of shape (..., outputs), of the type of the rows.
     """
     if weight.dtype == torch.bfloat16 != rows.dtype:
-        found = torch.nn.functional.linear(rounded(flat(rows)), weight)[: rows.shape[:-1].numel()]
-        found = found.float() if bias is None else found + bias
-        return found.view(*rows.shape[:-1], -1)
+        found = torch.nn.functional.linear(rounded(flat(rows)), weight)
+        found = found[: rows.shape[:-1].numel()].to(rows.dtype).view(*rows.shape[:-1], -1)
+        return found if bias is None else found.add_(bias)
     if rows.dtype == torch.float32 and min(weight.shape) >= THIN and onednn_pays():
         return ONEDNN(rows, weight, bias, "none", [], "")
     return torch.nn.functional.linear(rows, weight, bias)
@@ -135,8 +141,10 @@ ROWS = 32  # batches are of another number of tokens each, and oneDNN compiles f
 
 def rounded(rows: torch.Tensor) -> torch.Tensor:
     """Return rows in bf16, of shape (rows, columns), and rows of 0 up to a multiple of ROWS."""
-    filled = rows.new_zeros(-(-len(rows) // ROWS) * ROWS, rows.shape[1], dtype=torch.bfloat16)
-    filled[: len(rows)] = rows
+    count = len(rows)
+    filled = rows.new_empty(-(-count // ROWS) * ROWS, rows.shape[1], dtype=torch.bfloat16)
+    filled[:count] = rows
+    filled[count:] = 0
     return filled
 
 
