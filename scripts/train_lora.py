@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("train_lora")
 
 SCHEDULERS = ("linear", "cosine", "constant", "constant_with_warmup")  # of the learning rate
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 # Options that change no result; what is in the inputs counts, and not where they are.
 WITHOUT_EFFECT = {"model", "tokens", "output", "record", "checkpoint_seconds", "jobs_per_gpu",
                   "cells_per_process"}  # fmt: skip
@@ -60,6 +61,10 @@ def main(argv: list[str] | None = None) -> None:
     with parallel.launch_workers(args.gpus, [__file__, *words]) as first:
         with startup.importing():
             from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
+        from common.model import training
+
+        # Before the options are recorded, and compared with those of a checkpoint.
+        args.precision = training.resolved_precision(args.precision)
         source = files.read_source(args.model)
         tokenizer = encoding.load_tokenizer(args.model)
         trained = train(args, source, checkpoints)
@@ -140,7 +145,7 @@ def parse(argv: list[str] | None):
     parser.add_argument(
         "--gradient-checkpointing", action=argparse.BooleanOptionalAction, default=False
     )
-    parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="of products")
     parser.add_argument("--class-weights", choices=["none", "balanced"], default="none")
     parser.add_argument("--keep", choices=["last", "best"], default="last", help="which epoch")
     parser.add_argument("--patience", type=cli.int_at_least(1), help="epochs without a lower loss")

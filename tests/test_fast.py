@@ -6,6 +6,7 @@ import datasets
 import pytest
 import torch
 
+from common.cli import InputError
 from common.data.encoding import TYPES
 from common.model import acceleration, collator, models, packing, patches, roundtrip, variants
 from common.model.collator import Padding
@@ -138,10 +139,10 @@ def test_layers_compute_real_tokens_and_the_last_one_what_is_read(bases, data):
             model(**batch)
     tokens, texts = sum(lengths), len(lengths)
     assert texts * max(lengths) > 1.3 * tokens  # there was padding to save
-    # Six linear layers, each with the A of its adapter: of the first layer all, of the last one
-    # those of keys and values. The other four are for what is read; so are pooler and head.
-    assert counted.rows.count(tokens) == 2 * (6 + 2)
-    assert counted.rows.count(texts) == 2 * 4 + 2
+    # Six linear layers: of the first layer all, of the last one those of keys and values. The other
+    # four are for what is read; so are pooler and head.
+    assert counted.rows.count(tokens) == 6 + 2
+    assert counted.rows.count(texts) == 4 + 2
 
 
 class CountProducts:
@@ -149,23 +150,23 @@ class CountProducts:
 
     def __enter__(self):
         self.rows: list[int] = []
-        self.plain = patches.onednn_linear
+        self.plain = patches.product
 
         def product(rows, weight, bias=None):
             self.rows.append(rows.reshape(-1, rows.shape[-1]).shape[0])
             return self.plain(rows, weight, bias)
 
-        patches.onednn_linear = product
+        patches.product = product
         return self
 
     def __exit__(self, *_):
-        patches.onednn_linear = self.plain
+        patches.product = self.plain
 
 
 def test_the_proof_is_of_short_rows_of_different_lengths():
     """Else rows that are all long would be a batch without padding, which proves nothing."""
     cut = acceleration.shortened([{"input_ids": [1] * 300, "label": 0}, {"input_ids": [1] * 500}])
-    assert [len(row["input_ids"]) for row in cut] == [32, 64]
+    assert [len(row["input_ids"]) for row in cut] == [16, 32]
     short = acceleration.shortened([{"input_ids": [1] * 3}, {"input_ids": [1] * 9}])
     assert [len(row["input_ids"]) for row in short] == [3, 9]
 
@@ -237,18 +238,136 @@ def test_lora_in_one_is_lora_in_parts():
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_precision_is_that_of_autocast(bases, data, precision):
-    model = without_dropout(adapted(bases["bert"]))
-    tolerance = SAME if precision == torch.float32 else 0.1
-    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        wanted = learned(model, data, Padding(PAD))
-        with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD)):
-            found = learned(model, data, Padding(PAD))
+def test_without_a_gradient_the_matrices_are_merged():
+    torch.manual_seed(0)
+    inputs, weight, bias = torch.randn(2, 5, 8), torch.randn(6, 8), torch.randn(6)
+    a, b = torch.randn(3, 8).requires_grad_(), torch.randn(6, 3).requires_grad_()
+    wanted = patches.Lora.apply(inputs, None, weight, bias, a, b, 0.7)
+    with torch.no_grad(), CountProducts() as counted:
+        found = patches.Lora.apply(inputs, None, weight, bias, a, b, 0.7)
+    assert counted.rows == [10]
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+SIZES = [(70, 128), (64, 96)]  # of a thick product; rows no multiple of patches.ROWS, and one
+
+
+@pytest.mark.parametrize(("count", "outputs"), SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("onednn", [True, False])
+def test_products_are_as_exact_as_their_type(monkeypatch, onednn, dtype, count, outputs):
+    """Checked with fp64; in bf16, rows and weight have 8 bits, and so has a result."""
+    monkeypatch.setattr(patches, "onednn_pays", lambda: onednn and patches.ONEDNN is not None)
+    torch.manual_seed(0)
+    rows, bias = torch.randn(1, count, 160).requires_grad_(), torch.randn(outputs)
+    weight = torch.randn(outputs, 160).to(dtype)
+    a, b = torch.randn(4, 160).requires_grad_(), torch.randn(outputs, 4).requires_grad_()
+    leaves = [rows, a, b]
+    ours = patches.Lora.apply(rows, None, weight, bias, a, b, 0.5)
+    found = [ours, *torch.autograd.grad(ours.square().sum(), leaves)]
+    x, p, q = exact = [each.detach().double().requires_grad_() for each in leaves]
+    plain = x @ weight.double().t() + bias + 0.5 * x @ p.t() @ q.t()
+    wanted = [plain, *torch.autograd.grad(plain.square().sum(), exact)]
+    tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-5
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == torch.float32
+        gap = float((one - other).abs().max() / other.abs().max())
+        assert gap < tolerance
+        assert dtype != torch.bfloat16 or gap > 1e-5  # it was computed in bf16
+
+
+def test_rows_in_bf16_are_filled_up():
+    """Else oneDNN would compile a product for every number of tokens."""
+    rows = torch.randn(33, 5)
+    found = patches.rounded(rows)
+    assert found.shape == (64, 5)
+    assert torch.equal(found[:33], rows.bfloat16())
+    assert not found[33:].any()
+    assert len(patches.rounded(rows[:32])) == 32
+
+
+def with_rounded_weights(model):
+    """Round the frozen weights of linear layers of a model, in fp32."""
+    for module in model.modules():
+        if patches.is_linear(module) and not patches.is_trained(module):
+            module.weight.data.copy_(module.weight.data.bfloat16().float())
+    return model
+
+
+@pytest.mark.parametrize("units", [False, True])
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "deberta-v2"])
+def test_frozen_weights_are_rounded_for_a_while(bases, data, monkeypatch, architecture, units):
+    """Without units for bf16, the model is that of rounded weights; with them, nearly."""
+    monkeypatch.setattr(patches, "bf16_pays", lambda: units)
+    model = without_dropout(adapted(bases[architecture]))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pair = roundtrip.probe(data)
+    with acceleration.accelerated(model, pair, Padding(PAD), "bf16") as used:
+        found = learned(model, data, Padding(PAD))
+    assert ("bf16" in used) == units
+    assert "layers" in used
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    wanted = learned(with_rounded_weights(model), data, Padding(PAD))
+    assert all(value.dtype == torch.float32 for value in found.values())
+    if not units:
+        return assert_same(found, wanted)
     scale = max(float(value.abs().max()) for value in wanted.values())
     for name, value in wanted.items():
-        assert found[name].dtype == value.dtype
-        torch.testing.assert_close(found[name], value, rtol=0, atol=tolerance * scale, msg=name)
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0.05 * scale, msg=name)
+    return None
+
+
+def test_without_units_the_log_says_so(bases, data, monkeypatch, caplog):
+    monkeypatch.setattr(patches, "bf16_pays", lambda: False)
+    caplog.set_level("INFO")
+    model = adapted(bases["bert"])
+    with acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD), "bf16"):
+        pass
+    assert caplog.text.count("this processor has no fast units for bf16") == 1
+
+
+def test_layers_that_stay_as_they_are_cannot_be_rounded(bases, data, monkeypatch):
+    monkeypatch.setattr(patches, "product", lambda rows, *_: rows)
+    model = adapted(bases["bert"])
+    refused = pytest.raises(InputError, match="`precision: bf16` on the CPU")
+    with refused, acceleration.accelerated(model, roundtrip.probe(data), Padding(PAD), "bf16"):
+        pass
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_where_all_is_trained_large_weights_are_rounded(monkeypatch):
+    monkeypatch.setattr(patches, "bf16_pays", lambda: True)
+    thick, thin = torch.nn.Linear(64, 64), torch.nn.Linear(64, 2)
+    held = patches.Held()
+    held.round(torch.nn.Sequential(thick, thin))
+    assert held.weight(thick).dtype == torch.bfloat16
+    assert held.weight(thin).dtype == torch.float32
+    (grad,) = torch.autograd.grad(held.weight(thick).float().sum(), thick.weight)
+    assert grad.dtype == torch.float32
+    assert held.copies == {}
+
+
+INTEL, AMD = {"cpu_name": "Intel Xeon"}, {"cpu_name": "AMD EPYC"}
+BF16 = {"avx512_bf16": True}
+
+
+@pytest.mark.parametrize(
+    ("processor", "onednn", "bf16"),
+    [
+        (INTEL, False, False),
+        (INTEL | BF16, False, False),
+        (INTEL | BF16 | {"amx_bf16": True}, False, True),
+        (AMD, True, False),
+        (AMD | BF16, True, True),
+        ({}, True, False),
+    ],
+)
+def test_the_processor_decides(monkeypatch, processor, onednn, bf16):
+    monkeypatch.setattr(patches, "processor", lambda: processor)
+    monkeypatch.setattr(patches, "ONEDNN", "some")
+    assert patches.onednn_pays.__wrapped__() == onednn
+    assert patches.bf16_pays.__wrapped__() == bf16
 
 
 def test_dropout_keeps_the_mean_and_the_share():

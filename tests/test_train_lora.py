@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import train_lora
@@ -374,3 +375,14 @@ def test_mistake_ends_in_one_line(command, run_script, tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: PEFT refuses this LORA config: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.quick(1)
+def test_precision_is_resolved_on_record_and_no_rounded_weight_saved(command, tmp_path):
+    for name, words in {"auto": [], "bf16": ["--precision", "bf16"]}.items():
+        train_lora.main(command(tmp_path / name, "--max-steps", 2, *words))
+        info = json.loads((tmp_path / name / "training.json").read_text())["run_info"]
+        wanted = "bf16" if name == "bf16" or torch.cuda.is_available() else "fp32"
+        assert info["train_config"]["precision"] == info["options"]["precision"] == wanted
+        saved = load_file(tmp_path / name / "adapter/adapter_model.safetensors")
+        assert {value.dtype for value in saved.values()} == {torch.float32}

@@ -334,6 +334,22 @@ def test_half_precision_is_refused_without_a_gpu(data, make_model):
         train(make_model("bert"), data["bert"], precision="fp16")
 
 
+@pytest.mark.parametrize(
+    ("precision", "gpu", "has_bf16", "wanted"),
+    [
+        ("auto", False, True, "fp32"),
+        ("auto", True, True, "bf16"),
+        ("auto", True, False, "fp32"),
+        ("fp32", True, True, "fp32"),
+        ("bf16", False, False, "bf16"),
+    ],
+)
+def test_auto_is_bf16_on_a_gpu_that_has_it(monkeypatch, precision, gpu, has_bf16, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
+    assert training.resolved_precision(precision) == wanted
+
+
 def test_bfloat16_trains(data, make_model):
     result = train(make_model("bert"), data["bert"], precision="bf16", max_steps=2)
     assert result["status"] == "success"

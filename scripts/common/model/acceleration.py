@@ -30,7 +30,7 @@ ROUNDING = 1e-4
 
 SMALL = 1e-2
 
-ENOUGH = 64  # tokens of the longest row
+ENOUGH = 32  # tokens of the longest row
 
 # What models raise whose layers are of another kind: each has its own way.
 FAILURES = (
@@ -46,7 +46,7 @@ FAILURES = (
 
 @contextmanager
 def accelerated(
-    model: Any, rows: Sequence[dict[str, Any]], padding: Padding
+    model: Any, rows: Sequence[dict[str, Any]], padding: Padding, precision: str = "fp32"
 ) -> Iterator[list[str]]:
     """Let a model compute faster within a ``with`` block; afterwards it is as it was.
 
@@ -56,9 +56,15 @@ def accelerated(
         rows: a few tokenised rows of different lengths that the proof is made with, the longest
             last.
         padding: makes the batch.
+        precision: of products with the weights of the backbone on the CPU, fp32 or bf16; rounding
+            them comes after the proof.
 
     Yields:
-        what was proven and is in use: "packing", "reading", "layers".
+        what was proven and is in use: "packing", "reading", "layers"; and "bf16" where products
+        are computed in it.
+
+    Raises:
+        InputError: the weights cannot be rounded, since its layers cannot be replaced.
     """
     used: list[str] = []
     with ExitStack() as stack:
@@ -68,10 +74,37 @@ def accelerated(
             wanted, (which, modules) = plain(model, batch)
             trial = Trial(stack, model, batch, wanted, used)
             packing = trial.attempt("packing", packed(model))
-            trial.attempt("layers", replaced(model))
+            held = trial.attempt("layers", replaced(model))
             if packing is not None and which is not None:
                 trial.attempt("reading", read(packing, which, modules))
+            if precision == "bf16":
+                used += rounded(model, held)
         yield used
+
+
+def rounded(model: Any, held: patches.Held | None) -> list[str]:
+    """Round the weights of a model to bf16; return ["bf16"] where its products are in bf16 as well.
+
+    Args:
+        model: a classifier on the CPU.
+        held: the weights of its layers; None: they cannot be replaced.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if held is None:
+        raise cli.InputError(
+            f"`precision: bf16` on the CPU takes linear layers that can be replaced, and those of "
+            f"this {model.config.model_type} cannot: use fp32"
+        )
+    held.round(model)
+    if patches.bf16_pays():
+        return ["bf16"]
+    log.info(
+        "this processor has no fast units for bf16: frozen weights are rounded to it, and products "
+        "computed in fp32"
+    )
+    return []
 
 
 def shortened(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -158,13 +191,14 @@ def answers(
     model.eval()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.enable_grad():
-        logits = model(**batch).logits
-        total = logits.square().sum()  # squares, so that rows and classes count unequally
+        total = model(**batch).logits.square().sum()  # squares: rows and classes count unequally
         wanted = [*trained, *also]
         grads = torch.autograd.grad(total, wanted, allow_unused=True) if wanted else ()
+    with torch.no_grad():  # for itself: layers without a gradient may be computed otherwise
+        logits = model(**batch).logits
     model.train(training)
     found = [grad for grad in grads[: len(trained)] if grad is not None]
-    return [logits.detach(), *found]
+    return [logits, *found]
 
 
 def difference(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> float:
@@ -209,12 +243,13 @@ def read(packing: Packing, which: str, modules: list[Any]) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(model: Any) -> Iterator[None]:
-    """Yield a model whose layers are done by faster ones."""
+def replaced(model: Any) -> Iterator[patches.Held]:
+    """Let a model's layers be done by faster ones; yield how they hold their weights."""
+    held = patches.Held()
     with ExitStack() as stack:
-        for module, forward in list(patches.replacements(model)):
+        for module, forward in list(patches.replacements(model, held)):
             stack.enter_context(with_forward(module, forward))
-        yield
+        yield held
 
 
 @contextmanager

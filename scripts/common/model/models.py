@@ -369,14 +369,18 @@ def without_backbone_dropout(model) -> None:
     classifier = base_model(model)
     frozen = list(frozen_modules(getattr(classifier, classifier.base_model_prefix)))
     plain_train = model.train
+    last: bool | None = None
 
     def train(mode: bool = True):
-        plain_train(mode)
-        for module in frozen:
-            module.training = False
+        nonlocal last
+        if mode != last:  # the Trainer calls it before every step, and the model is large
+            plain_train(mode)
+            for module in frozen:
+                module.training = False
+            last = mode
         return model
 
-    model.train = train  # the Trainer calls it before every step
+    model.train = train
 
 
 def frozen_modules(module) -> Iterator[Any]:

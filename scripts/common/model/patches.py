@@ -5,11 +5,17 @@
   elementwise operations take a third of the time, and products a tenth less.
 - Dropout draws four elements at a time; torch draws its mask element by element, on one thread, in
   five times the time.
-- Linear layers use the fastest matrix product that torch has on this processor. torch's own
-  ``linear`` goes to MKL, which leaves a fifth of an AMD processor's speed unused; oneDNN, which
-  comes with torch, does not. torch offers it to compiled models alone, as
-  ``torch.ops.mkldnn._linear_pointwise``, without a gradient; here is one. Where torch comes without
-  it (macOS), and on a GPU, the product is torch's own.
+- Matrix products take the fastest way that torch has on this processor. torch's own ``linear`` goes
+  to MKL, which is as fast as oneDNN on an Intel, and leaves a fifth of an AMD's speed unused. Large
+  products go to oneDNN there, which torch offers to compiled models alone, as
+  ``torch.ops.mkldnn._linear_pointwise``, without a gradient; here is one. oneDNN compiles for each
+  new number of tokens, a millisecond long: thin products, which take a tenth of that, are MKL's.
+  Where torch comes without oneDNN (macOS), and on a GPU, the product is torch's own.
+- A LoRA layer is one operation, its sums made in place; without gradients, its matrices are added
+  to the weight first.
+- With `precision: bf16`, frozen weights are rounded once, and products with them computed in bf16
+  where that is faster (``bf16_pays``). Activations between them, adapters, head, norms, attention
+  and the optimizer stay in fp32.
 - Rows that nobody reads are not computed: behind the last layer, one token of each text is looked
   at. Which layers compute for it alone is not known by their names but measured: where the gradient
   of the logits does not reach the output of a layer, nobody reads it.
@@ -19,12 +25,14 @@ torch and transformers, so import it late.
 """
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import transformers
 
+from common.model.models import has_frozen_parameters
 from common.model.packing import READ_FIRST, READ_LAST, Packing
 
 # Of <malloc.h>.
@@ -87,14 +95,28 @@ def mask(bits: torch.Tensor, dropped: int, dtype: torch.dtype) -> torch.Tensor:
     return kept.mul_(LEVELS / (LEVELS - dropped))
 
 
-ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
-TYPES = (torch.float32, torch.bfloat16)  # fp16 is for GPUs
+THIN = 64  # a matrix with fewer rows or columns, as those of an adapter, makes a thin product
 
 
-def onednn_linear(
+@functools.cache
+def onednn_pays() -> bool:
+    """Return whether oneDNN is faster than MKL on this processor.
+
+    The maker decides and no measurement, whose outcome would decide the bits of a result.
+    """
+    return ONEDNN is not None and not processor().get("cpu_name", "").startswith("Intel")
+
+
+def processor() -> Mapping[str, Any]:
+    """Return what torch knows of the processor: its name, and whether it has an instruction set."""
+    return torch.cpu.get_capabilities()
+
+
+def product(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-) -> Any:
+) -> torch.Tensor:
     """Return ``rows @ weight.T + bias``, without a gradient.
 
     Args:
@@ -103,11 +125,86 @@ def onednn_linear(
         bias: shape (outputs,).
 
     Returns:
-        A tensor of shape (..., outputs).
+        A tensor of shape (..., outputs), of the type of the rows.
     """
-    if ONEDNN is None or not rows.is_cpu or rows.dtype not in TYPES or not rows.numel():
-        return torch.nn.functional.linear(rows, weight, bias)
-    return ONEDNN(rows, weight, bias, "none", [], "")
+    if weight.dtype == torch.bfloat16 != rows.dtype:
+        found = torch.nn.functional.linear(rounded(flat(rows)), weight)
+        found = found[: rows.shape[:-1].numel()].to(rows.dtype).view(*rows.shape[:-1], -1)
+        return found if bias is None else found.add_(bias)
+    if rows.dtype == torch.float32 and min(weight.shape) >= THIN and onednn_pays():
+        return ONEDNN(rows, weight, bias, "none", [], "")
+    return torch.nn.functional.linear(rows, weight, bias)
+
+
+ROWS = 32  # batches are of another number of tokens each, and oneDNN compiles for each number anew
+
+
+def rounded(rows: torch.Tensor) -> torch.Tensor:
+    """Return rows in bf16, of shape (rows, columns), and rows of 0 up to a multiple of ROWS."""
+    count = len(rows)
+    filled = rows.new_empty(-(-count // ROWS) * ROWS, rows.shape[1], dtype=torch.bfloat16)
+    filled[:count] = rows
+    filled[count:] = 0
+    return filled
+
+
+@functools.cache
+def bf16_pays() -> bool:
+    """Return whether the processor has units for products in bf16 that are faster than fp32.
+
+    AMX has, and so has an AMD with AVX512-BF16; on an Intel that set is slower than fp32, and where
+    there is none, bf16 is emulated at a hundredth of the speed.
+    """
+    found = processor()
+    intel = found.get("cpu_name", "").startswith("Intel")
+    return bool(found.get("amx_bf16") or (found.get("avx512_bf16") and not intel))
+
+
+class Held:
+    """The weights of linear layers as products take them.
+
+    First, they are the layers' own, in fp32. Rounded, frozen ones are copies in bf16, made once.
+    Where the processor has no units for bf16, the copies hold the same numbers in fp32, and results
+    differ by the rounding of activations alone. Products with what is trained beside a frozen
+    backbone, adapters and a head, stay in fp32; where all is trained, large weights are rounded for
+    each product.
+    """
+
+    def __init__(self) -> None:
+        self.copies: dict[Any, torch.Tensor] = {}
+        self.trained = torch.float32
+
+    def round(self, model: Any) -> None:
+        """Round the weights of a model, of which adapters and a head may be trained, or all."""
+        dtype = torch.bfloat16 if bf16_pays() else torch.float32
+        frozen = [each for each in model.modules() if is_linear(each) and not is_trained(each)]
+        self.copies = {each: own_weight(each).bfloat16().to(dtype) for each in frozen}
+        self.trained = torch.float32 if has_frozen_parameters(model) else dtype
+
+    def weight(self, layer: Any) -> torch.Tensor:
+        """Return the weight of a linear layer, shape (outputs, inputs)."""
+        if layer in self.copies:
+            return self.copies[layer]
+        weight = own_weight(layer)
+        return weight if min(weight.shape) < THIN else weight.to(self.trained)
+
+
+LINEAR = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
+
+
+def is_linear(module: Any) -> bool:
+    """Return whether a module is a linear layer and nothing more."""
+    return type(module) in LINEAR
+
+
+def is_trained(module: Any) -> bool:
+    """Return whether a parameter of a module is trained."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def own_weight(layer: Any) -> torch.Tensor:
+    """Return the weight of a linear layer, shape (outputs, inputs), which Conv1D transposes."""
+    return layer.weight if isinstance(layer, torch.nn.Linear) else layer.weight.t()
 
 
 def flat(rows: torch.Tensor) -> torch.Tensor:
@@ -116,13 +213,13 @@ def flat(rows: torch.Tensor) -> torch.Tensor:
 
 
 class Linear(torch.autograd.Function):
-    """``onednn_linear`` with its gradients, of which none is computed that nobody asks for."""
+    """``product`` with its gradients, of which none is computed that nobody asks for."""
 
     @staticmethod
     def forward(ctx, rows, weight, bias):
         """Return the outputs; the rows are kept only where the weight is trained."""
         ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weight)
-        return onednn_linear(rows, weight, bias)
+        return product(rows, weight, bias)
 
     @staticmethod
     def backward(ctx, grad):
@@ -130,8 +227,8 @@ class Linear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         of_rows, of_weight, of_bias = ctx.needs_input_grad
         return (
-            onednn_linear(grad, weight.t()) if of_rows else None,
-            onednn_linear(flat(grad).t(), flat(rows).t()) if of_weight else None,
+            product(grad, weight.t()) if of_rows else None,
+            product(flat(grad).t(), flat(rows).t()) if of_weight else None,
             flat(grad).sum(0) if of_bias else None,
         )
 
@@ -139,8 +236,7 @@ class Linear(torch.autograd.Function):
 class Lora(torch.autograd.Function):
     """A linear layer with its LoRA matrices, the sums made in place.
 
-    Done in parts, as PEFT does, a layer reads and writes its outputs three times more, and the
-    gradient of B is a product of the slow kind: long, and thin in its result.
+    Done in parts, as PEFT does, a layer reads and writes its outputs three times more.
     """
 
     @staticmethod
@@ -157,10 +253,13 @@ class Lora(torch.autograd.Function):
             b: shape (outputs, rank).
             scale: a number.
         """
-        adapted = rows if dropped is None else dropped
-        low = onednn_linear(adapted, a)
-        outputs = onednn_linear(rows, weight, bias)
-        flat(outputs).addmm_(flat(low), b.t(), alpha=scale)
+        if not any(ctx.needs_input_grad) and weight.dtype == a.dtype:
+            # Without a gradient, the product of the matrices is cheaper than those with the rows.
+            return product(rows, torch.addmm(weight, b, a, alpha=scale), bias)
+        adapted = flat(rows if dropped is None else dropped)
+        low = adapted @ a.t()
+        outputs = product(rows, weight, bias)
+        flat(outputs).addmm_(low, b.t(), alpha=scale)
         ctx.save_for_backward(adapted, low, weight, a, b)
         ctx.scale, ctx.alone = scale, dropped is None
         return outputs
@@ -172,23 +271,23 @@ class Lora(torch.autograd.Function):
         The rest is frozen.
         """
         adapted, low, weight, a, b = ctx.saved_tensors
-        grad = grad.contiguous()
-        of_low = flat(onednn_linear(grad, b.t())).mul_(ctx.scale)
-        of_a = onednn_linear(of_low.t(), flat(adapted).t())
-        of_b = onednn_linear(flat(low).t(), flat(grad).t()).t().mul(ctx.scale)
-        of_rows = onednn_linear(grad, weight.t()) if ctx.needs_input_grad[0] else None
+        rows_grad = flat(grad)
+        of_low = (rows_grad @ b).mul_(ctx.scale)
+        of_a = of_low.t() @ adapted
+        of_b = (low.t() @ rows_grad).t().mul(ctx.scale)
+        of_rows = product(grad, weight.t()) if ctx.needs_input_grad[0] else None
         of_dropped = None
         if ctx.alone and of_rows is not None:
             flat(of_rows).addmm_(of_low, a)
         elif not ctx.alone and ctx.needs_input_grad[1]:
-            of_dropped = (of_low @ a).view_as(adapted)
+            of_dropped = (of_low @ a).view(*grad.shape[:-1], -1)
         return of_rows, of_dropped, None, None, of_a, of_b, None
 
 
 Forward = Callable[..., torch.Tensor]
 
 
-def replacements(model: Any) -> Iterator[tuple[Any, Forward]]:
+def replacements(model: Any, held: Held) -> Iterator[tuple[Any, Forward]]:
     """Yield the modules of a model that can be done faster, each with its other ``forward``.
 
     Outer modules come before those inside them, which they no longer call.
@@ -197,20 +296,18 @@ def replacements(model: Any) -> Iterator[tuple[Any, Forward]]:
 
     for module in model.modules():
         if type(module) is LoraLayer and is_plain(module):
-            yield module, lora(module)
-        elif type(module) in (torch.nn.Linear, transformers.pytorch_utils.Conv1D):
-            yield module, linear(module)
+            yield module, lora(module, held)
+        elif is_linear(module):
+            yield module, linear(module, held)
         elif type(module) is torch.nn.Dropout and 0 < module.p < 1:
             yield module, dropout(module)
 
 
-def linear(module: Any) -> Forward:
-    """Return a linear layer, or GPT-2's Conv1D, which holds its weight transposed."""
-    transposed = not isinstance(module, torch.nn.Linear)
+def linear(module: Any, held: Held) -> Forward:
+    """Return a linear layer."""
 
     def forward(rows: torch.Tensor) -> torch.Tensor:
-        weight = module.weight.t() if transposed else module.weight
-        return Linear.apply(*cast(rows, weight, module.bias))
+        return Linear.apply(rows, held.weight(module), module.bias)
 
     return forward
 
@@ -223,8 +320,8 @@ def is_plain(layer: Any) -> bool:
     base = layer.get_base_layer()
     names = layer.active_adapters
     return (
-        type(base) in (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
-        and not any(parameter.requires_grad for parameter in base.parameters())
+        is_linear(base)
+        and not is_trained(base)
         and len(names) == 1
         and names[0] in layer.lora_A
         and not layer.lora_variant
@@ -235,17 +332,15 @@ def is_plain(layer: Any) -> bool:
     )
 
 
-def lora(layer: Any) -> Forward:
+def lora(layer: Any, held: Held) -> Forward:
     """Return a plain LoRA layer (see ``is_plain``)."""
     base, (name,) = layer.get_base_layer(), layer.active_adapters
-    drop = layer.lora_dropout[name]
-    transposed = not isinstance(base, torch.nn.Linear)
+    drop, a, b = layer.lora_dropout[name], layer.lora_A[name], layer.lora_B[name]
 
     def forward(rows: torch.Tensor) -> torch.Tensor:
-        weight = base.weight.t() if transposed else base.weight
         dropped = drop(rows) if drop.training and not isinstance(drop, torch.nn.Identity) else None
-        matrices = layer.lora_A[name].weight, layer.lora_B[name].weight
-        return Lora.apply(*cast(rows, dropped, weight, base.bias, *matrices), layer.scaling[name])
+        scale = layer.scaling[name]
+        return Lora.apply(rows, dropped, held.weight(base), base.bias, a.weight, b.weight, scale)
 
     return forward
 
@@ -257,15 +352,6 @@ def dropout(module: Any) -> Forward:
         return fast_dropout(rows, module.p) if module.training else rows
 
     return forward
-
-
-def cast(*tensors: torch.Tensor | None) -> Iterator[torch.Tensor | None]:
-    """The tensors in the precision that autocast asks for, as torch's own linear layers do it."""
-    for tensor in tensors:
-        if tensor is None or not torch.is_autocast_enabled(tensor.device.type):
-            yield tensor
-        else:
-            yield tensor.to(torch.get_autocast_dtype(tensor.device.type))
 
 
 class Reads:
@@ -317,9 +403,8 @@ def linear_modules(layers: Any) -> Iterator[Any]:
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
     for child in layers.children():
-        if isinstance(child, (BaseTunerLayer, *kinds)):
+        if isinstance(child, (BaseTunerLayer, *LINEAR)):
             yield child
         else:
             yield from linear_modules(child)

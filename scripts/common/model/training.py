@@ -116,12 +116,14 @@ def is_packed(classifier: Any) -> bool:
 
 LAST_LINES = 3  # of the log, at least, that tell how a training ended
 
+VALIDATED = 32  # rows of a batch, at least: without gradients they take less memory than 8 with
+
 MAX_RETRIES = 5
 # Seeds of a config end below it (config/schema.yaml), those of numpy at 2**32 - 1.
 FIRST_RETRY_SEED = 2**31 - 1
 RETRY_SEEDS = 2**31
 
-OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second")
+OF_LAST_RUN = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos")
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,8 @@ def train(
         trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
         for callback in (*callbacks, RequireFiniteLoss()):
             trainer.add_callback(callback)
-        with accelerated(model, roundtrip.probe(splits["train"]), padding) as used, work:
+        pair = roundtrip.probe(splits["train"])
+        with accelerated(model, pair, padding, settings.precision) as used, work:
             taken = trainer.run()
     work.load_state(trainer.summed(work.state()))
     # Else the model would go on computing in the precision of its training, as no saved one does.
@@ -267,10 +270,17 @@ def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings
         words,
         data_collator=padding,
         train_dataset=splits["train"],
-        eval_dataset=splits["validation"],
+        eval_dataset=by_length(splits["validation"]),
         compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
         optimizers=(optimizer(model, settings), None),
     )
+
+
+def by_length(rows: Any) -> Any:
+    """Return rows in order of length, so that those of a batch need little padding."""
+    import numpy as np
+
+    return rows.select(np.argsort(rows["length"], kind="stable"), keep_in_memory=True)
 
 
 def summary(state: Any, work: Any, seconds: float, kept_epoch: float) -> dict[str, Any]:
@@ -391,8 +401,24 @@ def of_attempts(attempts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def without_speed(entry: dict[str, float]) -> dict[str, float]:
-    """A line of the Trainer's log without its speed, which leaves out the time before a stop."""
+    """A line of the Trainer's log without its speed, which leaves out the time before a stop.
+
+    And without its operations, which are not counted.
+    """
     return {name: value for name, value in entry.items() if name not in OF_LAST_RUN}
+
+
+def resolved_precision(precision: str) -> str:
+    """Return the precision that ``auto`` stands for: bf16 on a GPU that has it, else fp32.
+
+    On the CPU it is fp32 whatever units the processor has: results do not depend on its generation.
+    """
+    if precision != "auto":
+        return precision
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def require_precision(precision: str) -> None:
@@ -405,7 +431,7 @@ def require_precision(precision: str) -> None:
 
     gpu = torch.cuda.is_available()
     if precision == "fp16" and not gpu:
-        raise InputError("`precision: fp16` needs a GPU: use fp32, or bf16 to save memory")
+        raise InputError("`precision: fp16` needs a GPU: use fp32 or bf16")
     if precision == "bf16" and gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise InputError("`precision: bf16` is beyond this GPU: use fp16 or fp32")
 
@@ -461,7 +487,7 @@ def arguments(settings: Settings, seed: int, folder: str):
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         per_device_train_batch_size=settings.batch_size // settings.gpus,
-        per_device_eval_batch_size=settings.batch_size // settings.gpus,
+        per_device_eval_batch_size=max(VALIDATED, settings.batch_size // settings.gpus),
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup,  # below 1: a share of all steps
         lr_scheduler_type=settings.scheduler,
@@ -469,7 +495,7 @@ def arguments(settings: Settings, seed: int, folder: str):
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         activation_checkpointing=settings.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
-        bf16=settings.precision == "bf16",
+        bf16=settings.precision == "bf16" and torch.cuda.is_available(),  # CPU: ``accelerated``
         fp16=settings.precision == "fp16",
         use_cpu=not torch.cuda.is_available(),
         # Not by length: where length tells the class (spam is long), batches of one length are
