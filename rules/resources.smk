@@ -1,5 +1,7 @@
 """What jobs ask for, beside cores: nothing of it is a param, so a change reruns nothing."""
 
+import tempfile
+
 from rules.checks import trained_on
 from rules.resources import check_gpus, gpu_share, gpus_here, memory_mb, minutes
 
@@ -15,10 +17,33 @@ if POOLED and (found := gpus_here()):
 if workflow.is_main_process and workflow.local_exec:
     check_gpus(config["execution"]["threads"], trained_on(complete_config))
 
+# A scheduler of nodes wants to know memory and time, and so does a limit of them on this machine.
+# Where there is neither, they are not asked for: to evaluate such functions for each job anew took
+# Snakemake a seventh of the time of a plan.
+LIMITS = {name for name, limit in workflow.global_resources.unwrapped_items() if limit}
+ASKED_FOR = LIMITS & {"_nodes", "mem", "mem_mb", "mem_mib", "runtime"}
+
+
+def of_model() -> dict:
+    """Resources: what a job that trains or evaluates a model asks for, beside GPUs."""
+    if ASKED_FOR:
+        return {"mem_mb": memory, "runtime": runtime}
+    return {"tmpdir": tempfile.gettempdir()}
+
+
+def of_training():
+    """Resource: the GPUs of a training; a function of the cell only if they differ in it."""
+    counts = {*trained_on(complete_config).values()}
+    return share(*counts) if len(counts) == 1 else gpus
+
 
 def gpus(wildcards) -> int:
-    """Resource: the GPUs of a training; as parts of them where there is a pool of parts."""
-    count = merged(TRAINING, wildcards)["gpus"]
+    """Resource: the GPUs of a training."""
+    return share(merged(TRAINING, wildcards)["gpus"])
+
+
+def share(count: int) -> int:
+    """GPUs as what is asked for: parts of them where there is a pool of parts."""
     return gpu_share(count, JOBS_PER_GPU) if POOLED else count
 
 
