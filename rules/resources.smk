@@ -17,18 +17,21 @@ if POOLED and (found := gpus_here()):
 if workflow.is_main_process and workflow.local_exec:
     check_gpus(config["execution"]["threads"], trained_on(complete_config))
 
-# A scheduler of nodes wants to know memory and time, and so does a limit of them on this machine.
-# Where there is neither, they are not asked for: to evaluate such functions for each job anew took
-# Snakemake a seventh of the time of a plan.
+# A scheduler of nodes wants to know memory and time, and so does a limit of them on this machine;
+# default resources may name a tmpdir, which a rule would override. Where there is none of these,
+# they are not asked for: to evaluate such functions for each job took a seventh of a plan.
 LIMITS = {name for name, limit in workflow.global_resources.unwrapped_items() if limit}
-ASKED_FOR = LIMITS & {"_nodes", "mem", "mem_mb", "mem_mib", "runtime"}
+ASKED_FOR = (
+    LIMITS & {"_nodes", "mem", "mem_mb", "mem_mib", "runtime"}
+    or workflow.resource_settings.default_resources
+)
 
 
 def of_model() -> dict:
     """Resources: what a job that trains or evaluates a model asks for, beside GPUs."""
     if ASKED_FOR:
         return {"mem_mb": memory, "runtime": runtime}
-    return {"tmpdir": tempfile.gettempdir()}
+    return {"tmpdir": tempfile.gettempdir()}  # as Snakemake has it, which asks for each job anew
 
 
 def of_training():
