@@ -15,8 +15,8 @@ unexport PYTHONPATH
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run touch smoke test test-all test-slurm torture mutants audit lint format docs partial diff bench scaling \
-	plans levels screenshots lock clean
+.PHONY: help run touch smoke test test-all test-slurm torture mutants audit lint format docs partial diff bench \
+	throughput scaling plans levels screenshots lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -87,6 +87,13 @@ bench: .venv/dev.stamp ## measure speed beside the Trainer of a notebook; takes 
 		test -d $$each || $(BIN)/snakemake --quiet all -- $$each || exit; done
 	$(BIN)/python benchmarks/speed.py --minilm resources/models/minilm \
 		--datasets resources/datasets --output docs/performance.json $(ARGS)
+	$(BIN)/python docs/generate.py
+
+throughput: .venv/dev.stamp ## measure whole comparisons, in cells per minute; takes about half an hour
+	@for each in $(BENCH_INPUTS); do \
+		test -d $$each || $(BIN)/snakemake --quiet all -- $$each || exit; done
+	$(BIN)/python benchmarks/throughput.py --minilm resources/models/minilm \
+		--datasets resources/datasets --output docs/throughput.json $(ARGS)
 	$(BIN)/python docs/generate.py
 
 scaling: .venv/dev.stamp ## measure how preparation grows with the rows, up to a million; takes minutes

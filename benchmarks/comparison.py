@@ -102,19 +102,8 @@ def with_means(row: dict[str, Any]) -> dict[str, Any]:
 
 def tables(record: dict[str, Any]) -> str:
     """Return all figures as Markdown, as they stand in docs/performance.md."""
-    system = record["system_info"]
-    threads = f"{record['cores']} cores, {record['memory_bytes'] / GIB:.0f} GiB of memory"
-    versions = ", ".join(
-        f"{name} {record['package_info'][f'{name}-version']}"
-        for name in ("torch", "transformers", "peft")
-    )
-    where = markdown.shown(f"{system['accelerator'] or system['processor']}, {threads}")
-    header = (
-        f"Measured on {record['date'][:10]} in {record['seconds'] / 60:.0f} minutes: {where}; "
-        f"{versions}. By `{record['command']}`."
-    )
     parts = [
-        header,
+        header(record),
         "### Training\n\n" + training_table(record["training"]),
         "### Evaluation\n\n" + evaluation_table(record["evaluation"]),
     ]
@@ -122,6 +111,21 @@ def tables(record: dict[str, Any]) -> str:
         parts.append("### Quality\n\n" + quality_table(record["quality"]))
     parts.append("### The limit\n\n" + limits_table(record["limits"]))
     return "\n\n".join(parts) + "\n"
+
+
+def header(record: dict[str, Any]) -> str:
+    """Return when, where and by what command it was measured."""
+    system = record["system_info"]
+    threads = f"{record['cores']} cores, {record['memory_bytes'] / GIB:.0f} GiB of memory"
+    versions = ", ".join(
+        f"{name} {record['package_info'][f'{name}-version']}"
+        for name in ("torch", "transformers", "peft")
+    )
+    where = markdown.shown(f"{system['accelerator'] or system['processor']}, {threads}")
+    return (
+        f"Measured on {record['date'][:10]} in {record['seconds'] / 60:.0f} minutes: {where}; "
+        f"{versions}. By `{record['command']}`."
+    )
 
 
 def training_table(rows: list[dict[str, Any]]) -> str:

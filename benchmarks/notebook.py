@@ -58,6 +58,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16, help="rows per step")
     parser.add_argument("--seed", type=int, default=0, help="of head, adapter, order and dropout")
     parser.add_argument("--threads", type=int, help="of the CPU; all, as torch takes, unless given")
+    parser.add_argument(
+        "--adapter", type=Path, help="directory to save the adapter to, and evaluate it from"
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     return parser.parse_args(argv)
 
@@ -72,6 +75,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         trainer, steps, collator = make_trainer(args, folder)
         metrics = trainer.train().metrics
         peak, padding = cells.peak_memory_bytes(), collator.padding_share
+        if args.adapter:
+            reload(trainer, args)
         found = trainer.evaluate()
     rows = trainer.train_dataset
     epochs, more = divmod(trainer.state.global_step, math.ceil(len(rows) / args.batch_size))
@@ -105,10 +110,8 @@ def make_trainer(args: argparse.Namespace, folder: str) -> tuple[Any, Any, Any]:
     transformers.set_seed(args.seed)
     tokens = datasets.load_from_disk(args.tokens)
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.model)
-    base = transformers.AutoModelForSequenceClassification.from_pretrained(
-        args.model, num_labels=2, pad_token_id=tokenizer.pad_token_id
-    )
-    model = peft.get_peft_model(base, peft.LoraConfig(task_type="SEQ_CLS", **args.peft))
+    config = peft.LoraConfig(task_type="SEQ_CLS", **args.peft)
+    model = peft.get_peft_model(load_base(args.model, tokenizer), config)
     words = transformers.TrainingArguments(
         output_dir=folder,
         learning_rate=args.learning_rate,
@@ -129,6 +132,25 @@ def make_trainer(args: argparse.Namespace, folder: str) -> tuple[Any, Any, Any]:
         eval_dataset=tokens["test"], compute_metrics=quality, callbacks=[steps := step_clock()],
     )  # fmt: skip
     return trainer, steps, collator
+
+
+def load_base(directory: Path, tokenizer: Any) -> Any:
+    """Return a model with a new head of two classes."""
+    import transformers
+
+    return transformers.AutoModelForSequenceClassification.from_pretrained(
+        directory, num_labels=2, pad_token_id=tokenizer.pad_token_id
+    )
+
+
+def reload(trainer: Any, args: argparse.Namespace) -> None:
+    """Save what was trained, and let the Trainer evaluate it as it is loaded from there."""
+    import peft
+
+    trainer.save_model(args.adapter)
+    base = load_base(args.model, trainer.data_collator.tokenizer)
+    trainer.model = peft.PeftModel.from_pretrained(base, args.adapter)
+    trainer.model_wrapped = trainer.model.to(trainer.args.device)
 
 
 def counting_collator(tokenizer: Any, max_length: int | None) -> Any:

@@ -136,7 +136,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def about(argv: list[str] | None, seconds: float) -> dict[str, Any]:
+def about(argv: list[str] | None, seconds: float, script: str = "speed") -> dict[str, Any]:
     """When, where and by what command it was measured."""
     import torch  # noqa: F401 (the record tells what is loaded)
 
@@ -145,7 +145,7 @@ def about(argv: list[str] | None, seconds: float) -> dict[str, Any]:
     words = sys.argv[1:] if argv is None else argv
     meta = cells.meta_info([])
     return {
-        "command": shlex.join(["python", "benchmarks/speed.py", *words]),
+        "command": shlex.join(["python", f"benchmarks/{script}.py", *words]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds),
         "cores": cores(),

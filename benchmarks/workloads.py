@@ -102,7 +102,7 @@ def run(script: str, *words: Any) -> None:
     Raises:
         SystemExit: it failed; what it said is passed on.
     """
-    folder = "benchmarks" if script == "generate" else "scripts"
+    folder = "benchmarks" if script in ("generate", "notebook") else "scripts"
     command = [sys.executable, str(ROOT / folder / f"{script}.py"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -7,7 +7,8 @@ baselines.py; config/README.md, from config/schema.yaml; docs/methods.md, from
 rules/compatibility.py; in docs/reference.md the graph of the rules, from the workflow; in
 docs/reruns.md the table of what reruns when, from tests/test_rerun.py; in docs/statistics.md the
 table of wrong findings, from docs/levels.csv; in docs/scaling.md that of plans, from
-docs/plans.csv; and in docs/performance.md all tables, from docs/performance.json.
+docs/plans.csv; and in docs/performance.md all tables, from docs/performance.json and
+docs/throughput.json.
 """
 
 import csv
@@ -16,14 +17,14 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-from benchmarks import comparison  # noqa: E402
+from benchmarks import comparison, throughput  # noqa: E402
 from common.baselines import BASELINES  # noqa: E402
 from common.metrics import METRICS  # noqa: E402
 from rules.compatibility import NO_LINEAR, UNFIT, why_not  # noqa: E402
@@ -85,7 +86,10 @@ def generated_parts() -> dict[str, dict[str, str]]:
         "docs/reruns.md": {"rerun table": rerun_table()},
         "docs/statistics.md": {"levels": csv_table("levels")},
         "docs/scaling.md": {"plans": csv_table("plans")},
-        "docs/performance.md": {"performance": performance_tables()},
+        "docs/performance.md": {
+            "performance": measured_tables("performance", "bench", comparison.tables),
+            "throughput": measured_tables("throughput", "throughput", throughput.tables),
+        },
     }
 
 
@@ -120,12 +124,12 @@ def csv_table(name: str) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def performance_tables() -> str:
-    """Speeds, memory and quality beside the Trainer's, from what `make bench` measured."""
-    measured = ROOT / "docs" / "performance.json"
+def measured_tables(name: str, target: str, tables: Callable[[dict[str, Any]], str]) -> str:
+    """Return the tables of what a target of the Makefile measured and wrote to docs/."""
+    measured = ROOT / "docs" / f"{name}.json"
     if not measured.exists():
-        return "Not measured yet: `make bench`.\n"
-    return comparison.tables(json.loads(measured.read_text(encoding="utf-8")))
+        return f"Not measured yet: `make {target}`.\n"
+    return tables(json.loads(measured.read_text(encoding="utf-8")))
 
 
 def config_readme() -> str:

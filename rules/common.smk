@@ -2,14 +2,17 @@
 
 import json
 import os
-import re
+import shlex
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+from string import Formatter
 
 from rules.cells import pairs  # first: it makes `common` importable
 from rules.digest import code_params
 from rules.stopping import end_jobs_on_interrupt
+from rules.wildcards import one_of
 
 from common import cli, warm
 from common.source import of_config
@@ -27,28 +30,34 @@ os.environ[warm.ENABLED] = "yes" if config["execution"]["warm"] else ""
 end_jobs_on_interrupt()
 
 
-def one_of(names) -> str:
-    """A wildcard constraint: one of these names."""
-    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
+def script(name: str) -> str:
+    """Param: the path of a script."""
+    return str(SCRIPTS / f"{name}.py")
 
 
-def code(name: str) -> dict[str, str]:
-    """Params: the path of a script, and digests of it and of the modules that it imports."""
-    return code_params(SCRIPTS / f"{name}.py", SCRIPTS)
+def code(name: str) -> list[str]:
+    """Params: digests of a script and of the modules that it imports.
+
+    They have no names, which Snakemake would set anew for each job.
+    """
+    return [*code_params(SCRIPTS / f"{name}.py", SCRIPTS).values()]
 
 
 def flags(*sections: str):
-    """Param: config sections as command-line words; a later section overrides an earlier one.
+    """Param: config sections as part of a command line; a later section overrides an earlier one.
 
     Words are sorted by key, so that the order of a config file does not count. A mapping inside a
-    section is a section of its own, and is left out.
+    section is a section of its own, and is left out. They are quoted once for all jobs that share
+    them, such as the seeds of a variant.
     """
+    names = sorted({name for path in sections for _, name, *_ in Formatter().parse(path) if name})
 
-    def words(wildcards) -> list[str]:
-        options = merged(sections, wildcards)
-        return [word for key in sorted(options) for word in option(key, options[key])]
+    @cache
+    def quoted(*values: str) -> str:
+        options = merged(sections, dict(zip(names, values)))
+        return shlex.join(word for key in sorted(options) for word in option(key, options[key]))
 
-    return words
+    return lambda wildcards: quoted(*(wildcards[name] for name in names))
 
 
 def merged(sections: Iterable[str], wildcards) -> dict:
@@ -112,14 +121,14 @@ def near_duplicates(wildcards) -> list[str]:
 
 def data_of_dataset() -> dict:
     """Inputs: the splits of a dataset, by their digest: written anew with equal bytes, nothing reruns."""
-    splits = "results/{dataset}/data"
-    return {"data": ancient(splits), "data_digest": f"{splits}.sha256"}
+    made = rules.prepare_data.output  # named so, Snakemake need not search all rules for each job
+    return {"data": ancient(made.data), "data_digest": made.digest}
 
 
 def tokens_of_model() -> dict:
     """Inputs: the tokens of a dataset for a model, likewise."""
-    tokens = "results/{dataset}/{model}/tokens"
-    return {"tokens": ancient(tokens), "tokens_digest": f"{tokens}.sha256"}
+    made = rules.tokenize.output
+    return {"tokens": ancient(made.tokens), "tokens_digest": made.digest}
 
 
 def tokens(wildcards) -> list[str]:
@@ -177,6 +186,17 @@ def passports() -> list[str]:
 def beside(files: list[str], name: str) -> list[str]:
     """Input: the file of another name in the directory of each file."""
     return [str(Path(file).with_name(name)) for file in files]
+
+
+def deleted() -> list[str]:
+    """Input: the files that a finished comparison was made of and that are no longer there.
+
+    So a damaged one that was deleted is made again. All others are inputs of its verdicts: Snakemake
+    would look for each of them once more.
+    """
+    finished = Path("results/verdicts.json").exists()
+    files = [*config["metrics"], *beside(config["metrics"], "predictions.parquet")]
+    return [file for file in files if finished and not Path(file).exists()]
 
 
 def templates() -> list[str]:

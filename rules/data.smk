@@ -22,11 +22,12 @@ rule fetch_package:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("fetch_package"),
+        *code("fetch_package"),
+        script=script("fetch_package"),
         flags=flags("packages/{package}"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --output {output:q} \\
             &> {log:q}
         """
@@ -48,11 +49,12 @@ rule fetch_dataset:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("fetch_dataset"),
+        *code("fetch_dataset"),
+        script=script("fetch_dataset"),
         flags=flags("downloads/{dataset}"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --output {output:q} \\
             &> {log:q}
         """
@@ -72,11 +74,12 @@ rule fetch_model:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("fetch_model"),
+        *code("fetch_model"),
+        script=script("fetch_model"),
         flags=flags("models/{model}/source"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --output {output:q} \\
             &> {log:q}
         """
@@ -97,12 +100,13 @@ rule prepare_data:
         "../envs/workflow.yaml"
     threads: config["execution"]["data_threads"]
     params:
-        **code("prepare_data"),
+        *code("prepare_data"),
+        script=script("prepare_data"),
         flags=flags("datasets/{dataset}"),
         near_duplicates=near_duplicates,
     shell:
         """
-        python {params.script:q} {params.flags:q} {params.near_duplicates:q} \\
+        python {params.script:q} {params.flags} {params.near_duplicates:q} \\
             --source {input.rows[0]:q} \\
             --output {output.data:q} \\
             --threads {threads} \\
@@ -115,7 +119,7 @@ rule tokenize:
     """Turn the texts of one dataset into the tokens of one model."""
     input:
         **data_of_dataset(),
-        model="resources/models/{model}",
+        model=rules.fetch_model.output[0],
     output:
         tokens=directory("results/{dataset}/{model}/tokens"),
         digest="results/{dataset}/{model}/tokens.sha256",
@@ -126,7 +130,8 @@ rule tokenize:
         "../envs/workflow.yaml"
     threads: config["execution"]["data_threads"]
     params:
-        **code("tokenize_data"),
+        *code("tokenize_data"),
+        script=script("tokenize_data"),
         flags=flags(
             "tokenization",
             "datasets/{dataset}/tokenization",
@@ -134,7 +139,7 @@ rule tokenize:
         ),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --data {input.data:q} \\
             --model {input.model:q} \\
             --threads {threads} \\
@@ -170,11 +175,12 @@ rule passport:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("passport"),
+        *code("passport"),
+        script=script("passport"),
         flags=flags("datasets/{dataset}/about", "datasets/{dataset}/draw"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --data {input.data:q} \\
             --tokens {input.tokens:q} \\
             --passport {output.passport:q} \\

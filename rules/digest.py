@@ -10,7 +10,7 @@ from common import syntax
 
 
 def code_params(script: Path, root: Path) -> dict[str, str]:
-    """Return the path of a script, and a digest of it and of what it uses of each module.
+    """Return a digest of a script, and of what it uses of each module.
 
     Each file is a param of its own, so a dry run names the one that changed.
 
@@ -19,13 +19,12 @@ def code_params(script: Path, root: Path) -> dict[str, str]:
         root: the directory that absolute imports start from.
 
     Returns:
-        ``{"script": path, "train_lora": "train_lora.py 0123456789ab", "common_files": ...}``;
-        modules of which nothing counts are left out.
+        ``{"train_lora": "train_lora.py 0123456789ab", "common_files": ...}``; modules of which
+        nothing counts are left out.
 
     """
     digests = syntax.code(script, root)
-    params = {
+    return {
         name.removesuffix(".py").replace("/", "_"): f"{name} {digest}"
         for name, digest in digests.items()
     }
-    return {"script": str(script), **params}

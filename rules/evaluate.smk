@@ -14,12 +14,13 @@ rule eval_baseline:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("eval_baseline"),
+        *code("eval_baseline"),
+        script=script("eval_baseline"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation", "datasets/{dataset}/draw"),
         seed=seed_of_draw,
     shell:
         """
-        python {params.script:q} {params.flags:q} {params.seed:q} \\
+        python {params.script:q} {params.flags} {params.seed:q} \\
             --data {input.data:q} \\
             --baseline {wildcards.baseline:q} \\
             --metrics {output.metrics:q} \\
@@ -32,7 +33,7 @@ rule eval_embedding:
     """Evaluate logistic regression on embeddings of one frozen model."""
     input:
         **tokens_of_model(),
-        model="resources/models/{model}",
+        model=rules.fetch_model.output[0],
     output:
         metrics="results/{dataset}/{model}/embedding{draw}/metrics.json",
         predictions="results/{dataset}/{model}/embedding{draw}/predictions.parquet",
@@ -42,19 +43,19 @@ rule eval_embedding:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
     resources:
+        **of_model(),
         gpu=1,
-        mem_mb=memory,
-        runtime=runtime,
         jobs_per_gpu=JOBS_PER_GPU,
         cells_per_process=CELLS_PER_PROCESS,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
-        **code("eval_embedding"),
+        *code("eval_embedding"),
+        script=script("eval_embedding"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation", "datasets/{dataset}/draw"),
         seed=seed_of_draw,
     shell:
         """
-        python {params.script:q} {params.flags:q} {params.seed:q} \\
+        python {params.script:q} {params.flags} {params.seed:q} \\
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --batch-tokens {resources.batch_tokens} \\
@@ -71,7 +72,7 @@ rule eval_base:
     """Evaluate one model with an untrained head, drawn from one seed."""
     input:
         **tokens_of_model(),
-        model="resources/models/{model}",
+        model=rules.fetch_model.output[0],
     output:
         metrics="results/{dataset}/{model}/base/seed{seed}/metrics.json",
         predictions="results/{dataset}/{model}/base/seed{seed}/predictions.parquet",
@@ -81,14 +82,14 @@ rule eval_base:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
     resources:
+        **of_model(),
         gpu=1,
-        mem_mb=memory,
-        runtime=runtime,
         jobs_per_gpu=JOBS_PER_GPU,
         cells_per_process=CELLS_PER_PROCESS,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
-        **code("eval_base"),
+        *code("eval_base"),
+        script=script("eval_base"),
         flags=flags(
             "evaluation",
             "datasets/{dataset}/evaluation",
@@ -96,7 +97,7 @@ rule eval_base:
         ),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --seed {wildcards.seed} \\
@@ -114,9 +115,9 @@ rule eval_lora:
     """Evaluate one trained cell: its adapter, loaded anew from disk."""
     input:
         **tokens_of_model(),
-        model="resources/models/{model}",
-        adapter="results/{dataset}/{model}/{variant}/seed{seed}/adapter",
-        training="results/{dataset}/{model}/{variant}/seed{seed}/training.json",
+        model=rules.fetch_model.output[0],
+        adapter=rules.train_lora.output.adapter,
+        training=rules.train_lora.output.record,
     output:
         metrics="results/{dataset}/{model}/{variant}/seed{seed}/metrics.json",
         predictions="results/{dataset}/{model}/{variant}/seed{seed}/predictions.parquet",
@@ -126,18 +127,18 @@ rule eval_lora:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
     resources:
+        **of_model(),
         gpu=1,
-        mem_mb=memory,
-        runtime=runtime,
         jobs_per_gpu=JOBS_PER_GPU,
         cells_per_process=CELLS_PER_PROCESS,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
-        **code("eval_lora"),
+        *code("eval_lora"),
+        script=script("eval_lora"),
         flags=flags("evaluation", "datasets/{dataset}/evaluation"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --adapter {input.adapter:q} \\

@@ -20,11 +20,12 @@ rule predict:
         jobs_per_gpu=JOBS_PER_GPU,
         batch_tokens=config["execution"]["evaluation_batch_tokens"],
     params:
-        **code("predict"),
+        *code("predict"),
+        script=script("predict"),
         flags=flags("predictions/{name}"),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --batch-tokens {resources.batch_tokens} \\
             --threads {threads} \\
             --jobs-per-gpu {resources.jobs_per_gpu} \\

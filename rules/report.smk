@@ -9,13 +9,15 @@ rule verdicts:
         metrics=config["metrics"],
         predictions=beside(config["metrics"], "predictions.parquet"),
     output:
-        "results/verdicts.json",
+        verdicts="results/verdicts.json",
+        cells="results/cells.json",
     log:
         "results/verdicts.log",
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("verdicts"),
+        *code("verdicts"),
+        script=script("verdicts"),
         baselines=config["baselines"],
         cells=config["cells"],
         flags=flags("report/verdicts"),
@@ -23,13 +25,14 @@ rule verdicts:
         sizes=size_words(config),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --results results \\
             --baselines {params.baselines:q} \\
             --cells {params.cells:q} \\
             {params.sizes:q} \\
             --metric {params.metric} \\
-            --output {output:q} \\
+            --output {output.verdicts:q} \\
+            --digests {output.cells:q} \\
             &> {log:q}
         """
 
@@ -38,8 +41,7 @@ rule report:
     """Merge figures and verdicts into one comparison: to read, to compute with, for a paper."""
     input:
         **prepared(),
-        metrics=config["metrics"],
-        verdicts="results/verdicts.json",
+        **rules.verdicts.output,
     output:
         csv=report(
             "results/comparison.csv",
@@ -77,14 +79,15 @@ rule report:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("report"),
+        *code("report"),
+        script=script("report"),
         baselines=config["baselines"],
         cells=config["cells"],
         flags=flags("report"),
         published=published(),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --results results \\
             --baselines {params.baselines:q} \\
             --cells {params.cells:q} \\
@@ -102,8 +105,7 @@ rule report:
 rule plot:
     """Draw the comparison, each figure a file: what the page shows, for papers."""
     input:
-        verdicts="results/verdicts.json",
-        metrics=config["metrics"],
+        **rules.verdicts.output,
     output:
         [
             report(
@@ -119,7 +121,8 @@ rule plot:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("plot"),
+        *code("plot"),
+        script=script("plot"),
     shell:
         """
         python {params.script:q} \\
@@ -134,9 +137,7 @@ rule page:
     """Put everything that people read of a comparison into one HTML file."""
     input:
         **prepared(),
-        verdicts="results/verdicts.json",
-        metrics=config["metrics"],
-        predictions=beside(config["metrics"], "predictions.parquet"),
+        **rules.verdicts.output,
         passports=passports(),
         templates=templates(),
     output:
@@ -151,7 +152,8 @@ rule page:
     conda:
         "../envs/workflow.yaml"
     params:
-        **code("page"),
+        *code("page"),
+        script=script("page"),
         configuration=configuration(),
         published=published(),
         templates=SCRIPTS / "templates",

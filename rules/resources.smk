@@ -1,5 +1,7 @@
 """What jobs ask for, beside cores: nothing of it is a param, so a change reruns nothing."""
 
+import tempfile
+
 from rules.checks import trained_on
 from rules.resources import cells_per_process, check_gpus, gpu_share, gpus_here, memory_mb, minutes
 
@@ -17,10 +19,36 @@ if POOLED and (found := gpus_here()):
 if workflow.is_main_process and workflow.local_exec:
     check_gpus(config["execution"]["threads"], trained_on(complete_config))
 
+# A scheduler of nodes wants to know memory and time, and so does a limit of them on this machine;
+# default resources may name a tmpdir, which a rule would override. Where there is none of these,
+# they are not asked for: to evaluate such functions for each job took a seventh of a plan.
+LIMITS = {name for name, limit in workflow.global_resources.unwrapped_items() if limit}
+ASKED_FOR = (
+    LIMITS & {"_nodes", "mem", "mem_mb", "mem_mib", "runtime"}
+    or workflow.resource_settings.default_resources
+)
+
+
+def of_model() -> dict:
+    """Resources: what a job that trains or evaluates a model asks for, beside GPUs."""
+    if ASKED_FOR:
+        return {"mem_mb": memory, "runtime": runtime}
+    return {"tmpdir": tempfile.gettempdir()}  # as Snakemake has it, which asks for each job anew
+
+
+def of_training():
+    """Resource: the GPUs of a training; a function of the cell only if they differ in it."""
+    counts = {*trained_on(complete_config).values()}
+    return share(*counts) if len(counts) == 1 else gpus
+
 
 def gpus(wildcards) -> int:
-    """Resource: the GPUs of a training; as parts of them where there is a pool of parts."""
-    count = merged(TRAINING, wildcards)["gpus"]
+    """Resource: the GPUs of a training."""
+    return share(merged(TRAINING, wildcards)["gpus"])
+
+
+def share(count: int) -> int:
+    """GPUs as what is asked for: parts of them where there is a pool of parts."""
     return gpu_share(count, PARTS) if POOLED else count
 
 

@@ -11,7 +11,7 @@ rule train_lora:
     """Train one cell: one dataset, model, variant and seed."""
     input:
         **tokens_of_model(),
-        model="resources/models/{model}",
+        model=rules.fetch_model.output[0],
     output:
         adapter=directory("results/{dataset}/{model}/{variant}/seed{seed}/adapter"),
         record="results/{dataset}/{model}/{variant}/seed{seed}/training.json",
@@ -21,14 +21,14 @@ rule train_lora:
         "../envs/workflow.yaml"
     threads: config["execution"]["threads"]
     resources:
-        gpu=gpus,
-        mem_mb=memory,
-        runtime=runtime,
+        **of_model(),
+        gpu=of_training(),
         jobs_per_gpu=JOBS_PER_GPU,
         cells_per_process=CELLS_PER_PROCESS,
         checkpoint_seconds=config["execution"]["checkpoint_seconds"],
     params:
-        **code("train_lora"),
+        *code("train_lora"),
+        script=script("train_lora"),
         flags=flags(
             *TRAINING,
             "variants/{variant}",
@@ -37,7 +37,7 @@ rule train_lora:
         ),
     shell:
         """
-        python {params.script:q} {params.flags:q} \\
+        python {params.script:q} {params.flags} \\
             --model {input.model:q} \\
             --tokens {input.tokens:q} \\
             --seed {wildcards.seed} \\

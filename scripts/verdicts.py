@@ -2,12 +2,12 @@
 
     python scripts/verdicts.py --results results --baselines majority tfidf \\
         --cells sms-spam/minilm/base,lora-r4,lora-r16/0,1 --metric macro_f1 \\
-        --output results/verdicts.json
+        --output results/verdicts.json --digests results/cells.json
 
 On each dataset all variants are compared with each other on the same test rows; Holm's correction
 is within a question. What to use is chosen by the loss on validation rows. Nothing is read that was
-published elsewhere. Equal
-predictions give equal files, byte for byte, but for what training took (``costs``).
+published elsewhere. Equal predictions give equal files, byte for byte, but for what training took
+(``costs``). The digests of all metrics stand for the cells in what follows.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from common import cells, cli, files, warm
+from common import cells, checksums, cli, files, warm
 from common.metrics import METRICS
 
 log = logging.getLogger("verdicts")
@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     }
     add_over_several(verdicts)
     files.write_json(verdicts, args.output)
+    if args.digests:
+        files.write_json(digests(args), args.digests)
     for dataset, found in verdicts["datasets"].items():
         log.info("%s: %s", dataset, found["verdict"][0])
 
@@ -61,6 +63,9 @@ def parse(argv: list[str] | None):
         "--resamples", type=cli.int_at_least(200), default=2000, help="of the test rows"
     )
     parser.add_argument("--output", required=True, type=Path, help="JSON file to write")
+    parser.add_argument(
+        "--digests", type=Path, help="JSON file to write, of the metrics of all cells"
+    )
     return parser.parse_args(argv)
 
 
@@ -94,6 +99,13 @@ def by_dataset(words: list[str], baselines: list[str]) -> dict[str, list[dict[st
     for identity in cells.identities(words, baselines):
         found.setdefault(identity["dataset"], []).append(identity)
     return found
+
+
+def digests(args) -> dict[str, str]:
+    """Return the digests of every metrics.json by path; in each is that of its predictions."""
+    rows = cells.identities(args.cells, args.baselines)
+    found = [cells.directory(args.results, row) / cells.METRICS for row in rows]
+    return checksums.digests(found, args.results)
 
 
 def add_over_several(verdicts: dict[str, Any]) -> None:

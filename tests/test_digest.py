@@ -193,7 +193,7 @@ def test_only_what_cannot_change_a_result_is_left_out(name, changed, counts):
 def test_a_module_that_cannot_change_a_result_is_no_param_and_its_imports_are(tree):
     (tree / "common" / "gpus.py").write_text("from common import c\ndef f(): c.helper()\n")
     (tree / "stage.py").write_text("from common import gpus\ngpus.f()\n")
-    assert set(code_params(tree / "stage.py", tree)) == {"script", "stage", "common_c"}
+    assert set(code_params(tree / "stage.py", tree)) == {"stage", "common_c"}
 
 
 STAGE = """
@@ -382,7 +382,7 @@ def test_a_function_is_found_however_it_is_named(tree, use):
 def test_what_is_read_by_a_checker_of_types_alone_does_not_count(tree):
     lines = ["from typing import TYPE_CHECKING", "if TYPE_CHECKING:", "    from common import b"]
     (tree / "stage.py").write_text("\n".join([*lines, "def f(x: 'b.Parser'): pass"]))
-    assert set(code_params(tree / "stage.py", tree)) == {"script", "stage"}
+    assert set(code_params(tree / "stage.py", tree)) == {"stage"}
 
 
 def test_modules_may_import_each_other(tree):
@@ -390,7 +390,7 @@ def test_modules_may_import_each_other(tree):
     (tree / "common" / "b.py").write_text("from common import a\ndef g(): return a.f()\n")
     (tree / "stage.py").write_text("def main():\n    from common import a\n    a.f()\n")
     params = code_params(tree / "stage.py", tree)
-    assert set(params) == {"script", "stage", "common_a", "common_b"}
+    assert set(params) == {"stage", "common_a", "common_b"}
     assert params["common_b"].startswith("common/b.py ")
 
 

@@ -18,11 +18,13 @@ def test_there_are_so_many_cells(cells):
 def test_a_plan_is_measured(tmp_path):
     plans.main(["--cells", "10", "--output", str(tmp_path / "plans.csv")])
     with open(tmp_path / "plans.csv", newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert row["cells"] == "10"
-    assert int(row["jobs"]) > 20 + 10  # a training and an evaluation of each, and of each base
-    assert float(row["cpu_seconds"]) > 0.2
-    assert int(row["peak_memory_mib"]) > 30
+        rows = [*csv.DictReader(file)]
+    assert [(row["cells"], row["finished"]) for row in rows] == [("10", "no"), ("10", "yes")]
+    assert int(rows[0]["jobs"]) > 20 + 10  # a training and an evaluation of each, and of each base
+    assert int(rows[1]["jobs"]) == 0
+    for row in rows:
+        assert float(row["cpu_seconds"]) > 0.2
+        assert int(row["peak_memory_mib"]) > 30
 
 
 @pytest.mark.full

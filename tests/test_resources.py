@@ -100,6 +100,26 @@ def test_a_prediction_asks_for_what_its_model_needs(work, snakemake, cell, megab
     assert re.search(r"^rule predict:.*?runtime=\d+", plan, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ([], {"tmpdir"}),
+        (["--jobs", "3"], {"tmpdir", "mem_mb", "runtime"}),
+        (["--resources", "mem_mb=9000"], {"tmpdir", "mem_mb", "runtime"}),
+        (["--default-resources", "tmpdir='/elsewhere'"], {"tmpdir", "mem_mb", "runtime"}),
+    ],
+)
+def test_memory_and_time_are_asked_for_where_something_limits_them(work, snakemake, words, asked):
+    plan = snakemake("-n", *words, "--forcerun", "train_lora", cwd=work).stdout
+    resources = re.findall(r"^rule train_lora:.*?resources: (.*?)$", plan, re.M | re.S)
+    assert len(resources) == 8
+    for line in resources:
+        found = dict(word.split("=") for word in line.split(", "))
+        assert asked <= found.keys()
+        assert ("runtime" in found) == ("runtime" in asked)
+        assert ("/elsewhere" in found["tmpdir"]) == ("--default-resources" in words)
+
+
 def test_several_gpus_are_asked_for_as_parts_of_the_pool(work, snakemake, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
     (work / "config/config.yaml").open("a").write(
