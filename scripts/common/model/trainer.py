@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -261,10 +261,18 @@ class ResumableTrainer(transformers.Trainer):
         self._started = time.perf_counter()
         with ExitStack() as stack:
             if self.checkpoints:
-                asked = stack.enter_context(asked_to_stop())
+                asked = stack.enter_context(self.stops())
                 self.add_callback(SaveWhenDue(self, self.checkpoints, asked))
             self.train(resume_from_checkpoint=str(path) if path else None)
         return self.taken()
+
+    def stops(self) -> AbstractContextManager[list[int]]:
+        """Return a list that takes the signals which ask this process to end."""
+        return asked_to_stop()
+
+    def spent(self) -> float:
+        """Return the seconds since the training began in this process."""
+        return time.perf_counter() - self._started
 
     def last_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
         """Return the directory of the checkpoint to go on from, and its state; None and {}: none.
@@ -280,7 +288,7 @@ class ResumableTrainer(transformers.Trainer):
 
     def taken(self) -> dict[str, Any]:
         """Return what training took until now."""
-        seconds = time.perf_counter() - self._started
+        seconds = self.spent()
         peak = cells.peak_memory_bytes()
         return {
             "seconds": self._before["seconds"] + seconds,
