@@ -40,7 +40,7 @@ from common.model.acceleration import with_forward
 from common.model.collator import Padding
 from common.model.models import base_model
 from common.model.packing import Layout, Packing, StaticLayout, UnsupportedError
-from common.model.trainer import ResumableTrainer, asked_to_stop
+from common.model.trainer import ResumableTrainer, asked_to_stop, require_hooks
 
 log = logging.getLogger("pack")
 
@@ -473,7 +473,8 @@ def places_of(lengths: np.ndarray, mask: np.ndarray, size: int) -> dict[str, tor
         size: tokens of each cell, filler included.
     """
     count, longest = len(lengths), mask.shape[1]
-    places, targets = np.zeros((count, size), int), np.full((count, size), mask.size)
+    places = np.arange(count)[:, None].repeat(size, axis=1) * (mask.size // count)
+    targets = np.full((count, size), mask.size)
     for cell, own in enumerate(mask.reshape(count, -1)):
         found = own.nonzero()[0] + cell * own.size
         places[cell, : len(found)] = targets[cell, : len(found)] = found
@@ -829,6 +830,8 @@ class Engine:
             engine.dropouts = self.dropouts
             for place, number in enumerate(part):
                 if number in self.optimizers:
+                    for state in self.optimizers[number][0].state.values():
+                        state["step"].fill_(self.stack.steps[number])
                     engine.adopt(place, *self.optimizers[number])
             found.append(engine)
         return found
@@ -1262,6 +1265,21 @@ def share_frozen(classifiers: Sequence[Any]) -> None:
             setattr(owner, leaf, parameter)
     for each in classifiers:
         collator.on_device(each)
+
+
+# Of the Trainer, and private: what runs an epoch and is overridden here, and what it ends with.
+EPOCH = {
+    "_run_epoch": (
+        "model", "epoch", "train_dataloader", "steps_in_epoch", "num_update_steps_per_epoch",
+        "trial", "ignore_keys_for_eval", "start_time", "resume_from_checkpoint", "epochs_trained",
+        "steps_trained_in_current_epoch",
+    ),
+    "_maybe_log_save_evaluate": (
+        "tr_loss", "grad_norm", "model", "trial", "epoch", "ignore_keys_for_eval", "start_time",
+        "learning_rate",
+    ),
+}  # fmt: skip
+require_hooks(transformers.Trainer, EPOCH)
 
 
 class PackedTrainer(ResumableTrainer):

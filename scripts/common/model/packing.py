@@ -107,9 +107,9 @@ class Layout:
 class StaticLayout(Layout):
     """A layout whose shapes depend on nothing but the sizes of a batch, for a CUDA graph.
 
-    The packed batch is filled up to a number of tokens. Filler tokens are copies of the first
-    place, and belong to no text: nothing reads them, and their gradient is 0. ``lengths`` and
-    ``runs`` are empty.
+    The packed batch is filled up to a number of tokens. Filler tokens are copies of some place, and
+    belong to no text: nothing reads them, and their gradient is 0. ``lengths`` and ``runs`` are
+    empty.
 
     Attributes:
         targets: where each packed token goes back to, in the flattened padded batch, shape

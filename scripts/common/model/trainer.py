@@ -185,13 +185,17 @@ LOADING = {
 }
 
 
-def require_hooks(trainer: type) -> None:
+def require_hooks(trainer: type, hooks: dict[str, tuple[str, ...]] = SAVING | LOADING) -> None:
     """Refuse a Trainer that has other private methods than those that are overridden here.
+
+    Args:
+        trainer: the class.
+        hooks: the methods, with their parameters.
 
     Raises:
         InputError: one is missing or takes other parameters.
     """
-    for name, wanted in (SAVING | LOADING).items():
+    for name, wanted in hooks.items():
         method = vars(trainer).get(name)
         found = tuple(inspect.signature(method).parameters)[1:] if callable(method) else None
         if found != wanted:
