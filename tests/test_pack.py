@@ -1,5 +1,6 @@
 """Cells that are trained together are those that are trained alone, up to rounding."""
 
+import json
 import logging
 import os
 import signal
@@ -555,3 +556,78 @@ def test_a_key_costs_no_heavy_import(command, tmp_path):
         "assert not {'torch', 'transformers', 'peft'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=True)
+
+
+class FakeGraph:
+    """In place of a CUDA graph: what is captured is computed again when it is replayed."""
+
+    engine: Any = None  # whose step it is
+
+    def __init__(self) -> None:
+        self.replayed = 0
+
+    def pool(self) -> None:
+        """Return no pool."""
+
+    def replay(self) -> None:
+        self.replayed += 1
+        owner = next(each for each in self.engine.graphs.values() if each.graph is self)
+        for place, value in zip(
+            owner.found, self.engine.step(owner.batch, owner.factors), strict=True
+        ):
+            place.copy_(value)
+
+
+@pytest.fixture
+def graphs(monkeypatch) -> list[FakeGraph]:
+    """The graphs that engines make, on a CPU that is taken for a GPU."""
+    made: list[FakeGraph] = []
+
+    def graph() -> FakeGraph:
+        made.append(FakeGraph())
+        return made[-1]
+
+    class Stream:
+        def wait_stream(self, _: Any) -> None:
+            """Nothing runs beside."""
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", graph)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: nullcontext())
+    begin = pack.Engine.__init__
+
+    def init(self, *words):
+        begin(self, *words)
+        self.captures = True
+
+    monkeypatch.setattr(pack.Engine, "__init__", init)
+    take = pack.Engine.train
+
+    def train(self, *words):
+        monkeypatch.setattr(FakeGraph, "engine", self)
+        return take(self, *words)
+
+    monkeypatch.setattr(pack.Engine, "train", train)
+    return made
+
+
+def test_what_is_captured_is_replayed_with_each_batch(bases, alone, graphs):
+    group = Group(bases["bert"], DIFFERENT).together(static=True)
+    assert not group.errors
+    assert [gap(group, alone, number) < 1e-5 for number in range(3)] == [True] * 3
+    assert sum(graph.replayed for graph in graphs) == STEPS
+    assert 1 <= len(graphs) < 4
+    assert group.told[0]["pack"]["graphs"] is True
+
+
+def test_what_cannot_be_captured_is_computed_step_by_step(bases, alone, graphs, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    group = Group(bases["bert"], DIFFERENT).together(static=True)
+    assert [gap(group, alone, number) < 1e-5 for number in range(3)] == [True] * 3
+    assert len(graphs) == 1
+    assert group.told[0]["pack"]["graphs"] is False

@@ -47,7 +47,7 @@ log = logging.getLogger("pack")
 NO_LABEL = -100  # of a row that is none; torch's cross-entropy leaves it out
 
 # Sizes of static batches are rounded up to multiples: few sizes are few graphs.
-TOKENS, LENGTH = 128, 16
+TOKENS, LENGTH = 128, 64
 LONG, LONG_TOKENS = 4096, 512  # from so many tokens of a cell on, multiples of so many
 
 WARM_UP_STEPS = 2  # before a capture, as torch asks for
@@ -58,7 +58,7 @@ STEP_BYTES_PER_VALUE = 160
 STATE_TENSORS = 12  # as large as the trained parameters: weights, moments, and those of one update
 
 # How far answers and gradients may be from those of the cell alone, as a share of the largest.
-ROUNDING = {torch.float32: acceleration.ROUNDING, torch.float64: 1e-12, torch.bfloat16: 5e-2}
+ROUNDING = {torch.float32: acceleration.ROUNDING, torch.float64: 1e-12, torch.bfloat16: 0.2}
 
 
 # --- What the parts of a model compute for several cells -----------------------------------------
@@ -541,6 +541,7 @@ class Engine:
     Attributes:
         stack: their trained parameters.
         graphs: a captured step for each size of a batch.
+        captures: whether steps are captured: on a GPU, if it can.
     """
 
     def __init__(self, joined: Sequence[Joined], static: bool) -> None:
@@ -550,6 +551,7 @@ class Engine:
         self.packing = Packing(self.classifier)
         self.stack = Stack([each.model for each in joined])
         self.device = self.stack.weights.device
+        self.captures = static and self.device.type == "cuda"
         self.parameters = self.stack.parameters()
         self.weights = torch.stack([each.weights for each in joined]).to(self.stack.weights)
         self.task = task.of_model(self.peft)
@@ -726,18 +728,21 @@ class Engine:
         batch.bits = self.draw(rows, least)
         batch = batch.to(self.device)
         rates = torch.tensor(factors, dtype=self.stack.weights.dtype, device=self.device)
-        if not self.is_captured:
-            losses, norms = self.step(batch, rates)
-            return losses, norms, batch.tokens
-        if batch.size not in self.graphs:
-            self.graphs[batch.size] = Graph(self, batch, rates)
-        losses, norms = self.graphs[batch.size].replay(batch, rates)
+        graph = self.graph(batch, rates)
+        losses, norms = graph.replay(batch, rates) if graph else self.step(batch, rates)
         return losses, norms, batch.tokens
 
-    @property
-    def is_captured(self) -> bool:
-        """Return whether steps are CUDA graphs."""
-        return self.static and self.device.type == "cuda"
+    def graph(self, batch: Batch, factors: torch.Tensor) -> "Graph | None":
+        """Return the captured step for the size of a batch; None where steps are not captured."""
+        if self.captures and batch.size not in self.graphs:
+            try:
+                self.graphs[batch.size] = Graph(self, batch, factors)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                log.warning("without CUDA graphs: %s", cli.one_line(error))
+                self.captures = False
+        return self.graphs[batch.size] if self.captures else None
 
     @torch.no_grad()
     def validate(self, rows: Rows) -> list[float]:
@@ -749,7 +754,7 @@ class Engine:
         texts = [each.texts["validation"] for each in self.joined]
         longest = max(int(t.lengths[own].max()) for t, own in zip(texts, rows, strict=True) if own)
         tokens = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
-        size = max(1, tokens // (longest * sum(map(bool, rows))))
+        size = min(max(map(len, rows)), max(1, tokens // (longest * sum(map(bool, rows)))))
         sums = np.zeros(len(rows))
         for start in range(0, max(map(len, rows)), size):
             some = [own[start : start + size] for own in rows]
@@ -851,19 +856,21 @@ class Graph:
         stack = engine.stack
         state = [stack.weights, stack.first, stack.second, stack.steps]
         before = [each.clone() for each in state]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                engine.step(self.batch, self.factors)
-        torch.cuda.current_stream().wait_stream(stream)
         others = list(engine.graphs.values())
         self.graph = torch.cuda.CUDAGraph()
-        # One pool of memory for all: one graph runs at a time.
-        with torch.cuda.graph(self.graph, pool=others[0].graph.pool() if others else None):
-            self.found = engine.step(self.batch, self.factors)
-        for each, value in zip(state, before, strict=True):
-            each.copy_(value)
+        try:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP_STEPS):
+                    engine.step(self.batch, self.factors)
+            torch.cuda.current_stream().wait_stream(stream)
+            # One pool of memory for all: one graph runs at a time.
+            with torch.cuda.graph(self.graph, pool=others[0].graph.pool() if others else None):
+                self.found = engine.step(self.batch, self.factors)
+        finally:
+            for each, value in zip(state, before, strict=True):
+                each.copy_(value)
 
     def replay(self, batch: Batch, factors: torch.Tensor) -> list[torch.Tensor]:
         """Take the step with another batch of the same size."""
@@ -1263,8 +1270,9 @@ def share_frozen(classifiers: Sequence[Any]) -> None:
             if not torch.equal(getattr(owner, leaf), parameter):
                 raise UnsupportedError(f"{name} is not the same in all cells")
             setattr(owner, leaf, parameter)
+    device = collator.on_device(first).device
     for each in classifiers:
-        collator.on_device(each)
+        each.to(device)  # where a model is, it tells by a parameter that is shared
 
 
 # Of the Trainer, and private: what runs an epoch and is overridden here, and what it ends with.

@@ -177,12 +177,13 @@ def attention_mask(visible: torch.Tensor, causal: bool) -> torch.Tensor:
         causal: no token looks at later ones.
 
     Returns:
-        booleans of shape (rows, 1, longest, longest). Padding looks at itself, since what looks at
-        nothing is no number.
+        booleans of shape (rows, 1, 1 or longest, longest). Each row looks at something, since what
+        looks at nothing is no number: padding before a text at itself, a row without a text at all.
     """
+    if not causal:
+        return (visible | ~visible.any(1, keepdim=True))[:, None, None]
     itself = torch.eye(visible.shape[1], dtype=torch.bool, device=visible.device)
-    seen = visible[:, None, None, :]
-    return (seen & torch.ones_like(itself).tril() if causal else seen) | itself
+    return (visible[:, None, None] & torch.ones_like(itself).tril()) | itself
 
 
 class Packing:
