@@ -17,7 +17,11 @@ import gc
 import json
 import logging
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from common.cells import Clock
     from common.data.tokens import Tokens
     from common.model.checkpoint import Checkpoints
+    from common.model.pack import Cell
     from common.model.training import Settings
 
 log = logging.getLogger("train_lora")
@@ -43,34 +48,190 @@ WITHOUT_EFFECT = {"model", "tokens", "output", "record", "checkpoint_seconds", "
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
-    cli.go_offline()
     words = sys.argv[1:] if argv is None else argv
+    clock = begin(args)
+    with parallel.launch_workers(args.gpus, [__file__, *words]) as first:
+        torch = imported()
+        why = why_alone(args) or ("" if torch.cuda.is_available() else "there is no GPU")
+        if why:
+            run(args, clock, why=why, writes=first)
+        else:
+            train_together({0: args}, lambda _: nullcontext(), clock)
+
+
+def main_together(
+    commands: Sequence[Sequence[str]], within: Callable[[int], AbstractContextManager[Any]]
+) -> None:
+    """Train cells of equal ``pack_key`` together; write of each what ``main`` does.
+
+    A cell that cannot be packed after all is trained alone, and so is what is tried again. Each is
+    done, its outputs written, as soon as its own training is.
+
+    Args:
+        commands: the command line of each cell.
+        within: all that is said of a cell is said, and its error raised, within ``within(number)``,
+            which is entered again and again, always in this thread. What does not stay there ends
+            all trainings. The training itself runs in another thread meanwhile.
+    """
+    cells_args: dict[int, argparse.Namespace] = {}
+    for number, words in enumerate(commands):
+        with within(number):
+            cells_args[number] = parse(list(words))
+    if cells_args:
+        clock = begin(next(iter(cells_args.values())))
+        imported()
+        train_together(cells_args, within, clock)
+
+
+def begin(args: argparse.Namespace) -> "Clock":
+    """Prepare this process for a training, before heavy libraries are imported."""
+    cli.go_offline()
     if not parallel.is_worker():
         gpus.lease(args.gpus, args.jobs_per_gpu)
-    from common.cells import Clock
+    return cells.Clock()
+
+
+def imported() -> Any:
+    """Import what trains; return torch."""
+    with startup.importing():
+        import torch
+        from transformers import Trainer  # noqa: F401 - it brings PEFT and datasets
+    return torch
+
+
+def train_together(
+    cells_args: dict[int, argparse.Namespace],
+    within: Callable[[int], AbstractContextManager[Any]],
+    clock: "Clock",
+) -> None:
+    """Train cells together; see ``main_together``.
+
+    Args:
+        cells_args: the options of each cell, by its number.
+        within: as of ``main_together``.
+        clock: started with the job.
+    """
+    import torch
+
+    from common.model import pack
+
+    torch.set_num_threads(max(args.threads for args in cells_args.values()))  # of this thread
+    numbers = list(cells_args)
+    trainings = [
+        ("/".join(args.output.parent.parts[-2:]), partial(run, args, clock))
+        for args in cells_args.values()
+    ]
+    pack.train_together(trainings, lambda place: within(numbers[place]))
+
+
+def run(
+    args: argparse.Namespace,
+    clock: "Clock",
+    cell: "Cell | None" = None,
+    why: str = "",
+    writes: bool = True,
+) -> None:
+    """Train one cell, from its files to its files.
+
+    Args:
+        args: the options.
+        clock: started with the job.
+        cell: of a pack, which may compute the training; None: it is trained alone.
+        why: it is trained alone.
+        writes: whether this is the process that writes the results.
+    """
     from common.data import encoding
+    from common.model import training
     from common.model.checkpoint import Checkpoints
 
-    clock = Clock()
     checkpoints = Checkpoints(
         # Beside the output, which is removed when a job is cut short.
         args.output.with_name(f"{args.output.name}.checkpoints"),
         args.checkpoint_seconds,
         lambda: identity(args),
     )
-    with parallel.launch_workers(args.gpus, [__file__, *words]) as first:
-        with startup.importing():
-            from transformers import Trainer  # noqa: F401 - it brings torch, PEFT and datasets
-        from common.model import training
-
-        # Before the options are recorded, and compared with those of a checkpoint.
-        args.precision = training.resolved_precision(args.precision)
-        source = files.read_source(args.model)
-        tokenizer = encoding.load_tokenizer(args.model)
-        trained = train(args, source, checkpoints)
-    if first:
+    # Before the options are recorded, and compared with those of a checkpoint.
+    args.precision = training.resolved_precision(args.precision)
+    source = files.read_source(args.model)
+    tokenizer = encoding.load_tokenizer(args.model)
+    why = why or why_alone(args)
+    trained = train(args, source, checkpoints, None if why else cell, why)
+    if writes:
         save(trained, tokenizer, args, clock)
         checkpoints.remove()
+
+
+# Cells are packed that are equal in these options, and in their PEFT configs but for what
+# is in FREE.
+EQUAL = (
+    "model", "tokens", "kind", "batch_size", "precision", "threads", "classes", "jobs_per_gpu",
+)  # fmt: skip
+FREE = {"r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "init_lora_weights"}
+# Keys of a PEFT config that leave LoRA as the paper has it.
+PLAIN = FREE | {
+    "peft_type", "lora_dropout", "target_modules", "exclude_modules", "layers_to_transform",
+    "layers_pattern", "modules_to_save", "fan_in_fan_out", "task_type",
+}  # fmt: skip
+# Options with which a training is none of plain steps on frozen weights, unless they are so.
+PLAIN_OPTIONS = {
+    "kind": "adapter",
+    "quantization": None,
+    "gpus": 1,
+    "gradient_accumulation_steps": 1,
+    "gradient_checkpointing": False,
+    "backbone_dropout": False,
+}
+
+
+def pack_key(argv: Sequence[str]) -> str | None:
+    """Return what cells have in common that can be trained together.
+
+    Imports no heavy library.
+
+    Args:
+        argv: a command line of this script.
+
+    Returns:
+        equal texts for cells that can; None for a cell that is trained alone, and for a command
+        line that ``main`` refuses.
+    """
+    try:
+        with redirect_stderr(StringIO()):
+            args = parse(list(argv))
+    except SystemExit:
+        return None
+    if why_alone(args):
+        return None
+    peft = {name: value for name, value in args.peft.items() if name not in FREE}
+    options = [getattr(args, name) for name in EQUAL]
+    return json.dumps([options, peft], sort_keys=True, default=str)
+
+
+def key(argv: Sequence[str]) -> tuple[str, int] | None:
+    """Return with which cells a cell may be trained together, as ``warm.run`` wants it."""
+    same = pack_key(argv)
+    return None if same is None else warm.key(same, parse(list(argv)).cells_per_process)
+
+
+def why_alone(args: argparse.Namespace) -> str:
+    """Return why a cell cannot be trained together with others; "" if it can.
+
+    Whether the model can, only the model tells (``common.model.pack``).
+    """
+    for name, value in PLAIN_OPTIONS.items():
+        if getattr(args, name) != value:
+            return f"{name} is {getattr(args, name)}"
+    if args.precision == "fp16":
+        return "precision is fp16"
+    peft = {"peft_type": "LORA", **args.peft}
+    if str(peft["peft_type"]).upper() != "LORA":
+        return f"peft_type is {peft['peft_type']}"
+    if peft.get("lora_dropout"):
+        return f"lora_dropout is {peft['lora_dropout']}"
+    if peft.get("init_lora_weights", True) not in (True, False, "gaussian"):
+        return f"init_lora_weights is {peft['init_lora_weights']}"
+    others = sorted(n for n in peft.keys() - PLAIN if peft[n] and (n, peft[n]) != ("bias", "none"))
+    return f"{others[0]} is {peft[others[0]]}" if others else ""
 
 
 def save(trained: "Trained", tokenizer: Any, args, clock: "Clock") -> None:
@@ -190,13 +351,21 @@ def peft_config(text: str) -> dict[str, Any]:
     return config
 
 
-def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None) -> Trained:
+def train(
+    args,
+    source: dict[str, Any],
+    checkpoints: "Checkpoints | None" = None,
+    cell: "Cell | None" = None,
+    why: str = "",
+) -> Trained:
     """Train what the variant trains, again where it failed; see ``Trained``.
 
     Args:
         args: the options.
         source: the model's source.json.
         checkpoints: where the state is kept; None: nowhere.
+        cell: of a pack, which may compute the first attempt; None: it is trained alone.
+        why: it is trained alone.
     """
     import torch
 
@@ -214,7 +383,9 @@ def train(args, source: dict[str, Any], checkpoints: "Checkpoints | None" = None
         seed = training.seed_of_attempt(args.seed, len(attempts))
         if checkpoints:
             checkpoints.attempts = [*attempts]
-        trained = attempt(args, source, data, settings, seed, checkpoints)
+        if attempts:
+            cell, why = None, f"it is attempt {len(attempts) + 1}"
+        trained = attempt(args, source, data, settings, seed, checkpoints, cell, why)
         attempts.append(training.attempt_record(seed, trained.train_info))
         if not attempts[-1]["learned_nothing"] or settings.permute_labels:
             break  # a control that learns nothing is as it should be
@@ -249,6 +420,8 @@ def attempt(
     settings: "Settings",
     seed: int,
     checkpoints: "Checkpoints | None",
+    cell: "Cell | None" = None,
+    why: str = "",
 ) -> Trained:
     """Train once.
 
@@ -259,6 +432,8 @@ def attempt(
         settings: the hyper-parameters among the options.
         seed: of this attempt.
         checkpoints: where the state is kept; None: nowhere.
+        cell: of a pack, which may compute it; None: it is trained alone.
+        why: it is trained alone.
     """
     from common.model import collator, quantization, roundtrip, training
 
@@ -271,7 +446,7 @@ def attempt(
     steps = training.total_steps(len(data.splits["train"]), settings)
     model = variants.adapt(classifier, args.kind, args.peft, steps)
     padding, gap = roundtrip.choose_padding(model, data.splits["train"], data.pad_token_id)
-    train_info = training.train(model, data.splits, padding, settings, seed, checkpoints)
+    train_info = training.train(model, data.splits, padding, settings, seed, checkpoints, cell, why)
     train_info |= variants.count_parameters(model, classifier, args.kind)
     train_info |= classifier.head_record()
     logits = collator.logits(model, roundtrip.rows(data.splits["validation"]), padding)
@@ -335,4 +510,4 @@ def plain(config: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    warm.run(main, "transformers.trainer", "peft", "datasets")
+    warm.run(main, "transformers.trainer", "peft", "datasets", key=key)

@@ -18,7 +18,7 @@ import snakemake.workflow
 import torch
 import transformers
 
-from common.model import trainer
+from common.model import pack, trainer
 
 ROOT = Path(__file__).parents[1]
 BY_NAME = ("getattr", "hasattr", "setattr", "delattr")
@@ -48,7 +48,7 @@ PRIVATE: dict[str, Callable[[], bool]] = {
     ),
     **{
         name: partial(hasattr, transformers.Trainer, name)
-        for name in (*trainer.SAVING, *trainer.LOADING)
+        for name in (*trainer.SAVING, *trainer.LOADING, *pack.EPOCH)
     },
     **{
         name: partial(initialised, transformers.Trainer, name)

@@ -67,6 +67,21 @@ class SingleLabel:
         weights = None if weights is None else weights.to(logits.device)
         return torch.nn.functional.cross_entropy(logits, labels, weights, reduction="sum")
 
+    def row_losses(
+        self, logits: "torch.Tensor", labels: "torch.Tensor", weights: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Return what each row adds to the loss, shape (rows,).
+
+        Args:
+            logits: shape (rows, classes).
+            labels: class numbers, shape (rows,); -100 for a row that is none, and adds 0.
+            weights: of the classes for each row, shape (rows, classes).
+        """
+        import torch
+
+        losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        return losses * weights.gather(1, labels.clamp(min=0)[:, None])[:, 0]
+
     def activation(self, logits: "torch.Tensor") -> "torch.Tensor":
         """Return the probabilities of the classes, of the same shape (rows, classes)."""
         return logits.softmax(dim=1)

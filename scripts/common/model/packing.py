@@ -89,6 +89,102 @@ class Layout:
         ends = lengths.cumsum(0)
         return ends - 1 if which == READ_LAST else ends - lengths
 
+    def attend(
+        self,
+        module: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kwargs: dict[str, Any],
+    ) -> torch.Tensor:
+        """Return attention within each text; arguments and result are those of a ``Packing``."""
+        parts = zip(*(by_run(each, self.runs) for each in (query, key, value)), strict=True)
+        outputs = [sdpa_attention_forward(module, *part, None, **kwargs)[0] for part in parts]
+        return torch.cat([output.flatten(0, 1) for output in outputs]).unsqueeze(0)
+
+
+@dataclass(kw_only=True)
+class StaticLayout(Layout):
+    """A layout whose shapes depend on nothing but the sizes of a batch, for a CUDA graph.
+
+    The packed batch is filled up to a number of tokens. Filler tokens are copies of some place, and
+    belong to no text: nothing reads them, and their gradient is 0. ``lengths`` and ``runs`` are
+    empty.
+
+    Attributes:
+        targets: where each packed token goes back to, in the flattened padded batch, shape
+            (tokens,); for filler rows x longest, one place behind the last.
+        visible: which places of the padded batch are tokens, shape (rows, longest).
+        segments: where each text, and each run of filler, begins in the packed batch, and where
+            the last one ends, as int32. None is longer than the longest row.
+    """
+
+    targets: torch.Tensor
+    visible: torch.Tensor
+    segments: torch.Tensor
+
+    def unpack(self, packed: torch.Tensor) -> torch.Tensor:
+        """As of a ``Layout``; filler is left out."""
+        rows, longest = self.shape
+        laid = packed.new_zeros(rows * longest + 1, *packed.shape[2:])
+        return laid.index_copy(0, self.targets, packed[0])[:-1].unflatten(0, (rows, longest))
+
+    def attend(
+        self,
+        module: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kwargs: dict[str, Any],
+    ) -> torch.Tensor:
+        """As of a ``Layout``.
+
+        By a kernel for texts of variable length where there is one, on a GPU in half precision;
+        else in the padded batch, with a mask.
+        """
+        causal = kwargs.get("is_causal")
+        if causal is None:
+            causal = getattr(module, "is_causal", True)
+        parts = [each.transpose(1, 2) for each in (query, key, value)]
+        if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+            return self.attend_variable(parts, causal, kwargs.get("scaling"))
+        laid = [self.unpack(part).transpose(1, 2) for part in parts]
+        mask = attention_mask(self.visible, causal)
+        return self.pack(sdpa_attention_forward(module, *laid, mask, **kwargs)[0])
+
+    def attend_variable(
+        self, parts: Sequence[torch.Tensor], causal: bool, scale: float | None
+    ) -> torch.Tensor:
+        """Return attention of packed parts of shape (1, tokens, heads, size of a head)."""
+        from torch.nn.attention.varlen import varlen_attn
+
+        query, key, value = (part[0].to(parts[0].dtype) for part in parts)
+        longest = self.shape[1]
+        found = varlen_attn(
+            query, key, value, self.segments, self.segments, longest, longest,
+            scale=scale, window_size=(-1, 0 if causal else -1),
+            enable_gqa=query.shape[1] != key.shape[1],
+        )  # fmt: skip
+        assert isinstance(found, torch.Tensor)  # no more was asked for
+        return found.unsqueeze(0)
+
+
+def attention_mask(visible: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Return which tokens each token of a padded batch looks at.
+
+    Args:
+        visible: which places are tokens, shape (rows, longest).
+        causal: no token looks at later ones.
+
+    Returns:
+        booleans of shape (rows, 1, 1 or longest, longest). Each row looks at something, since what
+        looks at nothing is no number: padding before a text at itself, a row without a text at all.
+    """
+    if not causal:
+        return (visible | ~visible.any(1, keepdim=True))[:, None, None]
+    itself = torch.eye(visible.shape[1], dtype=torch.bool, device=visible.device)
+    return (visible[:, None, None] & torch.ones_like(itself).tril()) | itself
+
 
 class Packing:
     """Packs the batches of a classifier while it is installed.
@@ -104,6 +200,8 @@ class Packing:
         layout: of the batch that is being computed; None between batches.
         read: which token of a text is read behind the last layer, READ_FIRST or READ_LAST; None:
             all. Set it, and the last layer attends for that token alone.
+        given: the layout of the next batches, where the caller knows it; None: it is read off the
+            mask of each.
     """
 
     def __init__(self, classifier: Any) -> None:
@@ -111,6 +209,7 @@ class Packing:
         self.layers = layers_of(classifier)
         self.layout: Layout | None = None
         self.read: str | None = None
+        self.given: Layout | None = None
         self.in_last_layer = False
         self._hooks: list[Any] = []
         self._before: dict[str, Any] = {}
@@ -146,7 +245,7 @@ class Packing:
         mask = kwargs.get("attention_mask")
         if mask is None or mask.ndim != 2 or kwargs.get("past_key_values") is not None:
             raise UnsupportedError("the model is called with no mask of its tokens alone")
-        self.layout, self.in_last_layer = Layout.of(mask), False
+        self.layout, self.in_last_layer = self.given or Layout.of(mask), False
 
     def enter(self, number: int) -> Any:
         """Before a layer: a hook that packs what it is given."""
@@ -205,9 +304,7 @@ class Packing:
             raise UnsupportedError("attention is not of whole texts")
         if self.in_last_layer and self.read is not None:
             return self.attention_of_read(module, query, key, value, kwargs), None
-        parts = zip(*(by_run(each, layout.runs) for each in (query, key, value)), strict=True)
-        outputs = [sdpa_attention_forward(module, *part, None, **kwargs)[0] for part in parts]
-        return torch.cat([output.flatten(0, 1) for output in outputs]).unsqueeze(0), None
+        return layout.attend(module, query, key, value, kwargs), None
 
     def attention_of_read(
         self, module: Any, query: Any, key: Any, value: Any, kwargs: dict[str, Any]

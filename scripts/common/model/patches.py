@@ -79,19 +79,22 @@ def fast_dropout(rows: torch.Tensor, probability: float) -> torch.Tensor:
     return Dropout.apply(rows, round(probability * LEVELS))
 
 
-def random_bits(shape: torch.Size) -> torch.Tensor:
-    """Return an int16 of random bits for each element, of torch's own generator.
+def random_bits(shape: torch.Size, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Return an int16 of random bits for each element.
 
-    A seed draws them.
+    Args:
+        shape: of the elements.
+        generator: draws them; None: torch's own.
     """
     count = shape.numel()
-    drawn = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
+    drawn = torch.empty(-(-count // 4), dtype=torch.int64)
+    drawn.random_(-(2**63), None, generator=generator)
     return drawn.view(torch.int16)[:count].view(shape)
 
 
 def mask(bits: torch.Tensor, dropped: int, dtype: torch.dtype) -> torch.Tensor:
     """Return 0 for the elements to drop, and what the others are multiplied with."""
-    kept = torch.ge(bits, dropped - LEVELS // 2, out=torch.empty(bits.shape, dtype=dtype))
+    kept = torch.ge(bits, dropped - LEVELS // 2, out=torch.empty_like(bits, dtype=dtype))
     return kept.mul_(LEVELS / (LEVELS - dropped))
 
 

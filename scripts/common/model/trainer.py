@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -185,13 +185,17 @@ LOADING = {
 }
 
 
-def require_hooks(trainer: type) -> None:
+def require_hooks(trainer: type, hooks: dict[str, tuple[str, ...]] = SAVING | LOADING) -> None:
     """Refuse a Trainer that has other private methods than those that are overridden here.
+
+    Args:
+        trainer: the class.
+        hooks: the methods, with their parameters.
 
     Raises:
         InputError: one is missing or takes other parameters.
     """
-    for name, wanted in (SAVING | LOADING).items():
+    for name, wanted in hooks.items():
         method = vars(trainer).get(name)
         found = tuple(inspect.signature(method).parameters)[1:] if callable(method) else None
         if found != wanted:
@@ -261,10 +265,18 @@ class ResumableTrainer(transformers.Trainer):
         self._started = time.perf_counter()
         with ExitStack() as stack:
             if self.checkpoints:
-                asked = stack.enter_context(asked_to_stop())
+                asked = stack.enter_context(self.stops())
                 self.add_callback(SaveWhenDue(self, self.checkpoints, asked))
             self.train(resume_from_checkpoint=str(path) if path else None)
         return self.taken()
+
+    def stops(self) -> AbstractContextManager[list[int]]:
+        """Return a list that takes the signals which ask this process to end."""
+        return asked_to_stop()
+
+    def spent(self) -> float:
+        """Return the seconds since the training began in this process."""
+        return time.perf_counter() - self._started
 
     def last_checkpoint(self) -> tuple[Path | None, dict[str, Any]]:
         """Return the directory of the checkpoint to go on from, and its state; None and {}: none.
@@ -280,7 +292,7 @@ class ResumableTrainer(transformers.Trainer):
 
     def taken(self) -> dict[str, Any]:
         """Return what training took until now."""
-        seconds = time.perf_counter() - self._started
+        seconds = self.spent()
         peak = cells.peak_memory_bytes()
         return {
             "seconds": self._before["seconds"] + seconds,

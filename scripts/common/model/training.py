@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common import cli, files, task
 from common.cells import SUCCESS
@@ -18,6 +19,9 @@ from common.model.adapters import method_of
 from common.model.checkpoint import Checkpoints
 from common.model.collator import Padding
 from common.model.models import base_model
+
+if TYPE_CHECKING:
+    from common.model.pack import Cell
 
 
 def loss_function(model, settings: Settings, labels: list[int]) -> Callable[..., Any] | None:
@@ -48,13 +52,18 @@ def loss_function(model, settings: Settings, labels: list[int]) -> Callable[...,
             )
         return None
     kind = task.of_model(model)
-    weights = kind.weights(labels) if settings.class_weights == "balanced" else None
+    weights = class_weights(model, settings, labels)
 
     def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         total = kind.loss(outputs.logits.float(), labels, weights)
         return total / (num_items_in_batch or len(labels))
 
     return loss
+
+
+def class_weights(model, settings: Settings, labels: list[int]) -> Any:
+    """Return the weights of the classes in the loss, shape (classes,); None: all are 1."""
+    return task.of_model(model).weights(labels) if settings.class_weights == "balanced" else None
 
 
 class ThroughputCounter:
@@ -189,6 +198,8 @@ def train(
     settings: Settings,
     seed: int,
     checkpoints: Checkpoints | None = None,
+    cell: Cell | None = None,
+    why_alone: str = "",
 ) -> dict[str, Any]:
     """Train the trainable parameters of ``model`` in place; validate after every epoch.
 
@@ -202,31 +213,41 @@ def train(
         seed: of the order of the rows and of dropout. On the CPU, the same seed, machine and number
             of threads give the same weights, bit for bit.
         checkpoints: where the state is kept; None: nowhere.
+        cell: of a pack, which computes the training if it can; None: it is trained alone.
+        why_alone: for the record.
 
     Returns:
-        train_time (seconds, validation included), peak_memory_bytes, samples and real tokens, in
-        all and per second, the share of padding among the positions that were computed, what made
-        it fast (``accelerated``), what it took of the accelerator's memory, and ``metrics``: the
-        log of losses.
+        train_time (seconds, validation included; of a cell of a pack, its share by real tokens),
+        peak_memory_bytes, samples and real tokens, in all and per second, the share of padding
+        among the positions that were computed, what made it fast (``accelerated``), what it took of
+        the accelerator's memory, ``metrics``: the log of losses, and ``pack``: with which cells it
+        was trained, or why alone.
     """
     from common.model import roundtrip
     from common.model.acceleration import accelerated
     from common.model.trainer import AcceleratorMemory, BestEpoch, RequireFiniteLoss
 
     prepare(model, settings)
+    if cell:
+        why_alone = join(cell, model, splits, padding, settings)
+    packed = cell if not why_alone else None
     work, memory = ThroughputCounter(model), AcceleratorMemory()
     best, between_steps = BestEpoch(model, settings.patience), schedules(model)
     callbacks = [memory, *between_steps, *([best] if settings.keeps_best else [])]
     with files.workspace(checkpoints.directory if checkpoints else None) as folder:
         trainer = make_trainer(
-            model, splits, padding, arguments(settings, seed, str(folder)), settings
+            model, splits, padding, arguments(settings, seed, str(folder)), settings, packed, work
         )
         trainer.checkpoints = checkpoints
         trainer.parts = {type(part).__name__: part for part in [work, *callbacks]}
         for callback in (*callbacks, RequireFiniteLoss()):
             trainer.add_callback(callback)
-        pair = roundtrip.probe(splits["train"])
-        with accelerated(model, pair, padding, settings.precision) as used, work:
+        with ExitStack() as stack:
+            used = ["cells"]
+            if not packed:
+                pair = roundtrip.probe(splits["train"])
+                used = stack.enter_context(accelerated(model, pair, padding, settings.precision))
+                stack.enter_context(work)
             taken = trainer.run()
     work.load_state(trainer.summed(work.state()))
     # Else the model would go on computing in the precision of its training, as no saved one does.
@@ -239,8 +260,24 @@ def train(
         **progress(trainer.state.log_history, splits["train"]["label"], settings),
         "peak_memory_bytes": taken["peak_memory_bytes"],
         "optimizations": used,
+        "pack": packed.leave() if packed else {"cells": 1, "why_alone": why_alone},
         **memory.summary(),
     }
+
+
+def join(cell: Cell, model: Any, splits: Any, padding: Padding, settings: Settings) -> str:
+    """Let a cell join its pack; return why it is trained alone, "" where it is not."""
+    import torch
+
+    from common.model.pack import Join, Joined
+
+    weights = class_weights(model, settings, splits["train"]["label"])
+    if weights is None:
+        weights = torch.ones(len(model.config.id2label))
+    dtype = torch.bfloat16 if settings.precision == "bf16" else None
+    return cell.ask(
+        Join(Joined(model, padding, splits, weights, settings.batch_size, dtype, cell.generator))
+    )
 
 
 def prepare(model: Any, settings: Settings) -> None:
@@ -261,19 +298,43 @@ def prepare(model: Any, settings: Settings) -> None:
         models.without_backbone_dropout(model)
 
 
-def make_trainer(model: Any, splits: Any, padding: Padding, words: Any, settings: Settings) -> Any:
-    """Return the Trainer; ``words`` are the settings as it wants them."""
+def make_trainer(
+    model: Any,
+    splits: Any,
+    padding: Padding,
+    words: Any,
+    settings: Settings,
+    packed: Cell | None = None,
+    work: ThroughputCounter | None = None,
+) -> Any:
+    """Return the Trainer; ``words`` are the settings as it wants them.
+
+    That of a cell of a pack is given the numbers of the rows, and counts what the pack computes.
+    """
     from common.model.trainer import ResumableTrainer
 
-    return ResumableTrainer(
+    if not packed:
+        return ResumableTrainer(
+            model,
+            words,
+            data_collator=padding,
+            train_dataset=splits["train"],
+            eval_dataset=by_length(splits["validation"]),
+            compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
+            optimizers=(optimizer(model, settings), None),
+        )
+    from common.model.pack import PackedTrainer
+
+    trainer = PackedTrainer(
         model,
         words,
-        data_collator=padding,
-        train_dataset=splits["train"],
-        eval_dataset=by_length(splits["validation"]),
-        compute_loss_func=loss_function(model, settings, splits["train"]["label"]),
+        data_collator=list,
+        train_dataset=range(len(splits["train"])),
+        eval_dataset=range(len(splits["validation"])),
         optimizers=(optimizer(model, settings), None),
     )
+    trainer.cell, trainer.work = packed, work
+    return trainer
 
 
 def by_length(rows: Any) -> Any:
