@@ -37,7 +37,6 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT)]
 from benchmarks import comparison, speed, workloads  # noqa: E402
 from benchmarks.workloads import Model  # noqa: E402
 from common import cli, files, markdown  # noqa: E402
-from rules.config import load_schema  # noqa: E402
 
 if TYPE_CHECKING:
     from benchmarks.operations import Shape
@@ -114,16 +113,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--cells {odd[0]}: there are two ranks, so the number is even")
     if not (args.quick or args.datasets):
         parser.error("--datasets is needed: what fetch_dataset wrote")
-    args.arms = args.arms or there_are()
-    if missing := set(args.arms) - set(there_are()):
-        parser.error(f"--arms {min(missing)}: the config has no `execution.warm` to switch off")
+    args.arms = args.arms or [*ARMS]
     return args
-
-
-def there_are() -> list[str]:
-    """Return the arms: without warm jobs, all of the workflow's are cold."""
-    warm = "warm" in load_schema()["properties"]["execution"]["properties"]
-    return [arm for arm in ARMS if warm or arm != "cold"]
 
 
 def measure_all(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

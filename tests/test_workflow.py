@@ -1,6 +1,7 @@
 """The workflow as a user meets it: it runs to the end, stands still, and says what is wrong."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_the_comparison_holds_every_cell_of_the_config(finished):
     assert cells == expected
     text = (finished / "results/comparison.md").read_text()
     assert all(name in text for name in ("messages", "news", "bert", "gpt2", "lora-r2", "majority"))
+
+
+def test_cells_that_wait_together_give_what_they_give_alone(work, finished, snakemake):
+    """Trained in one pass, evaluated in one process; equal but for rounding."""
+    for adapter in work.glob("results/*/*/lora-*"):
+        shutil.rmtree(adapter)
+    words = ("--config", "execution={cells_per_process: 8}")
+    snakemake("--cores", "16", *words, cwd=work)
+    trainings = {path: json.loads(path.read_text()) for path in work.rglob("training.json")}
+    packs = [each["train_info"]["pack"] for each in trainings.values()]
+    assert len(packs) == 8
+    assert sum(pack["cells"] == 2 for pack in packs) >= 2  # whoever came too late was alone
+    for path, training in trainings.items():
+        alone = json.loads((finished / path.relative_to(work)).read_text())
+        pairs = zip(training["round_trip"]["logits"], alone["round_trip"]["logits"], strict=True)
+        for found, wanted in pairs:
+            assert found == pytest.approx(wanted, abs=1e-5)
+    assert "Nothing to be done" in snakemake("-n", *words, cwd=work).stdout
 
 
 @pytest.mark.full
