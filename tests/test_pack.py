@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 import eval_lora
 import train_lora
+from benchmarks import gpu
 from common.cli import InputError, StoppedError
 from common.model import adapters, collator, models, pack, trainer, training
 from common.model.checkpoint import Checkpoints
@@ -631,3 +632,16 @@ def test_what_cannot_be_captured_is_computed_step_by_step(bases, alone, graphs, 
     assert [gap(group, alone, number) < 1e-5 for number in range(3)] == [True] * 3
     assert len(graphs) == 1
     assert group.told[0]["pack"]["graphs"] is False
+
+
+def test_the_benchmark_measures_packs(make_tokens, tiny_models, tmp_path, capsys):
+    gpu.main(
+        ["--model", str(tiny_models["bert"]), "--tokens", str(make_tokens("bert")), "--quick",
+         "--output", str(tmp_path / "gpu.json")]
+    )  # fmt: skip
+    arms = json.loads((tmp_path / "gpu.json").read_text())["arms"]
+    assert [arm["cells"] for arm in arms] == [0, 1, 2]
+    assert [arm["why_alone"] for arm in arms] == ["to be measured alone", "", ""]
+    assert all(arm["rows_per_second"] > 0 for arm in arms)
+    assert len(capsys.readouterr().out.splitlines()[-5:]) == 5
+    logging.disable(logging.NOTSET)
