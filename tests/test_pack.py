@@ -304,6 +304,21 @@ def test_a_signal_lets_all_cells_keep_what_there_is(bases, alone, tmp_path, monk
     assert [gap(second, alone, number) < 1e-5 for number in range(3)] == [True] * 3
 
 
+def test_a_signal_reaches_a_cell_that_is_trained_alone(bases, tmp_path, monkeypatch):
+    step = trainer.ResumableTrainer.training_step
+
+    def training_step(self, *words, **more):
+        if self.state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *words, **more)
+
+    monkeypatch.setattr(trainer.ResumableTrainer, "training_step", training_step)
+    monkeypatch.setattr(engine.acceleration, "difference", lambda *_: 0.5)
+    group = Group(bases["bert"], DIFFERENT[:1], tmp_path, seconds=10_000).together()
+    assert isinstance(group.errors[0], StoppedError)
+    assert (tmp_path / "0" / "step3").is_dir()
+
+
 def test_a_pack_that_is_too_large_is_halved(bases, alone, monkeypatch, caplog):
     """Memory does not suffice for three cells, nor, after some passes, for two."""
     compute, calls = engine.Engine.row_losses, []

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -91,7 +91,6 @@ class Cell:
         has_ended: whether the training is over, for good or ill.
         seconds: its share of the time that the pack computed, by real tokens.
         generator: the state of torch's random numbers in its thread.
-        asked: the signals that this process has received.
         pack: what it was trained with; None: nothing yet.
     """
 
@@ -100,7 +99,6 @@ class Cell:
         self.request: Join | Steps | Validation | None = None
         self.has_ended, self.seconds = False, 0.0
         self.generator = torch.Generator()
-        self.asked: list[int] = []
         self.pack: Pack | None = None
         self._answer: Any = None
         self._error: BaseException | None = None
@@ -173,12 +171,11 @@ def train_together(
     """
     static = torch.cuda.is_available() if static is None else static
     members = [Cell(number, *each) for number, each in enumerate(trainings)]
-    pack = Pack(static)
     with asked_to_stop() as asked:
+        pack = Pack(static, asked)
         try:
             while live := [each for each in members if not each.has_ended]:
                 for cell in live:
-                    cell.asked = asked
                     if cell.request is None:
                         with within(cell.number):
                             cell.go_on()
@@ -193,13 +190,14 @@ class Pack:
 
     Attributes:
         static: whether shapes are static.
+        asked: signals that ask this process to end.
         places: of each cell its engine, and its number there.
         cells: the names of all that are packed.
         seconds: that were computed, of the group.
     """
 
-    def __init__(self, static: bool) -> None:
-        self.static = static
+    def __init__(self, static: bool, asked: Sequence[int]) -> None:
+        self.static, self.asked = static, asked
         self.places: dict[Cell, tuple[Engine, int]] = {}
         self.cells: list[str] = []
         self.seconds = 0.0
@@ -349,7 +347,7 @@ class Pack:
             if taken is None:
                 break
             found.append(taken)
-            if next(iter(asking.values())).asked:
+            if self.asked:
                 break
         self.has_graphs = self.has_graphs or bool(engine.graphs)
         self.report(engine, asking, found, started)
@@ -405,10 +403,6 @@ class PackedTrainer(ResumableTrainer):
     cell: Cell
     work: Any
     control: transformers.TrainerControl
-
-    def stops(self) -> AbstractContextManager[list[int]]:
-        """Return the signals that the process has received: a thread receives none."""
-        return nullcontext(self.cell.asked)
 
     def spent(self) -> float:
         """Return the cell's share of the seconds that the pack has computed."""
