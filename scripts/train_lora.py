@@ -216,7 +216,7 @@ def key(argv: Sequence[str]) -> tuple[str, int] | None:
 def why_alone(args: argparse.Namespace) -> str:
     """Return why a cell cannot be trained together with others; "" if it can.
 
-    Whether the model can, only the model tells (``common.model.pack``).
+    Whether the model can, only the model tells (``common.model.engine``).
     """
     for name, value in PLAIN_OPTIONS.items():
         if getattr(args, name) != value:

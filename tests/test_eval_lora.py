@@ -65,7 +65,7 @@ def test_a_new_process_gives_the_trained_models_predictions(cell, command, run_s
     done = run_script("eval_lora", *command())
     assert done.returncode == 0, done.stderr
     *_, in_memory = cell
-    np.testing.assert_allclose(probabilities(tmp_path), in_memory, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(probabilities(tmp_path), in_memory, rtol=0, atol=1e-6)
     assert np.ptp(in_memory[:, 0]) > 0.01  # the rows do differ
 
 
@@ -130,7 +130,7 @@ def test_an_adapter_without_its_head_does_not_pass(cell, command, tmp_path):
 def test_the_head_drawn_before_loading_does_not_count(cell, command, tmp_path, monkeypatch):
     monkeypatch.setattr(variants, "HEAD_SEED", 12)
     eval_lora.main(command())
-    np.testing.assert_allclose(probabilities(tmp_path), cell[-1], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(probabilities(tmp_path), cell[-1], rtol=0, atol=1e-6)
 
 
 def test_training_json_is_read_before_anything_slow(command, tmp_path):

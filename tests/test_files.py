@@ -195,4 +195,4 @@ def test_nothing_but_workspaces_is_temporary():
     """What tempfile makes stays when its process is killed."""
     scripts = Path(files.__file__).parents[1]
     users = {path.name for path in scripts.rglob("*.py") if "tempfile" in path.read_text()}
-    assert users == {"files.py", "gpus.py"}
+    assert users == {"files.py"}

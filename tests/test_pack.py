@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 
 import eval_lora
 import train_lora
+from benchmarks import gpu
 from common.cli import InputError, StoppedError
-from common.model import adapters, collator, models, pack, trainer, training
+from common.model import adapters, batches, collator, engine, models, pack, trainer, training
 from common.model.checkpoint import Checkpoints
 from common.model.collator import Padding
 from tests.architectures import make, rows
@@ -138,7 +139,7 @@ def assert_equal_logs(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
 
 
-def joined(base: Path, number: int, dtype: torch.dtype) -> pack.Joined:
+def joined(base: Path, number: int, dtype: torch.dtype) -> engine.Joined:
     """Return a cell as its training joins a pack, with matrices B that are not 0."""
     model = cell_model(base, *CELLS[number]).to(dtype)
     draw = torch.Generator().manual_seed(number)
@@ -147,10 +148,10 @@ def joined(base: Path, number: int, dtype: torch.dtype) -> pack.Joined:
             parameter.data.normal_(std=0.1, generator=draw)
     models.without_backbone_dropout(model)
     weights = torch.tensor([[1.0, 1.0], [0.5, 1.5], [2.0, 0.7]][number])
-    return pack.Joined(model, PADDING, SPLITS, weights, 8, None, torch.Generator())
+    return engine.Joined(model, PADDING, SPLITS, weights, 8, None, torch.Generator())
 
 
-def gradients_alone(cell: pack.Joined, numbers: list[int]) -> list[torch.Tensor]:
+def gradients_alone(cell: engine.Joined, numbers: list[int]) -> list[torch.Tensor]:
     """Return the loss of rows and its gradients, computed by the model as it is."""
     batch = PADDING([SPLITS["train"][number] for number in numbers])
     labels = batch.pop("labels")
@@ -170,12 +171,12 @@ def test_gradients_are_those_of_each_cell_alone(bases, architecture, static):
     cells = [joined(bases[architecture], number, torch.float64) for number in range(3)]
     picked = [[0, 5, 7, 8, 20, 33, 40, 41], [3, 9, 2, 60, 61, 62, 80, 85], [1, 4, 6]]
     wanted = [gradients_alone(*each) for each in zip(cells, picked, strict=True)]
-    engine = pack.Engine(cells, static)
-    with engine.installed():
-        losses = engine.losses(engine.collate("train", picked, 8))
-    gradients = engine.stack.gradients(losses.sum(), engine.parameters)
+    computed = engine.Engine(cells, static)
+    with computed.installed():
+        losses = computed.losses(computed.collate("train", picked, 8))
+    gradients = computed.stack.gradients(losses.sum(), computed.parameters)
     for number, (loss, *grads) in enumerate(wanted):
-        places = [engine.stack.place(gradients, number, name) for name in engine.stack.slots]
+        places = [computed.stack.place(gradients, number, name) for name in computed.stack.slots]
         for ours, theirs in zip([losses[number], *places], [loss, *grads], strict=True):
             assert (ours - theirs).abs().max() < 1e-12
 
@@ -266,13 +267,13 @@ def test_what_was_killed_goes_on(bases, alone, tmp_path, monkeypatch, step, befo
     assert [type(first.errors[number]) for number in range(3)] == [Killed] * 3
     second = Group(bases["bert"], DIFFERENT, tmp_path)
     steps: list[int] = []
-    take = pack.Engine.train
+    take = engine.Engine.train
 
     def count(*words):
         steps.append(1)
         return take(*words)
 
-    monkeypatch.setattr(pack.Engine, "train", count)
+    monkeypatch.setattr(engine.Engine, "train", count)
     getattr(second, after)()
     assert not second.errors
     if after == "together":
@@ -284,7 +285,7 @@ def test_what_was_killed_goes_on(bases, alone, tmp_path, monkeypatch, step, befo
 
 
 def test_a_signal_lets_all_cells_keep_what_there_is(bases, alone, tmp_path, monkeypatch):
-    take, steps = pack.Engine.train, []
+    take, steps = engine.Engine.train, []
 
     def train(*words):
         steps.append(1)
@@ -294,7 +295,7 @@ def test_a_signal_lets_all_cells_keep_what_there_is(bases, alone, tmp_path, monk
 
     first = Group(bases["bert"], DIFFERENT, tmp_path, seconds=10_000)
     with monkeypatch.context() as patch:
-        patch.setattr(pack.Engine, "train", train)
+        patch.setattr(engine.Engine, "train", train)
         first.together()
     assert [type(first.errors[number]) for number in range(3)] == [StoppedError] * 3
     assert "SIGTERM ended the training at step 4 of 22" in str(first.errors[0])
@@ -303,9 +304,24 @@ def test_a_signal_lets_all_cells_keep_what_there_is(bases, alone, tmp_path, monk
     assert [gap(second, alone, number) < 1e-5 for number in range(3)] == [True] * 3
 
 
+def test_a_signal_reaches_a_cell_that_is_trained_alone(bases, tmp_path, monkeypatch):
+    step = trainer.ResumableTrainer.training_step
+
+    def training_step(self, *words, **more):
+        if self.state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *words, **more)
+
+    monkeypatch.setattr(trainer.ResumableTrainer, "training_step", training_step)
+    monkeypatch.setattr(engine.acceleration, "difference", lambda *_: 0.5)
+    group = Group(bases["bert"], DIFFERENT[:1], tmp_path, seconds=10_000).together()
+    assert isinstance(group.errors[0], StoppedError)
+    assert (tmp_path / "0" / "step3").is_dir()
+
+
 def test_a_pack_that_is_too_large_is_halved(bases, alone, monkeypatch, caplog):
     """Memory does not suffice for three cells, nor, after some passes, for two."""
-    compute, calls = pack.Engine.row_losses, []
+    compute, calls = engine.Engine.row_losses, []
 
     def limited(self, batch):
         calls.append(1)
@@ -313,7 +329,7 @@ def test_a_pack_that_is_too_large_is_halved(bases, alone, monkeypatch, caplog):
             raise torch.OutOfMemoryError("out of memory")
         return compute(self, batch)
 
-    monkeypatch.setattr(pack.Engine, "row_losses", limited)
+    monkeypatch.setattr(engine.Engine, "row_losses", limited)
     caplog.set_level(logging.INFO)
     group = Group(bases["bert"], DIFFERENT).together()
     assert not group.errors
@@ -328,7 +344,7 @@ def test_a_cell_that_is_too_large_fails_in_one_line(bases, monkeypatch):
     def limited(*_):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(pack.Engine, "row_losses", limited)
+    monkeypatch.setattr(engine.Engine, "row_losses", limited)
     group = Group(bases["bert"], DIFFERENT).together()
     assert "lower `batch_size` or `max_length`" in str(group.errors[2])
     assert len(group.errors) == 3
@@ -338,7 +354,7 @@ def test_what_a_pack_raises_ends_its_cells(bases, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pack.Engine, "row_losses", broken)
+    monkeypatch.setattr(engine.Engine, "row_losses", broken)
     group = Group(bases["bert"], DIFFERENT).together()
     assert [type(group.errors[number]) for number in range(3)] == [ZeroDivisionError] * 3
 
@@ -389,28 +405,28 @@ def test_what_cannot_be_packed_is_trained_alone(tmp_path, architecture, peft, wh
 
 
 def test_a_model_that_the_proof_refuses_is_trained_alone(bases, monkeypatch):
-    monkeypatch.setattr(pack.acceleration, "difference", lambda *_: 0.5)
+    monkeypatch.setattr(engine.acceleration, "difference", lambda *_: 0.5)
     group = Group(bases["bert"], DIFFERENT).together()
     told = group.told[1]["pack"]
     assert told == {"cells": 1, "why_alone": "it would move answers or gradients by 0.5"}
 
 
 def test_shapes_follow_from_the_size_of_a_batch():
-    texts = pack.Texts(SPLITS["train"], PADDING)
+    texts = batches.Texts(SPLITS["train"], PADDING)
     draw = torch.Generator().manual_seed(0)
     shapes: dict[tuple[int, ...], set[str]] = {}
     for _ in range(20):
         count = int(torch.randint(1, 9, (1,), generator=draw))
         picked = torch.randperm(len(SPLITS["train"]), generator=draw).tolist()
-        batch = pack.collate([texts] * 3, [picked[:8], picked[8 : 8 + count], []], 8)
+        batch = batches.collate([texts] * 3, [picked[:8], picked[8 : 8 + count], []], 8)
         found = {name: tuple(each.shape) for name, each in batch.tensors().items()}
         shapes.setdefault(batch.size, set()).add(str(found))
     assert {len(each) for each in shapes.values()} == {1}
 
 
 def test_filler_is_split_into_runs_no_longer_than_a_text():
-    texts = pack.Texts(SPLITS["train"], PADDING)
-    batch = pack.collate([texts] * 2, [[0, 1], [2]], 8)
+    texts = batches.Texts(SPLITS["train"], PADDING)
+    batch = batches.collate([texts] * 2, [[0, 1], [2]], 8)
     longest = batch.inputs["input_ids"].shape[1]
     runs = batch.static["segments"].diff()
     assert runs.min() >= 0
@@ -596,20 +612,20 @@ def graphs(monkeypatch) -> list[FakeGraph]:
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: nullcontext())
-    begin = pack.Engine.__init__
+    begin = engine.Engine.__init__
 
     def init(self, *words):
         begin(self, *words)
         self.captures = True
 
-    monkeypatch.setattr(pack.Engine, "__init__", init)
-    take = pack.Engine.train
+    monkeypatch.setattr(engine.Engine, "__init__", init)
+    take = engine.Engine.train
 
     def train(self, *words):
         monkeypatch.setattr(FakeGraph, "engine", self)
         return take(self, *words)
 
-    monkeypatch.setattr(pack.Engine, "train", train)
+    monkeypatch.setattr(engine.Engine, "train", train)
     return made
 
 
@@ -631,3 +647,16 @@ def test_what_cannot_be_captured_is_computed_step_by_step(bases, alone, graphs, 
     assert [gap(group, alone, number) < 1e-5 for number in range(3)] == [True] * 3
     assert len(graphs) == 1
     assert group.told[0]["pack"]["graphs"] is False
+
+
+def test_the_benchmark_measures_packs(make_tokens, tiny_models, tmp_path, capsys):
+    gpu.main(
+        ["--model", str(tiny_models["bert"]), "--tokens", str(make_tokens("bert")), "--quick",
+         "--output", str(tmp_path / "gpu.json")]
+    )  # fmt: skip
+    arms = json.loads((tmp_path / "gpu.json").read_text())["arms"]
+    assert [arm["cells"] for arm in arms] == [0, 1, 2]
+    assert [arm["why_alone"] for arm in arms] == ["to be measured alone", "", ""]
+    assert all(arm["rows_per_second"] > 0 for arm in arms)
+    assert len(capsys.readouterr().out.splitlines()[-5:]) == 5
+    logging.disable(logging.NOTSET)

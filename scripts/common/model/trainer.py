@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -265,14 +265,10 @@ class ResumableTrainer(transformers.Trainer):
         self._started = time.perf_counter()
         with ExitStack() as stack:
             if self.checkpoints:
-                asked = stack.enter_context(self.stops())
+                asked = stack.enter_context(asked_to_stop())
                 self.add_callback(SaveWhenDue(self, self.checkpoints, asked))
             self.train(resume_from_checkpoint=str(path) if path else None)
         return self.taken()
-
-    def stops(self) -> AbstractContextManager[list[int]]:
-        """Return a list that takes the signals which ask this process to end."""
-        return asked_to_stop()
 
     def spent(self) -> float:
         """Return the seconds since the training began in this process."""
@@ -459,13 +455,19 @@ class SaveWhenDue(transformers.TrainerCallback):
             )
 
 
+_noted: list[list[int]] = []  # by the main thread, while it notes signals
+
+
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """Note signals that ask this process to end, in place of ending at once."""
+    """Note signals that ask this process to end, in place of ending at once.
+
+    Only the main thread of a process receives signals: others are told what it notes.
+    """
     asked: list[int] = []
     first = 0.0
     if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread of a process receives signals
+        yield _noted[-1] if _noted else asked
         return
 
     def note(received: int, _: Any) -> None:
@@ -476,9 +478,11 @@ def asked_to_stop() -> Iterator[list[int]]:
         asked.append(received)
 
     before = {each: signal.signal(each, note) for each in STOPS}
+    _noted.append(asked)
     try:
         yield asked
     finally:
+        _noted.pop()
         for each, handler in before.items():
             signal.signal(each, handler)
 

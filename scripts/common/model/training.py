@@ -269,7 +269,8 @@ def join(cell: Cell, model: Any, splits: Any, padding: Padding, settings: Settin
     """Let a cell join its pack; return why it is trained alone, "" where it is not."""
     import torch
 
-    from common.model.pack import Join, Joined
+    from common.model.engine import Joined
+    from common.model.pack import Join
 
     weights = class_weights(model, settings, splits["train"]["label"])
     if weights is None:
