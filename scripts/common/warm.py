@@ -47,6 +47,7 @@ THREADS = "OMP_NUM_THREADS"  # libraries read it when they are loaded
 # Imports ask whether there is a GPU. By the driver's library they learn it without CUDA, which a
 # process that forks must not have begun to use.
 WITHOUT_CUDA = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+OF_CUDA = {"nvidia-uvm", "kfd"}  # opened by CUDA and ROCm, and not by the driver's library
 STREAMS = (0, 1, 2)
 BACKLOG = 1024  # jobs that wait to be accepted
 HEAD_BYTES = 8  # before a job: its length
@@ -406,7 +407,7 @@ def load(job: Job) -> None:
             importlib.import_module(name)
     gc.freeze()  # what is there is not looked at in children, which would copy it
     opened = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
-    if any(path.name.startswith("nvidia") for path in opened):
+    if any(path.name in OF_CUDA for path in opened):
         raise RuntimeError("an import began to use CUDA")
 
 

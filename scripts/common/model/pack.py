@@ -472,22 +472,10 @@ class PackedTrainer(ResumableTrainer):
 
     def count(self, report: Report, batches: Rows) -> None:
         """Count what was computed, as a pass of the model would."""
-        lengths = self.lengths
-        padded = sum(len(rows) * int(lengths[rows].max()) for rows in batches)
-        self.current_flos += self.floating_point_ops(
-            {self.model.main_input_name: torch.empty(padded, device="meta")}
-        )
         work = self.work
         work.passes, work.rows = work.passes + len(batches), work.rows + sum(map(len, batches))
         work.tokens += report.tokens
         work.positions += report.positions
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Return the lengths of the training rows."""
-        assert self.cell.pack is not None
-        engine, number = self.cell.pack.places[self.cell]
-        return engine.joined[number].texts["train"].lengths
 
     def evaluation_loop(self, dataloader, *_: Any, metric_key_prefix="eval", **__: Any) -> Any:
         """Return the validation loss, the mean over rows, as the Trainer has it."""
