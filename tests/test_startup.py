@@ -1,6 +1,10 @@
 """Libraries are imported without the collector of garbage, which is as it was afterwards."""
 
 import gc
+import importlib
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +51,27 @@ def test_what_was_imported_is_never_looked_at_and_what_comes_later_is():
         pass
     assert any(found is later for found in gc.get_objects())
     assert not any(found is imported for found in gc.get_objects())
+
+
+def test_a_library_that_is_left_out_can_be_imported_later():
+    name = "this"  # prints on import, and nothing imports it
+    with startup.without(name), pytest.raises(ModuleNotFoundError):
+        importlib.import_module(name)
+    assert importlib.import_module(name)
+    with startup.without(name):
+        assert importlib.import_module(name)
+    del sys.modules[name]
+
+
+def test_a_baseline_is_evaluated_without_torch():
+    code = (
+        "import sys; from common import startup\n"
+        "with startup.without('transformers'): import evaluate, sklearn.metrics\n"
+        "from common.model import scoring; evaluate.Metric\n"
+        "assert 'transformers' not in sys.modules; assert 'torch' not in sys.modules"
+    )
+    scripts = Path(startup.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=scripts, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -277,7 +277,7 @@ def evaluate(
     Raises:
         InputError: a probability is none, as of logits that are not finite.
     """
-    with startup.importing():
+    with startup.importing(), startup.without("transformers"):
         import evaluate  # noqa: F401
         import sklearn.metrics  # noqa: F401
 
