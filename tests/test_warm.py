@@ -214,6 +214,12 @@ def test_a_server_that_cannot_import_what_a_job_needs_leaves_it_to_its_script(ru
     assert len(run.servers()) == 1
 
 
+def test_a_directory_of_sockets_that_others_may_change_is_not_used(run):
+    (run.directory / f"lora-bench-warm-{os.getuid()}").mkdir(mode=0o777)
+    (run.directory / f"lora-bench-warm-{os.getuid()}").chmod(0o777)
+    assert run.said("a")[2] == "cold"
+
+
 def together(run: Run, words: list[list[object]]) -> list["subprocess.Popen[str]"]:
     """Start jobs that may be done together."""
     run.said("first")  # the server is there

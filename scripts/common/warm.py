@@ -148,7 +148,7 @@ def hand_over(needs: Sequence[str], together: tuple[str, int] | None) -> int | N
                 status = connection.recv(1)
                 while connection.recv(1):  # until the child is gone, and with it what it holds
                     pass
-        except OSError as error:
+        except (OSError, cli.InputError) as error:
             log.debug("no warm start: %s", error)
             status = b""
         if status:
