@@ -141,6 +141,7 @@ def hand_over(needs: Sequence[str], together: tuple[str, int] | None) -> int | N
     Where a group was killed, by whom or whatever, each of its jobs is done once more, alone.
     """
     passed_on: list[int] = []
+    threading.Thread(target=end_with, args=(os.environ[cli.WORKFLOW],), daemon=True).start()
     for attempt in (together, None):
         try:
             with connect() as connection, passing_on(connection, passed_on):
@@ -153,9 +154,19 @@ def hand_over(needs: Sequence[str], together: tuple[str, int] | None) -> int | N
             status = b""
         if status:
             return status[0]
-        if passed_on:
-            return cli.SIGNALLED + passed_on[0]
+        if passed_on or not enabled():  # it was asked to end, or its Snakemake is gone
+            return cli.SIGNALLED + [*passed_on, signal.SIGTERM][0]
     return None
+
+
+def end_with(workflow: str) -> None:
+    """End this process when its Snakemake is gone, though the server may be busy with imports.
+
+    The child, which sees it too, has some time to keep what it has.
+    """
+    cli.wait_for_end(pid_of(workflow), workflow)
+    time.sleep(cli.END_SECONDS / 2)
+    os._exit(cli.SIGNALLED + signal.SIGTERM)
 
 
 @contextmanager
@@ -343,8 +354,12 @@ class Server:
     def next_group(self) -> list[Job]:
         """Return the jobs to begin now, which wait no longer; [] where there are none.
 
-        Jobs that may be done together wait for each other a little, and for a free device.
+        Jobs that may be done together wait for each other a little, and for a free device. Those
+        whose scripts were killed meanwhile are dropped.
         """
+        for job in [job for job in self.waiting if not is_awaited(job)]:
+            self.waiting.remove(job)
+            close(job.connection, job.streams)
         quiet = time.monotonic() - self.since >= GATHER_SECONDS
         groups = sum(jobs[0].key is not None for _, jobs in self.running.values())
         ready = quiet and groups < self.devices
@@ -385,6 +400,16 @@ class Server:
                 with suppress(OSError):  # its script is gone, too
                     job.connection.sendall(bytes([cli.SIGNALLED - status]))
             job.connection.close()
+
+
+def is_awaited(job: Job) -> bool:
+    """Return whether the script of a job is there and waits."""
+    try:
+        return bool(job.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def close(connection: socket.socket | None, streams: Sequence[int]) -> None:
@@ -531,10 +556,13 @@ def main(words: Sequence[str]) -> None:
     groups: list[Group] = []
     # Registered before all others, it is called after them: what they clean up is clean by then.
     atexit.register(end, groups)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workflow ends it, and its jobs at once
     gc.disable()
     cli.go_offline()
-    if jobs := Server(socket.socket(fileno=STREAMS[0]), os.environ[cli.WORKFLOW]).serve():
-        groups.append(Group(jobs))
+    with suppress(ProcessLookupError):  # the workflow is gone already
+        if jobs := Server(socket.socket(fileno=STREAMS[0]), os.environ[cli.WORKFLOW]).serve():
+            groups.append(Group(jobs))
+    if groups:
         groups[0].work()
         return
     for ending in ("", ".lock", ".log"):

@@ -549,7 +549,10 @@ def arguments(settings: Settings, seed: int, folder: str):
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         per_device_train_batch_size=settings.batch_size // settings.gpus,
-        per_device_eval_batch_size=max(VALIDATED, settings.batch_size // settings.gpus),
+        # Several processes share equal batches: larger ones would be filled up with more rows.
+        per_device_eval_batch_size=max(
+            VALIDATED if settings.gpus == 1 else 1, settings.batch_size // settings.gpus
+        ),
         weight_decay=settings.weight_decay,
         warmup_steps=settings.warmup,  # below 1: a share of all steps
         lr_scheduler_type=settings.scheduler,
