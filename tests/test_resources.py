@@ -136,7 +136,7 @@ def test_several_gpus_are_asked_for_as_parts_of_the_pool(work, snakemake, monkey
     [
         ("a,b", [], ["64"]),
         ("a,b", ["--config", "execution={jobs_per_gpu: 3}"], ["192"]),
-        ("a,b", ["--config", "execution={warm: false}"], ["2"]),
+        ("a,b", ["--config", "execution={cells_per_process: 1}"], ["2"]),
         ("a,b", ["--config", "execution={cells_per_process: 4}"], ["8"]),
         ("a,b", ["--resources", "gpu=1"], ["1"]),
         ("", [], []),
