@@ -369,17 +369,18 @@ def without_backbone_dropout(model) -> None:
     classifier = base_model(model)
     frozen = list(frozen_modules(getattr(classifier, classifier.base_model_prefix)))
     plain_train = model.train
-    last: bool | None = None
+
+    def change(mode: bool) -> None:
+        plain_train(mode)
+        for module in frozen:
+            module.training = False
 
     def train(mode: bool = True):
-        nonlocal last
-        if mode != last:  # the Trainer calls it before every step, and the model is large
-            plain_train(mode)
-            for module in frozen:
-                module.training = False
-            last = mode
+        if mode != model.training:  # the Trainer calls it before every step, and the model is large
+            change(mode)
         return model
 
+    change(model.training)
     model.train = train
 
 
