@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
 from common import cli, task
 from common.model import acceleration, collator, patches, roundtrip
@@ -91,8 +90,7 @@ def frozen(layer: Any, dtype: torch.dtype | None) -> patches.Forward:
 
     Autocast would convert them in every pass, to the same numbers. None: they stay as they are.
     """
-    weight = layer.weight if isinstance(layer, torch.nn.Linear) else layer.weight.t()
-    bias = layer.bias
+    weight, bias = patches.own_weight(layer), layer.bias
     if dtype is not None:
         weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
 
@@ -190,7 +188,7 @@ class Engine:
                 yield module, self.norm(name, module)
             elif type(module) is torch.nn.Dropout and module.training and module.p > 0:
                 yield module, self.dropout(module)
-            elif is_frozen_linear(module):
+            elif patches.is_linear(module) and not patches.is_trained(module):
                 yield module, frozen(module, self.joined[0].dtype)
         self.peft.eval()
 
@@ -497,12 +495,6 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype, cache_enabled=False)
-
-
-def is_frozen_linear(module: Any) -> bool:
-    """Return whether a module is a linear layer, or GPT-2's, of which nothing is trained."""
-    kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
-    return type(module) in kinds and not any(p.requires_grad for p in module.parameters())
 
 
 def share_frozen(classifiers: Sequence[Any]) -> None:
