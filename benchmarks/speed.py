@@ -110,29 +110,12 @@ def write(argv: list[str] | None, path: Path, began: float, found: Found) -> dic
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--minilm", type=Path, required=True, help="directory of the model")
-    parser.add_argument("--datasets", type=Path, help="directory of what fetch_dataset wrote")
-    parser.add_argument("--models", nargs="+", help=f"of {', '.join(workloads.MODELS)}")
-    parser.add_argument("--lengths", nargs="+", help=f"of {', '.join(workloads.DATASETS)}")
+    parser = workloads.parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", help="of the quality; 0 1 2")
     parser.add_argument("--rows", type=int, help="training rows at most; else by model")
-    parser.add_argument("--quick", action="store_true", help="tiny model, made-up rows: a trial")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    args = parser.parse_args(argv)
+    args = workloads.parsed(parser, argv)
     if args.seeds is None:
         args.seeds = [] if args.quick else [0, 1, 2]
-    known = workloads.QUICK_MODELS if args.quick else workloads.MODELS
-    datasets = workloads.QUICK_DATASETS if args.quick else workloads.DATASETS
-    for name, choices in (("models", known), ("lengths", datasets)):
-        setattr(args, name, getattr(args, name) or [*choices])
-        if unknown := set(getattr(args, name)) - set(choices):
-            parser.error(f"--{name} {min(unknown)} is none of {', '.join(choices)}")
-    if not (args.quick or args.datasets):
-        parser.error("--datasets is needed: what fetch_dataset wrote")
-    args.known_models, args.known_datasets = known, datasets
     return args
 
 

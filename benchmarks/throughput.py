@@ -85,34 +85,17 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--minilm", type=Path, required=True, help="directory of the model")
-    parser.add_argument("--datasets", type=Path, help="directory of what fetch_dataset wrote")
-    parser.add_argument("--models", nargs="+", help=f"of {', '.join(workloads.MODELS)}; minilm")
-    parser.add_argument("--lengths", nargs="+", help=f"of {', '.join(workloads.DATASETS)}; sms")
+    parser = workloads.parser(__doc__)
     parser.add_argument("--cells", type=int, nargs="+", help="of each comparison, even; 4 8 16")
     parser.add_argument("--arms", nargs="+", choices=ARMS, help="all there are")
     parser.add_argument("--rows", type=int, help="training rows; else by model")
     parser.add_argument(
         "--execution", type=json.loads, default={}, help="that section of the config, as JSON"
     )
-    parser.add_argument("--quick", action="store_true", help="tiny model, made-up rows: a trial")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    args = parser.parse_args(argv)
-    args.known_models = workloads.QUICK_MODELS if args.quick else workloads.MODELS
-    args.known_datasets = workloads.QUICK_DATASETS if args.quick else workloads.DATASETS
+    args = workloads.parsed(parser, argv, first=True)
     args.cells = sorted(args.cells or ([2] if args.quick else CELLS))
-    for name in ("models", "lengths"):
-        choices = getattr(args, "known_models" if name == "models" else "known_datasets")
-        setattr(args, name, getattr(args, name) or [next(iter(choices))])
-        if unknown := set(getattr(args, name)) - set(choices):
-            parser.error(f"--{name} {min(unknown)} is none of {', '.join(choices)}")
     if odd := [count for count in args.cells if count < 1 or count % len(RANKS)]:
         parser.error(f"--cells {odd[0]}: there are two ranks, so the number is even")
-    if not (args.quick or args.datasets):
-        parser.error("--datasets is needed: what fetch_dataset wrote")
     args.arms = args.arms or [*ARMS]
     return args
 

@@ -5,6 +5,7 @@ and opt-350m, but for the vocabulary: they have MiniLM's tokenizer, so that all 
 same tokens. Speed does not depend on what weights are.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,42 @@ DATASETS: dict[str, dict[str, Any]] = {
 QUICK_DATASETS: dict[str, dict[str, Any]] = {
     "made-up": {"source": None, "options": [], "labels": ["negative", "positive"]}
 }
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what the benchmarks of these models and rows have in common."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--minilm", type=Path, required=True, help="directory of the model")
+    made.add_argument("--datasets", type=Path, help="directory of what fetch_dataset wrote")
+    made.add_argument("--models", nargs="+", help=f"of {', '.join(MODELS)}")
+    made.add_argument("--lengths", nargs="+", help=f"of {', '.join(DATASETS)}")
+    made.add_argument("--quick", action="store_true", help="tiny model, made-up rows: a trial")
+    made.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    return made
+
+
+def parsed(
+    made: argparse.ArgumentParser, argv: list[str] | None, first: bool = False
+) -> argparse.Namespace:
+    """Return the command line, with the models and datasets that there are to choose from.
+
+    Args:
+        made: by ``parser``.
+        argv: the words; None: of this process.
+        first: models and lengths are the first ones unless given; else all.
+    """
+    args = made.parse_args(argv)
+    args.known_models = QUICK_MODELS if args.quick else MODELS
+    args.known_datasets = QUICK_DATASETS if args.quick else DATASETS
+    for name, choices in (("models", args.known_models), ("lengths", args.known_datasets)):
+        setattr(args, name, getattr(args, name) or [*choices][: 1 if first else None])
+        if unknown := set(getattr(args, name)) - set(choices):
+            made.error(f"--{name} {min(unknown)} is none of {', '.join(choices)}")
+    if not (args.quick or args.datasets):
+        made.error("--datasets is needed: what fetch_dataset wrote")
+    return args
 
 
 def run(script: str, *words: Any) -> None:
