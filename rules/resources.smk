@@ -6,14 +6,15 @@ from rules.checks import trained_on
 from rules.resources import cells_per_process, check_gpus, gpu_share, gpus_here, memory_mb, minutes
 
 JOBS_PER_GPU = config["execution"]["jobs_per_gpu"]
-CELLS_PER_PROCESS = cells_per_process(config["execution"])
+GPUS = gpus_here()
+CELLS_PER_PROCESS = cells_per_process(config["execution"], GPUS)
 # Where the jobs are done on this machine, no more of them compute on GPUs or wait for one than can:
 # the pool is of parts of GPUs. Without a GPU there is no limit: the cores are one.
 PARTS = JOBS_PER_GPU * CELLS_PER_PROCESS
 POOLED = workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources
 
-if POOLED and (found := gpus_here()):
-    workflow.register_resource("gpu", found * PARTS)
+if POOLED and GPUS:
+    workflow.register_resource("gpu", GPUS * PARTS)
 
 
 if workflow.is_main_process and workflow.local_exec:

@@ -35,6 +35,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -306,7 +307,6 @@ class Server:
         waiting: jobs that may be done together, in the order of their arrival.
         since: when the last of them came.
         running: of each child, by its descriptor: its number and its jobs.
-        devices: groups that may run at the same time.
     """
 
     listener: socket.socket
@@ -314,7 +314,11 @@ class Server:
     waiting: list[Job] = field(default_factory=list)
     since: float = 0.0
     running: dict[int, tuple[int, list[Job]]] = field(default_factory=dict)
-    devices: int = field(default_factory=lambda: max(1, len(gpus.visible())))
+
+    @cached_property
+    def devices(self) -> int:
+        """Return how many groups may run at the same time; asked for when there is one."""
+        return max(1, len(gpus.visible()))
 
     def serve(self) -> list[Job]:
         """Return the jobs of this process, in a child; [] in the server, when the run is over."""
@@ -360,16 +364,20 @@ class Server:
         for job in [job for job in self.waiting if not is_awaited(job)]:
             self.waiting.remove(job)
             close(job.connection, job.streams)
-        quiet = time.monotonic() - self.since >= GATHER_SECONDS
-        groups = sum(jobs[0].key is not None for _, jobs in self.running.values())
-        ready = quiet and groups < self.devices
-        first = next((job for job in self.waiting if job.key is None or ready), None)
+        first = next((job for job in self.waiting if job.key is None or self.has_room()), None)
         if first is None:
             return []
         together = [job for job in self.waiting if job.key == first.key]
         jobs = [first] if first.key is None else together[: first.limit]
         self.waiting = [job for job in self.waiting if all(job is not other for other in jobs)]
         return jobs
+
+    def has_room(self) -> bool:
+        """Return whether a group can begin: no other job comes, and a device is free."""
+        if time.monotonic() - self.since < GATHER_SECONDS:
+            return False
+        groups = sum(jobs[0].key is not None for _, jobs in self.running.values())
+        return groups < self.devices
 
     def fork(self, jobs: list[Job]) -> int | None:
         """Return the descriptor of a child that does jobs; None in the child.
